@@ -1,0 +1,1 @@
+//! Deterministic tar archives: the same files give the same bytes.

@@ -1,0 +1,1 @@
+//! The Kubernetes API: checks, objects, watches, control streams. Never bulk data.

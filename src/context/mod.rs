@@ -1,0 +1,1 @@
+//! What the edge reads once: directory, environment, settings, terminal.

@@ -1,0 +1,1 @@
+//! Where registry credentials come from; nothing else sees one in clear.

@@ -1,0 +1,175 @@
+//! SHA-256 digests in the form registries use, and the readers and writers that compute them on the way.
+//!
+//! Owns: [`Digest`], [`Hasher`]. Form: `sha256:` and 64 lower-case hexadecimal digits (OCI image specification,
+//! "Digests"). SHA-256 is the only algorithm: registries demand it, and processors have instructions for it.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+/// The name of some bytes.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(String);
+
+/// What is wrong with a text that should be a digest.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a SHA-256 digest (expected `sha256:` and 64 hexadecimal digits)")]
+pub struct InvalidDigest(String);
+
+impl Digest {
+    /// The digest of bytes at hand.
+    #[must_use]
+    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+        let mut hasher = Hasher::default();
+        hasher.update(bytes.as_ref());
+        hasher.finish()
+    }
+
+    /// With the algorithm: `sha256:<hex>`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The 64 hexadecimal digits alone.
+    #[must_use]
+    pub fn hex(&self) -> &str {
+        &self.0["sha256:".len()..]
+    }
+
+    /// The first twelve digits, for people.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.hex()[..12]
+    }
+}
+
+impl FromStr for Digest {
+    type Err = InvalidDigest;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        let is_hex =
+            |hex: &str| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        match text.strip_prefix("sha256:") {
+            Some(hex) if is_hex(hex) => Ok(Self(text.to_owned())),
+            _ => Err(InvalidDigest(text.chars().take(100).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = InvalidDigest;
+    fn try_from(text: String) -> Result<Self, InvalidDigest> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Computes a digest piece by piece; also a [`Write`] that keeps nothing.
+#[derive(Clone, Default)]
+pub struct Hasher {
+    state: sha2::Sha256,
+    len: u64,
+}
+
+impl Hasher {
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.state.update(bytes);
+        self.len += bytes.len() as u64;
+    }
+
+    /// Bytes seen so far.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing was added yet.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The digest of all bytes added.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        use fmt::Write as _;
+        let mut text = String::with_capacity(71);
+        text.push_str("sha256:");
+        for byte in self.state.finalize() {
+            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+        }
+        Digest(text)
+    }
+
+    /// The digest and length of all that `reader` still gives.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn read_to_end(mut reader: impl Read) -> io::Result<(Digest, u64)> {
+        let mut hasher = Self::default();
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => hasher.update(&buffer[..n]),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let len = hasher.len();
+        Ok((hasher.finish(), len))
+    }
+}
+
+impl Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_empty_digest_is_the_known_one() {
+        let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(Digest::of("").as_str(), empty);
+        assert_eq!(Hasher::read_to_end(&b""[..]).expect("reads"), (empty.parse().expect("valid"), 0));
+    }
+
+    #[test]
+    fn only_sha256_in_lower_case_is_a_digest() {
+        let upper = Digest::of("x").as_str().to_uppercase();
+        for text in ["", "sha256:", "sha512:00", "sha256:zz", &upper] {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
+    }
+}

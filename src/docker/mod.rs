@@ -1,0 +1,1 @@
+//! The Docker engine: image builds, image export, and runs on the workstation.

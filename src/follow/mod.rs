@@ -1,0 +1,1 @@
+//! A run as a stream of events, whichever engine it is on.

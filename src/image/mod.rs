@@ -1,0 +1,1 @@
+//! Images as values: the generated Dockerfile, the composed run image.

@@ -1,0 +1,10 @@
+//! A run as a value: what was asked for, and what an engine needs to know to start it.
+//!
+//! Owns: [`RunSpec`] and what it consists of; names, quantities; the Kubernetes objects ([`objects`]) and what the
+//! cluster's answers mean ([`state`]). Does not own: any connection. Start reading at [`RunSpec`].
+
+pub mod quantity;
+pub mod spec;
+
+pub use quantity::{Cpu, Memory};
+pub use spec::{Deadlines, Mailbox, Resources, RunSpec};

@@ -1,0 +1,105 @@
+//! What a run is, once every question has been answered.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cpu, Memory};
+use crate::digest::Digest;
+use crate::{env_vars, layout};
+
+/// A run, ready for an engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// Unique, a DNS label of at most 52 characters, such as `mnist-7k3f`.
+    pub name: String,
+    /// The project it belongs to.
+    pub project: String,
+    /// Who started it (the workstation's user name, as a label value).
+    pub user: String,
+    /// How many ranks; at least 1.
+    pub nodes: u32,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Variables the user set.
+    pub env: BTreeMap<String, String>,
+    /// What each rank gets.
+    pub resources: Resources,
+    /// How long things may take.
+    pub deadlines: Deadlines,
+    /// The project's files, by tree digest.
+    pub snapshot: Digest,
+}
+
+/// What each rank gets; absent values are the engine's to choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Processors.
+    pub cpu: Option<Cpu>,
+    /// Main memory.
+    pub memory: Option<Memory>,
+    /// Accelerators (`nvidia.com/gpu` on Kubernetes unless the target names another resource).
+    pub gpus: u32,
+}
+
+/// How long things may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadlines {
+    /// From submission until every rank has met the others.
+    pub start: Duration,
+    /// Between SIGTERM and SIGKILL.
+    pub grace: Duration,
+    /// At a rank's end, for outputs and logs to be delivered.
+    pub drain: Duration,
+    /// The whole run; nothing lives for ever.
+    pub run: Duration,
+    /// How long a finished run's objects are kept on the cluster.
+    pub keep: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        const HOUR: u64 = 60 * 60;
+        Self {
+            start: Duration::from_secs(10 * 60),
+            grace: Duration::from_secs(10),
+            drain: Duration::from_secs(60),
+            run: Duration::from_secs(7 * 24 * HOUR),
+            keep: Duration::from_secs(24 * HOUR),
+        }
+    }
+}
+
+/// Where a rank puts its outputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mailbox {
+    /// `host[:port]/repository`, as a rank reaches it.
+    pub from_ranks: String,
+    /// Whether that host is reached without TLS.
+    pub plain_http: bool,
+}
+
+impl RunSpec {
+    /// The variables that tell a rank's supervisor what it is part of. The rank itself is the engine's to add.
+    pub fn supervisor_env(&self, coordinator: &str, mailbox: Option<&Mailbox>) -> Vec<(String, String)> {
+        let seconds = |duration: Duration| duration.as_secs().to_string();
+        let mut env: Vec<(String, String)> = self.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let mut set = |name: &str, value: String| env.push((name.to_owned(), value));
+        set(env_vars::RUN, self.name.clone());
+        set(env_vars::PROJECT, self.project.clone());
+        set(env_vars::NODES, self.nodes.to_string());
+        set(env_vars::COORDINATOR, coordinator.to_owned());
+        set(env_vars::OUTPUTS, layout::OUTPUTS.to_owned());
+        set(env_vars::START_DEADLINE, seconds(self.deadlines.start));
+        set(env_vars::GRACE, seconds(self.deadlines.grace));
+        set(env_vars::DRAIN, seconds(self.deadlines.drain));
+        if let Some(mailbox) = mailbox {
+            set(env_vars::MAILBOX, mailbox.from_ranks.clone());
+            if mailbox.plain_http {
+                set(env_vars::MAILBOX_PLAIN_HTTP, "1".to_owned());
+            }
+        }
+        env
+    }
+}

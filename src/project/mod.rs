@@ -1,0 +1,1 @@
+//! The working directory: its root, its configuration and its templates.

@@ -1,0 +1,1 @@
+//! The registry: the data plane. OCI distribution protocol over HTTP.

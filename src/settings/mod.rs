@@ -1,0 +1,1 @@
+//! Configuration in layers, every value remembering where it came from.

@@ -1,0 +1,1 @@
+//! The project's files at one moment, named by a tree digest.

@@ -1,0 +1,1 @@
+//! nauta inside a rank: PID 1, rendezvous, journal, control server, outputs.
