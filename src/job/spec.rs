@@ -60,13 +60,12 @@ pub struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        const HOUR: u64 = 60 * 60;
         Self {
-            start: Duration::from_secs(10 * 60),
+            start: Duration::from_mins(10),
             grace: Duration::from_secs(10),
-            drain: Duration::from_secs(60),
-            run: Duration::from_secs(7 * 24 * HOUR),
-            keep: Duration::from_secs(24 * HOUR),
+            drain: Duration::from_mins(1),
+            run: Duration::from_hours(7 * 24),
+            keep: Duration::from_hours(24),
         }
     }
 }
