@@ -10,5 +10,4 @@ pub mod template;
 
 pub use found::{Dependencies, Found};
 pub use name::{label_value, project_name, run_name};
-pub(crate) use root::PROJECT_FILE;
 pub use root::{Project, ProjectError};

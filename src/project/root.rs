@@ -8,7 +8,7 @@ use crate::diagnosis::{Diagnosis, Kind};
 use crate::settings::{ProjectFile, SettingsError, parse_project_file};
 
 /// The project's own configuration file.
-pub(crate) const PROJECT_FILE: &str = "nauta.toml";
+const PROJECT_FILE: &str = "nauta.toml";
 
 /// A project: its directory, its own configuration and what was found in it.
 #[derive(Clone, Debug)]
