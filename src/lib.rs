@@ -44,6 +44,10 @@ use std::process::ExitCode;
 
 /// Runs nauta with `arguments` (the program's name first).
 #[must_use]
-pub fn main(_arguments: Vec<OsString>) -> ExitCode {
-    ExitCode::from(70)
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    match arguments.get(1).and_then(|verb| verb.to_str()) {
+        // Before anything else: as PID 1 there is no time to lose.
+        Some("supervise") => ExitCode::from(supervisor::main(arguments[2..].to_vec())),
+        _ => ExitCode::from(70),
+    }
 }
