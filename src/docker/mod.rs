@@ -1,1 +1,23 @@
 //! The Docker engine: image builds, image export, and runs on the workstation.
+//!
+//! Owns: the connection to the engine and everything said over it. Does not own: what is built (`image`), what a run
+//! is (`job`), what a rank says (`control`). Start reading at [`Docker`].
+//!
+//! No bind mount is ever asked for: the engine may be on another machine, so all data moves through its API.
+
+mod build;
+mod endpoint;
+mod engine;
+mod error;
+mod export;
+mod image;
+pub mod janitor;
+mod local;
+mod transport;
+mod upload;
+
+pub use build::{Builder, BuiltImage};
+pub use endpoint::{DockerSettings, Endpoint, Origin};
+pub use engine::Docker;
+pub use error::DockerError;
+pub use image::LocalImage;

@@ -1,1 +1,3 @@
 //! Images as values: the generated Dockerfile, the composed run image.
+
+pub mod build_plan;

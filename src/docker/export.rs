@@ -1,0 +1,1 @@
+//! Taking an image's layers out of the engine.

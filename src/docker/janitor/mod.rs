@@ -1,0 +1,1 @@
+//! Cleaning up after a nauta that died.
