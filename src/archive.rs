@@ -141,12 +141,7 @@ impl<W: Write> Writer<W> {
     /// Adds the content of the file at `source`; gives its size in bytes.
     ///
     /// The file's state is read before and after: an entry is either what the file was all the time, or an error.
-    pub fn file(
-        &mut self,
-        name: impl AsRef<[u8]>,
-        source: &Path,
-        attributes: Attributes,
-    ) -> Result<u64, ArchiveError> {
+    pub fn file(&mut self, name: impl AsRef<[u8]>, source: &Path, attributes: Attributes) -> Result<u64, ArchiveError> {
         let name = checked(name.as_ref())?;
         let unreadable = |e| ArchiveError::Read { path: source.to_owned(), source: e };
         let mut file = File::open(source).map_err(unreadable)?;

@@ -305,7 +305,8 @@ mod tests {
         folder
     }
 
-    const LAB: &str = r#"{"Name":"lab","Metadata":{},"Endpoints":{"docker":{"Host":"tcp://lab:2376","SkipTLSVerify":false}}}"#;
+    const LAB: &str =
+        r#"{"Name":"lab","Metadata":{},"Endpoints":{"docker":{"Host":"tcp://lab:2376","SkipTLSVerify":false}}}"#;
 
     #[test]
     fn addresses_are_understood_as_the_docker_command_does() {
@@ -331,8 +332,7 @@ mod tests {
         let config = Some(folder.path().to_owned());
         let current = DockerSettings { config: config.clone(), ..DockerSettings::default() };
         let path = folder.path().join("config.json");
-        let expected =
-            format!("`tcp://lab:2376` (from the context `lab`, the current one in `{}`)", path.display());
+        let expected = format!("`tcp://lab:2376` (from the context `lab`, the current one in `{}`)", path.display());
         assert_eq!(shown(&current), expected);
         let named = DockerSettings { context: Some("lab".into()), ..current.clone() };
         assert_eq!(shown(&named), "`tcp://lab:2376` (from the context `lab`, named by `DOCKER_CONTEXT`)");

@@ -173,8 +173,14 @@ pub enum DockerError {
         /// Its size in bytes.
         size: u64,
     },
+    /// The engine has no BuildKit, and the Dockerfile was written for it.
+    #[error("Docker at {endpoint} has no BuildKit")]
+    NoBuildKit {
+        /// Which engine.
+        endpoint: Endpoint,
+    },
     /// Secrets were given, and the engine has only the classic builder.
-    #[error("this Docker engine has no BuildKit, so the build secret `{id}` cannot be passed in")]
+    #[error("the classic builder takes no secrets, so the build secret `{id}` cannot be passed in")]
     SecretsNeedBuildKit {
         /// The first secret's id.
         id: String,
@@ -328,7 +334,8 @@ impl Diagnosis for DockerError {
             Self::NoSocket { endpoint } => no_socket_hints(endpoint),
             Self::Refused { endpoint } => refused_hints(endpoint),
             Self::PermissionDenied { .. } => vec![
-                "join the group that owns the socket: run `sudo usermod -aG docker $USER`, then log in again".to_owned(),
+                "join the group that owns the socket: run `sudo usermod -aG docker $USER`, then log in again"
+                    .to_owned(),
                 "or use rootless Docker: run `dockerd-rootless-setuptool.sh install`".to_owned(),
             ],
             Self::Unreachable { .. } => vec![format!("check the address and the network, or `{HOST_VARIABLE}`")],
@@ -343,7 +350,9 @@ impl Diagnosis for DockerError {
                 "free what no image needs: run `docker builder prune` and `docker image prune`".to_owned(),
             ],
             Self::NoAddressRange => vec!["remove networks that nothing uses: run `docker network prune`".to_owned()],
-            Self::SecretsNeedBuildKit { .. } => vec!["update Docker to 20.10 or later".to_owned()],
+            Self::SecretsNeedBuildKit { .. } | Self::NoBuildKit { .. } => {
+                vec!["update Docker to 20.10 or later".to_owned()]
+            }
             Self::BuildRefused { message } => refused_build_hints(message),
             Self::Archive(error) => error.hints(),
             Self::RunExists { run } => vec![format!("choose another name, or end it: run `nauta cancel {run}`")],

@@ -112,7 +112,8 @@ fn local_image(name: &str, image: ImageInspect) -> Result<LocalImage, DockerErro
 fn container(config: ImageConfig) -> Container {
     // Engines say nothing as an empty text; images say it by leaving it out.
     let text = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let set = |names: Option<Vec<String>>| names.unwrap_or_default().into_iter().map(|name| (name, Nothing {})).collect();
+    let set =
+        |names: Option<Vec<String>>| names.unwrap_or_default().into_iter().map(|name| (name, Nothing {})).collect();
     Container {
         user: text(config.user),
         exposed_ports: set(config.exposed_ports),

@@ -16,7 +16,7 @@ mod local;
 mod transport;
 mod upload;
 
-pub use build::{Builder, BuiltImage};
+pub use build::BuiltImage;
 pub use endpoint::{DockerSettings, Endpoint, Origin};
 pub use engine::Docker;
 pub use error::DockerError;

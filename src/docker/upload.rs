@@ -30,9 +30,7 @@ pub(super) struct UploadOutcome(JoinHandle<Result<(), ArchiveError>>);
 pub(super) type UploadStream = futures::stream::BoxStream<'static, io::Result<Bytes>>;
 
 /// Starts to write an archive.
-pub(super) fn archive(
-    write: impl FnOnce(&mut Writer<Pieces>) -> Result<(), ArchiveError> + Send + 'static,
-) -> Upload {
+pub(super) fn archive(write: impl FnOnce(&mut Writer<Pieces>) -> Result<(), ArchiveError> + Send + 'static) -> Upload {
     let (pieces_tx, pieces_rx) = mpsc::channel(DEPTH);
     let writer = tokio::task::spawn_blocking(move || {
         let failed_tx = pieces_tx.clone();

@@ -1,1 +1,13 @@
-//! The working directory: its root, its configuration and its templates.
+//! The working directory: which directory is the project, what is in it that says how to run it, and what it is called.
+//!
+//! Owns: [`Project`], [`Found`], project names. Does not own: the files' content as a whole (`snapshot`), configuration
+//! (`settings`). Reads files only. Start reading at [`Project::open`].
+
+mod found;
+mod name;
+mod root;
+pub mod template;
+
+pub use found::{Dependencies, Found};
+pub use name::{label_value, project_name, run_name};
+pub use root::{Project, ProjectError};

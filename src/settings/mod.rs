@@ -1,1 +1,16 @@
-//! Configuration in layers, every value remembering where it came from.
+//! Configuration in layers: flags, `nauta.toml`, the user's own file, defaults. Every value remembers where it came from.
+//!
+//! Owns: the two files' forms ([`ProjectFile`], [`UserFile`]) and how layers combine ([`Setting`]). Does not own: reading
+//! files or the environment (`context`). Start reading at [`project_file`].
+
+mod command_line;
+mod parse;
+mod project_file;
+mod setting;
+mod user_file;
+
+pub use command_line::CommandLine;
+pub use parse::{SettingsError, parse_project_file, parse_user_file};
+pub use project_file::{EnvironmentSection, ProjectFile, ProjectSection, RunSection};
+pub use setting::{Setting, Source};
+pub use user_file::{Defaults, MailboxPolicy, Target, UserFile};

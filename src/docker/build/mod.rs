@@ -8,4 +8,4 @@ mod progress;
 mod request;
 mod session;
 
-pub use request::{Builder, BuiltImage};
+pub use request::BuiltImage;

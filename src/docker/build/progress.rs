@@ -63,7 +63,8 @@ impl Progress {
         step.done |= ends;
         step.failed |= !vertex.error.is_empty() && !vertex.error.contains("context canceled");
         if begins || ends {
-            let detail = if vertex.cached { format!("{} (cached)", one_line(&vertex.name)) } else { one_line(&vertex.name) };
+            let detail =
+                if vertex.cached { format!("{} (cached)", one_line(&vertex.name)) } else { one_line(&vertex.name) };
             self.report(detail, events);
         }
     }

@@ -1,6 +1,7 @@
 //! The build request, and the answer as it comes.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 
 use bollard::BollardRequest;
 use bollard::models::{BuildInfo, BuildInfoAux};
@@ -18,63 +19,57 @@ use crate::docker::Docker;
 use crate::docker::error::DockerError;
 use crate::docker::upload::UploadStream;
 use crate::event::Events;
-use crate::image::build_plan::{BuildPlan, BuilderChoice};
+use crate::image::Builder;
+use crate::image::build_plan::BuildPlan;
 use crate::secret::Secret;
 
 /// The longest message of a builder, in bytes; longer ones are no builder's.
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;
-
-/// Who built an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Builder {
-    /// BuildKit: secrets, mounts, steps in parallel.
-    BuildKit,
-    /// The classic builder.
-    Classic,
-}
 
 /// An image that was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuiltImage {
     /// The engine's id of it, `sha256:…`.
     pub id: String,
-    /// Who built it.
-    pub builder: Builder,
 }
 
 impl Docker {
-    /// Which builder a build gets when it leaves the choice to us.
+    /// Which builder the engine has. BuildKit is there when the engine opens a session; its version says nothing, since
+    /// other engines speak this API, too.
     pub async fn builder(&self) -> Result<Builder, DockerError> {
-        let nothing = BuildPlan::new(crate::image::build_plan::Dockerfile::Text(String::new()));
-        Ok(if Session::open(self, &nothing).await?.is_some() { Builder::BuildKit } else { Builder::Classic })
+        Ok(if Session::open(self, &[], &[]).await?.is_some() { Builder::BuildKit } else { Builder::Classic })
     }
 
     /// Builds an image; what the builder says becomes events. Dropping this cancels the build.
     pub async fn build(&self, plan: &BuildPlan, events: &Events) -> Result<BuiltImage, DockerError> {
-        check_secrets(plan)?;
-        let session = match plan.builder {
-            BuilderChoice::Automatic => Session::open(self, plan).await?,
-            BuilderChoice::Classic => None,
-        };
-        let Some(session) = session else {
-            if let Some((id, _)) = plan.secrets.first() {
-                return Err(DockerError::SecretsNeedBuildKit { id: id.clone() });
-            }
-            let id = self.run_build(plan, None, events).await?;
-            return Ok(BuiltImage { id, builder: Builder::Classic });
-        };
-        let session_id = session.id().to_owned();
-        let build = self.run_build(plan, Some(&session_id), events);
-        tokio::pin!(build);
-        // A session that ends early makes the build fail with the builder's own words, so the build is awaited anyway.
-        let id = tokio::select! {
-            id = &mut build => id?,
-            () = session.serve() => build.await?,
-        };
-        Ok(BuiltImage { id, builder: Builder::BuildKit })
+        check_secrets(&plan.secrets)?;
+        match plan.builder {
+            Builder::BuildKit => self.build_with_buildkit(plan, events).await,
+            Builder::Classic => match plan.secrets.first() {
+                Some((id, _)) => Err(DockerError::SecretsNeedBuildKit { id: id.clone() }),
+                None => self.run_build(plan, None, events).await,
+            },
+        }
     }
 
-    async fn run_build(&self, plan: &BuildPlan, session: Option<&str>, events: &Events) -> Result<String, DockerError> {
+    async fn build_with_buildkit(&self, plan: &BuildPlan, events: &Events) -> Result<BuiltImage, DockerError> {
+        let session = Session::open(self, &plan.secrets, &plan.logins).await?;
+        let session = session.ok_or_else(|| DockerError::NoBuildKit { endpoint: self.endpoint().clone() })?;
+        let session_id = session.id().to_owned();
+        let mut build = pin!(self.run_build(plan, Some(&session_id), events));
+        // A session that ends early makes the build fail with the builder's own words, so the build is awaited anyway.
+        tokio::select! {
+            built = &mut build => built,
+            () = session.serve() => build.await,
+        }
+    }
+
+    async fn run_build(
+        &self,
+        plan: &BuildPlan,
+        session: Option<&str>,
+        events: &Events,
+    ) -> Result<BuiltImage, DockerError> {
         let upload = context::upload(plan);
         let built = async {
             let response = self.send("build the image", request(plan, session, upload.body)).await?;
@@ -84,7 +79,7 @@ impl Docker {
     }
 
     /// Reads the builder's messages to their end.
-    async fn follow_build(&self, response: Response<Incoming>, events: &Events) -> Result<String, DockerError> {
+    async fn follow_build(&self, response: Response<Incoming>, events: &Events) -> Result<BuiltImage, DockerError> {
         let body = BodyDataStream::new(response.into_body()).map_err(std::io::Error::other);
         let mut lines = FramedRead::new(StreamReader::new(body), LinesCodec::new_with_max_length(MAX_MESSAGE));
         let broken = |source| DockerError::Engine {
@@ -110,7 +105,8 @@ impl Docker {
             }
         }
         progress.finish(events);
-        id.ok_or_else(|| broken("the connection ended before the image's id".into()))
+        let image = id.map(|id| BuiltImage { id });
+        image.ok_or_else(|| broken("the connection ended before the image's id".into()))
     }
 }
 
@@ -130,7 +126,8 @@ fn request(plan: &BuildPlan, session: Option<&str>, body: UploadStream) -> Bolla
         Some(session) => query.append_pair("version", "2").append_pair("session", session),
         None => query.append_pair("version", "1"),
     };
-    let mut request = http::Request::post(format!("/build?{}", query.finish())).header("Content-Type", "application/x-tar");
+    let mut request =
+        http::Request::post(format!("/build?{}", query.finish())).header("Content-Type", "application/x-tar");
     if session.is_none() && !plan.logins.is_empty() {
         request = request.header("X-Registry-Config", registry_config(plan).expose());
     }

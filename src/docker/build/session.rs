@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, async_trait};
 use crate::docker::Docker;
 use crate::docker::error::DockerError;
 use crate::docker::transport::Stream;
-use crate::image::build_plan::{BuildPlan, RegistryLogin, SecretSource};
+use crate::image::build_plan::{RegistryLogin, SecretSource};
 
 /// The largest secret that BuildKit takes, in bytes.
 const MAX_SECRET: u64 = 500 * 1024;
@@ -43,7 +43,11 @@ pub(super) struct Session {
 
 impl Session {
     /// Opens a session; `None` when the engine has no BuildKit.
-    pub(super) async fn open(docker: &Docker, plan: &BuildPlan) -> Result<Option<Self>, DockerError> {
+    pub(super) async fn open(
+        docker: &Docker,
+        secrets: &[(String, SecretSource)],
+        logins: &[RegistryLogin],
+    ) -> Result<Option<Self>, DockerError> {
         let id = random_id()?;
         let mut request = http::Request::post("/session")
             .header("Connection", "Upgrade")
@@ -56,7 +60,7 @@ impl Session {
         let request = request.body(bollard::body_full(bytes::Bytes::new())).expect("constant headers are valid");
         let upgraded = docker.transport().upgrade(request).await;
         let stream = upgraded.map_err(|e| docker.error("open a build session", e))?;
-        Ok(stream.map(|stream| Self { id, stream: Box::new(stream), routes: routes(plan) }))
+        Ok(stream.map(|stream| Self { id, stream: Box::new(stream), routes: routes(secrets, logins) }))
     }
 
     /// What the build request calls this session.
@@ -77,8 +81,8 @@ impl Session {
 }
 
 /// Secrets must be small, and their files there, before anything is built.
-pub(super) fn check_secrets(plan: &BuildPlan) -> Result<(), DockerError> {
-    for (id, source) in &plan.secrets {
+pub(super) fn check_secrets(secrets: &[(String, SecretSource)]) -> Result<(), DockerError> {
+    for (id, source) in secrets {
         let size = match source {
             SecretSource::Value(secret) => secret.expose().len() as u64,
             SecretSource::File(path) => std::fs::metadata(path).map_err(|e| unreadable(path, e))?.len(),
@@ -101,9 +105,9 @@ fn random_id() -> Result<String, DockerError> {
     Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
 }
 
-fn routes(plan: &BuildPlan) -> Routes {
-    let vault = Vault { secrets: plan.secrets.iter().cloned().collect() };
-    let logins = plan.logins.iter().map(|login| (login.registry.clone(), login.clone())).collect();
+fn routes(secrets: &[(String, SecretSource)], logins: &[RegistryLogin]) -> Routes {
+    let vault = Vault { secrets: secrets.iter().cloned().collect() };
+    let logins = logins.iter().map(|login| (login.registry.clone(), login.clone())).collect();
     Routes::new(HealthServer::new(Healthy))
         .add_service(AuthServer::new(Logins { logins }))
         .add_service(SecretsServer::new(vault))

@@ -1,0 +1,118 @@
+//! Which directory is the project.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Found;
+use crate::diagnosis::{Diagnosis, Kind};
+use crate::settings::{ProjectFile, SettingsError, parse_project_file};
+
+/// The project's own configuration file.
+const PROJECT_FILE: &str = "nauta.toml";
+
+/// A project: its directory, its own configuration and what was found in it.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The directory whose files go into the containers. Absolute.
+    pub root: PathBuf,
+    /// `nauta.toml`, or its defaults where there is none.
+    pub file: ProjectFile,
+    /// Whether there is a `nauta.toml`.
+    pub has_file: bool,
+    /// What else in the directory says how to run it.
+    pub found: Found,
+}
+
+/// What can be wrong with a project's directory.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// The directory cannot be read.
+    #[error("cannot read the directory `{}`", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A whole system or home directory is no project.
+    #[error("`{}` is no project directory: all of it would be sent", path.display())]
+    TooMuch {
+        /// Which.
+        path: PathBuf,
+    },
+    /// `nauta.toml` is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+impl Diagnosis for ProjectError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Unreadable { .. } => vec!["check the directory's permissions".to_owned()],
+            Self::TooMuch { .. } => {
+                vec!["go to the directory of your program, or make one with `nauta init DIR`".to_owned()]
+            }
+            Self::Settings(error) => error.hints(),
+        }
+    }
+}
+
+impl Project {
+    /// Finds the project that `directory` (absolute) belongs to: the nearest directory upwards with a `nauta.toml`;
+    /// else `directory` itself when it holds something to run; else the repository it is in; else `directory`.
+    ///
+    /// `home` is refused, as the file system's root is: nobody means to send all of it.
+    pub fn open(directory: &Path, home: Option<&Path>) -> Result<Self, ProjectError> {
+        let root = find_root(directory);
+        if root.parent().is_none() || Some(root.as_path()) == home {
+            return Err(ProjectError::TooMuch { path: root });
+        }
+        let path = root.join(PROJECT_FILE);
+        let (file, has_file) = match std::fs::read_to_string(&path) {
+            Ok(text) => (parse_project_file(&text, &path)?, true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (ProjectFile::default(), false),
+            Err(source) => return Err(SettingsError::Unreadable { path, source }.into()),
+        };
+        let found =
+            Found::in_directory(&root).map_err(|source| ProjectError::Unreadable { path: root.clone(), source })?;
+        Ok(Self { root, file, has_file, found })
+    }
+}
+
+fn find_root(directory: &Path) -> PathBuf {
+    if let Some(root) = directory.ancestors().find(|path| path.join(PROJECT_FILE).is_file()) {
+        return root.to_owned();
+    }
+    if Found::in_directory(directory).is_ok_and(|found| found.says_anything()) {
+        return directory.to_owned();
+    }
+    directory.ancestors().find(|path| path.join(".git").exists()).unwrap_or(directory).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_nauta_toml_wins_then_a_program_then_the_repository() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let deep = temp.path().join("repo/sub/deep");
+        std::fs::create_dir_all(&deep).expect("created");
+        std::fs::create_dir(temp.path().join("repo/.git")).expect("created");
+        assert_eq!(find_root(&deep), temp.path().join("repo"));
+        std::fs::write(deep.join("train.py"), "").expect("written");
+        assert_eq!(find_root(&deep), deep);
+        std::fs::write(temp.path().join("repo/sub/nauta.toml"), "").expect("written");
+        assert_eq!(find_root(&deep), temp.path().join("repo/sub"));
+    }
+
+    #[test]
+    fn home_and_the_root_are_refused() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        assert!(matches!(Project::open(temp.path(), Some(temp.path())), Err(ProjectError::TooMuch { .. })));
+        assert!(matches!(Project::open(Path::new("/"), None), Err(ProjectError::TooMuch { .. })));
+    }
+}

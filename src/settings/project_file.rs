@@ -1,0 +1,64 @@
+//! The project's own file, `nauta.toml`. It is data: no hooks, and nothing that points somebody's credentials elsewhere.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::CommandLine;
+
+/// `nauta.toml`: makes a project's choices permanent. Every key may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProjectFile {
+    /// The project itself.
+    pub project: ProjectSection,
+    /// What the program needs around it.
+    pub environment: EnvironmentSection,
+    /// How it runs.
+    pub run: RunSection,
+}
+
+/// The project itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProjectSection {
+    /// Its name; the directory's name where absent.
+    pub name: Option<String>,
+}
+
+/// What the program needs around it: the environment image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnvironmentSection {
+    /// The image to build on.
+    pub base: Option<String>,
+    /// A Dockerfile of your own, relative to the project; excludes the keys below.
+    pub dockerfile: Option<String>,
+    /// A file of Python requirements, relative to the project; found by itself when it is called `requirements.txt`.
+    pub requirements: Option<String>,
+    /// Debian packages to install.
+    pub packages: Vec<String>,
+    /// A file of certificates that builds must trust, absolute or relative to the project (company proxies).
+    pub ca_bundle: Option<String>,
+}
+
+/// How the program runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunSection {
+    /// The program and its arguments.
+    pub command: Option<CommandLine>,
+    /// How many ranks.
+    pub nodes: Option<u32>,
+    /// Processors of each rank, as `2` or `500m`.
+    pub cpu: Option<String>,
+    /// Main memory of each rank, as `8Gi`.
+    pub memory: Option<String>,
+    /// Accelerators of each rank.
+    pub gpus: Option<u32>,
+    /// Variables for the program.
+    pub env: BTreeMap<String, String>,
+    /// The name of a target of the user's configuration, or `local`.
+    pub target: Option<String>,
+}

@@ -1,0 +1,92 @@
+//! The user's own file: targets, and defaults for all projects.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The user's configuration, `$XDG_CONFIG_HOME/nauta/config.toml`. Every key may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UserFile {
+    /// The target of runs that name none; `local` for Docker on this workstation.
+    pub target: Option<String>,
+    /// For projects that say nothing themselves.
+    pub defaults: Defaults,
+    /// Clusters to run on, by name.
+    pub targets: BTreeMap<String, Target>,
+}
+
+/// Defaults for projects that say nothing themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Defaults {
+    /// The image to build environments on.
+    pub base: Option<String>,
+    /// A file of certificates that builds must trust.
+    pub ca_bundle: Option<String>,
+}
+
+/// A cluster to run on: a context, a namespace and a registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Target {
+    /// The kubeconfig file; `kubectl`'s where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<String>,
+    /// The context; the file's current one where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// The namespace; the context's where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The registry as this workstation sees it, with an optional prefix: `registry.example.com/team`.
+    pub registry: String,
+    /// The registry's host as the nodes pull from it, where it differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry_from_nodes: Option<String>,
+    /// The registry's host as pods reach it, where it differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry_from_pods: Option<String>,
+    /// Hosts (of the three names above) that are reached without TLS although they are not this machine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plain_http: Vec<String>,
+    /// A file of certificates that the registry's certificate is checked with, besides the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry_ca: Option<String>,
+    /// A pull secret that the namespace has already; otherwise nauta makes one for each run when the nodes need it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull_secret: Option<String>,
+    /// How ranks deliver their outputs.
+    #[serde(skip_serializing_if = "MailboxPolicy::is_automatic")]
+    pub mailbox: MailboxPolicy,
+    /// With `mailbox = "secret"`: a Secret of the namespace with a robot account's `.dockerconfigjson`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mailbox_secret: Option<String>,
+    /// The resource that `gpus` counts; `nvidia.com/gpu` where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_resource: Option<String>,
+}
+
+/// How ranks deliver their outputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MailboxPolicy {
+    /// Through the registry when it lets pods push without credentials; over the control stream otherwise.
+    #[default]
+    Automatic,
+    /// Through the registry, with the Secret that `mailbox_secret` names.
+    Secret,
+    /// Through the registry, with the user's own login in a Secret of the run. Anyone who may read Secrets in the
+    /// namespace can read it: say so only where that is acceptable.
+    Login,
+    /// Over the control stream.
+    Stream,
+}
+
+impl MailboxPolicy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+    fn is_automatic(&self) -> bool {
+        *self == Self::Automatic
+    }
+}

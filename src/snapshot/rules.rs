@@ -1,0 +1,76 @@
+//! Which files are left out without anybody saying so.
+
+/// Left out by default, at any depth: what can be made again, and nauta's own output. A `!pattern` in `.nautaignore`
+/// takes one back in.
+pub const DEFAULT_IGNORES: &[&str] = &[
+    ".git/",
+    ".hg/",
+    ".svn/",
+    ".venv/",
+    "venv/",
+    ".env/",
+    ".tox/",
+    ".nox/",
+    "__pycache__/",
+    "*.pyc",
+    ".mypy_cache/",
+    ".pytest_cache/",
+    ".ruff_cache/",
+    ".ipynb_checkpoints/",
+    "node_modules/",
+    ".nauta/",
+    "/runs/",
+    ".DS_Store",
+];
+
+/// Withheld by default, at any depth: names that hold secrets more often than anything else. A `!pattern` in
+/// `.nautaignore` lets one through.
+pub const SECRETS: &[&str] = &[
+    ".env",
+    ".env.*",
+    "!.env.example",
+    "!.env.sample",
+    "!.env.template",
+    "*.pem",
+    "*.key",
+    "*.p12",
+    "*.pfx",
+    "*.jks",
+    "*.keystore",
+    "*.kdbx",
+    "id_rsa*",
+    "id_dsa*",
+    "id_ecdsa*",
+    "id_ed25519*",
+    ".netrc",
+    "_netrc",
+    ".pypirc",
+    ".npmrc",
+    ".pgpass",
+    ".htpasswd",
+    ".git-credentials",
+    ".dockercfg",
+    ".docker/config.json",
+    ".aws/",
+    ".azure/",
+    ".gcloud/",
+    ".config/gcloud/",
+    ".kube/",
+    ".ssh/",
+    ".gnupg/",
+    ".huggingface/token",
+    "kubeconfig",
+    "*.kubeconfig",
+    "credentials.json",
+    "service-account*.json",
+    "application_default_credentials.json",
+    "*.tfstate",
+    "*.tfvars",
+    "secrets.yaml",
+    "secrets.yml",
+    "secrets.toml",
+    "secrets.json",
+];
+
+/// Files whose patterns say what is left out, the stronger later: a pattern of a later file beats one of an earlier.
+pub const IGNORE_FILES: &[&str] = &[".dockerignore", ".nautaignore"];

@@ -1,0 +1,69 @@
+"""DistributedDataParallel on scikit-learn's handwritten digits, for any number of ranks.
+
+Works the same under `python train.py` (one process a rank), `torchrun train.py`, and without nauta on one machine.
+"""
+
+import hashlib
+import os
+
+import torch
+import torch.distributed as dist
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
+
+EPOCHS = int(os.environ.get("EPOCHS", "5"))
+SEED = int(os.environ.get("SEED", "0"))
+OUTPUTS = os.environ.get("NAUTA_OUTPUTS", ".")
+
+
+def digits():
+    images, labels = load_digits(return_X_y=True)
+    images = torch.tensor(images / 16.0, dtype=torch.float32)
+    return TensorDataset(images, torch.tensor(labels))
+
+
+def digest(model):
+    """The parameters' digest: the same on all ranks, or they do not train one model."""
+    state = hashlib.sha256()
+    for parameter in model.parameters():
+        state.update(parameter.detach().numpy().tobytes())
+    return state.hexdigest()[:16]
+
+
+def main():
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29500")
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    dist.init_process_group("gloo", rank=rank, world_size=world)
+    torch.manual_seed(SEED)
+    torch.set_num_threads(1)  # the order of additions, and so the digest, does not depend on the machine's size
+
+    data = digits()
+    sampler = DistributedSampler(data, world, rank, seed=SEED)
+    loader = DataLoader(data, batch_size=max(1, 64 // world), sampler=sampler)
+    model = DistributedDataParallel(nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
+
+    for epoch in range(1, EPOCHS + 1):
+        sampler.set_epoch(epoch)
+        total = torch.zeros(2)
+        for images, labels in loader:
+            loss = nn.functional.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += torch.tensor([loss.item() * len(labels), len(labels)])
+        dist.all_reduce(total)
+        if rank == 0:
+            print(f"epoch {epoch}: loss {total[0] / total[1]:.4f}", flush=True)
+            torch.save(model.module.state_dict(), os.path.join(OUTPUTS, "checkpoint.pt"))
+
+    print(f"rank {rank} of {world}: parameters {digest(model.module)}", flush=True)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
