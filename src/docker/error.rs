@@ -160,8 +160,10 @@ pub enum DockerError {
         lines: Vec<String>,
     },
     /// The image cannot be built as described.
-    #[error("the image cannot be built: {message}")]
+    #[error("the image cannot be built{}: {message}", step.as_ref().map(|step| format!(", in `{step}`")).unwrap_or_default())]
     BuildRefused {
+        /// The step, where known.
+        step: Option<String>,
         /// The builder's words.
         message: String,
     },
@@ -306,13 +308,13 @@ impl Diagnosis for DockerError {
         match self {
             Self::BuildFailed { .. } => Kind::JobFailed,
             Self::Archive(error) => error.kind(),
+            Self::BuildRefused { message, .. } if !is_about_the_network(message) => Kind::Input,
             Self::Configuration { .. }
             | Self::NoSuchContext { .. }
             | Self::ContextWithoutHost { .. }
             | Self::UnverifiedTls { .. }
             | Self::Address { .. }
             | Self::Ssh { .. }
-            | Self::BuildRefused { .. }
             | Self::SecretTooLarge { .. }
             | Self::NoSuchImage { .. }
             | Self::RunExists { .. }
@@ -353,7 +355,7 @@ impl Diagnosis for DockerError {
             Self::SecretsNeedBuildKit { .. } | Self::NoBuildKit { .. } => {
                 vec!["update Docker to 20.10 or later".to_owned()]
             }
-            Self::BuildRefused { message } => refused_build_hints(message),
+            Self::BuildRefused { message, .. } => refused_build_hints(message),
             Self::Archive(error) => error.hints(),
             Self::RunExists { run } => vec![format!("choose another name, or end it: run `nauta cancel {run}`")],
             _ => Vec::new(),
@@ -400,8 +402,20 @@ fn refused_hints(endpoint: &Endpoint) -> Vec<String> {
     }
 }
 
+/// Whether a builder's message says that a registry could not be reached.
+fn is_about_the_network(message: &str) -> bool {
+    ["dial tcp", "i/o timeout", "no such host", "connection refused", "TLS handshake", "certificate signed by"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
 fn refused_build_hints(message: &str) -> Vec<String> {
-    if message.contains("--mount option requires BuildKit") {
+    if is_about_the_network(message) {
+        vec![
+            "check the base image's name: without a registry before it, Docker asks Docker Hub".to_owned(),
+            "if it is right, Docker cannot reach its registry: try `docker pull` with it".to_owned(),
+        ]
+    } else if message.contains("--mount option requires BuildKit") {
         vec!["this Docker engine has no BuildKit: update it to 20.10 or later".to_owned()]
     } else if ["pull access denied", "not found", "authorization failed", "insufficient_scope"]
         .iter()

@@ -94,7 +94,7 @@ impl Progress {
             } else if !is_classic_noise(text)
                 && let Some(step) = self.steps.last_mut()
             {
-                step.output(text.as_bytes(), events);
+                step.output(without_colour(text).as_bytes(), events);
             }
         } else if let Some(status) = status {
             let detail = id.map_or_else(|| status.to_owned(), |id| format!("{id}: {status}"));
@@ -136,7 +136,11 @@ impl Progress {
                 let step = self.steps.swap_remove(index);
                 DockerError::BuildFailed { step: step.name, code: Some(code), lines: step.last_lines.into() }
             }
-            _ => DockerError::BuildRefused { message: message.trim().to_owned() },
+            (None, failed) => {
+                let step = failed.map(|index| self.steps.swap_remove(index).name).filter(|step| !step.is_empty());
+                DockerError::BuildRefused { step, message: message.trim().to_owned() }
+            }
+            (Some(_), None) => DockerError::BuildRefused { step: None, message: message.trim().to_owned() },
         }
     }
 }
@@ -166,6 +170,11 @@ impl Step {
         self.last_lines.push_back(line.clone());
         events.send(Event::BuildOutput { line });
     }
+}
+
+/// The classic builder paints what commands write to stderr, whether anybody wants colours or not.
+fn without_colour(text: &str) -> String {
+    text.replace("\u{1b}[91m", "").replace("\u{1b}[0m", "")
 }
 
 /// What a terminal would show of a line: the text behind the last carriage return (a progress bar's last state).
@@ -234,7 +243,7 @@ mod tests {
             " ---> Running in 0123456789ab\n",
             "10%\r20%\r",
             "30%\nhalf a",
-            " line\nlast",
+            "\u{1b}[91m line\n\u{1b}[0mlast",
         ] {
             progress.classic(Some(text), None, None, &events);
         }
@@ -251,7 +260,7 @@ mod tests {
         let mut progress = Progress::default();
         progress.classic(Some("Step 1/1 : FROM nowhere"), None, None, &Events::none());
         let error = progress.failure("pull access denied for nowhere", None);
-        assert_eq!(error.to_string(), "the image cannot be built: pull access denied for nowhere");
+        assert_eq!(error.to_string(), "the image cannot be built, in `FROM nowhere`: pull access denied for nowhere");
     }
 
     #[test]
