@@ -13,6 +13,7 @@ mod export;
 mod image;
 pub mod janitor;
 mod local;
+mod saved;
 mod transport;
 mod upload;
 
@@ -20,4 +21,5 @@ pub use build::BuiltImage;
 pub use endpoint::{DockerSettings, Endpoint, Origin};
 pub use engine::Docker;
 pub use error::DockerError;
+pub use export::{ExportedImage, ExportedLayer};
 pub use image::LocalImage;

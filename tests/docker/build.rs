@@ -124,9 +124,13 @@ async fn secrets_are_there_while_a_command_runs_and_nowhere_afterwards() {
     let file = folder.path().join("ca.crt");
     std::fs::write(&file, "from a file").unwrap();
     let (mut plan, tag) = plan(
-        "RUN mkdir -p /etc && echo 'me:x:1000:1000::/:/bin/sh' > /etc/passwd && echo me:x:1000: > /etc/group\nUSER 1000\n\
+        &format!(
+            "RUN echo {}\n{}",
+            unique("run"),
+            "RUN mkdir -p /etc && echo 'me:x:1000:1000::/:/bin/sh' > /etc/passwd && echo me:x:1000: > /etc/group\nUSER 1000\n\
          RUN --mount=type=secret,id=token,mode=0444 --mount=type=secret,id=nauta-ca,mode=0444 \
-         wc -c < /run/secrets/token; cat /run/secrets/nauta-ca; echo\n",
+         wc -c < /run/secrets/token; cat /run/secrets/nauta-ca; echo\n"
+        ),
         Builder::BuildKit,
     );
     plan.secrets.push(("token".to_owned(), SecretSource::Value(Secret::new(secret.clone()))));
@@ -183,7 +187,7 @@ async fn a_dropped_build_is_a_cancelled_build() {
         let (started_tx, mut started_rx) = tokio::sync::mpsc::unbounded_channel();
         let events = Events::new(move |event| {
             if matches!(&event, Event::BuildOutput { line } if line == "started") {
-                drop(started_tx.send(()));
+                started_tx.send(()).unwrap_or_default();
             }
         });
         let started = async { tokio::time::timeout(Duration::from_mins(1), started_rx.recv()).await };

@@ -2,6 +2,7 @@
 
 mod build;
 mod connect;
+mod export;
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
