@@ -23,3 +23,4 @@ pub use engine::Docker;
 pub use error::DockerError;
 pub use export::{ExportedImage, ExportedLayer};
 pub use image::LocalImage;
+pub use local::{Code, ControlStream, JanitorProgram, LocalPlan, LocalRun, RunSummary};

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use bollard::BollardRequest;
 use bollard::errors::Error as BollardError;
+use futures::TryStreamExt;
 use http::{HeaderValue, Response, StatusCode, Uri, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyDataStream, BodyExt};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
@@ -19,6 +20,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
+use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+use tokio_util::io::StreamReader;
 
 use super::endpoint::{Address, Endpoint, TlsFiles};
 use super::error::DockerError;
@@ -155,4 +158,15 @@ fn unreadable(path: &std::path::Path, error: &rustls::pki_types::pem::Error) -> 
 pub(super) async fn text(response: Response<Incoming>) -> String {
     let bytes = response.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The longest line that an engine says, in bytes; what is longer is no engine's.
+const MAX_LINE: usize = 64 * 1024 * 1024;
+
+/// The lines of a response, as they come.
+pub(super) fn lines(
+    response: Response<Incoming>,
+) -> impl futures::Stream<Item = Result<String, LinesCodecError>> + Send {
+    let body = BodyDataStream::new(response.into_body()).map_err(io::Error::other);
+    FramedRead::new(StreamReader::new(body), LinesCodec::new_with_max_length(MAX_LINE))
 }

@@ -7,24 +7,19 @@ use bollard::BollardRequest;
 use bollard::models::{BuildInfo, BuildInfoAux};
 use futures::TryStreamExt;
 use http::Response;
-use http_body_util::BodyDataStream;
 use hyper::body::Incoming;
-use tokio_util::codec::{FramedRead, LinesCodec};
-use tokio_util::io::StreamReader;
 
 use super::context;
 use super::progress::Progress;
 use super::session::{Session, check_secrets};
 use crate::docker::Docker;
 use crate::docker::error::DockerError;
+use crate::docker::transport;
 use crate::docker::upload::UploadStream;
 use crate::event::Events;
 use crate::image::Builder;
 use crate::image::build_plan::BuildPlan;
 use crate::secret::Secret;
-
-/// The longest message of a builder, in bytes; longer ones are no builder's.
-const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
 /// An image that was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +75,7 @@ impl Docker {
 
     /// Reads the builder's messages to their end.
     async fn follow_build(&self, response: Response<Incoming>, events: &Events) -> Result<BuiltImage, DockerError> {
-        let body = BodyDataStream::new(response.into_body()).map_err(std::io::Error::other);
-        let mut lines = FramedRead::new(StreamReader::new(body), LinesCodec::new_with_max_length(MAX_MESSAGE));
+        let mut lines = pin!(transport::lines(response));
         let broken = |source| DockerError::Engine {
             endpoint: self.endpoint().clone(),
             what: "finish the image build".to_owned(),
