@@ -142,8 +142,7 @@ pub fn compose(environment: &Image, layers: &[Layer], labels: &[(&str, &str)]) -
     if all.len() > MAX_LAYERS {
         return Err(ComposeError::TooManyLayers(environment.layers.len()));
     }
-    let config =
-        serde_json::to_vec(&composed_config(&environment.config, &all, labels)).expect("JSON values serialise");
+    let config = composed_config(&environment.config, &all, labels).to_string().into_bytes();
     let descriptor = |media_type: &str, digest: &Digest, size: u64| json!({ "mediaType": media_type, "digest": digest, "size": size });
     let manifest = json!({
         "schemaVersion": 2,

@@ -49,7 +49,10 @@ impl FromStr for ImageReference {
             Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
             _ => (HUB, rest),
         };
-        if host.matches(':').count() > 1 || !host.chars().all(|c| c.is_ascii_alphanumeric() || ".:-".contains(c)) {
+        if !host.starts_with(|c: char| c.is_ascii_alphanumeric())
+            || host.matches(':').count() > 1
+            || !host.chars().all(|c| c.is_ascii_alphanumeric() || ".:-".contains(c))
+        {
             return Err(invalid("its host is none"));
         }
         let (repository, tag) = match path.rsplit_once(':') {
