@@ -44,6 +44,9 @@ use std::process::ExitCode;
 
 /// Runs nauta with `arguments` (the program's name first).
 #[must_use]
-pub fn main(_arguments: Vec<OsString>) -> ExitCode {
-    ExitCode::from(70)
+pub fn main(mut arguments: Vec<OsString>) -> ExitCode {
+    match arguments.get(1).and_then(|verb| verb.to_str()) {
+        Some("janitor") => docker::janitor::main(&arguments.split_off(2)).into(),
+        _ => ExitCode::from(70),
+    }
 }

@@ -3,6 +3,7 @@
 mod build;
 mod connect;
 mod export;
+mod local;
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
