@@ -1,1 +1,490 @@
-//! Deterministic tar archives: the same files give the same bytes.
+//! Deterministic tar archives: the same entries give the same bytes.
+//!
+//! Owns: [`Writer`] (USTAR, with GNU long names only where a name needs them), [`gzip`]. Does not own: which entries
+//! there are and in which order (`image`, `snapshot`, `docker`). Start reading at [`Writer`].
+//!
+//! Nothing here reads archives that others made, and nothing is taken from a file but its bytes: modes, owners and
+//! times are the caller's to choose.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::diagnosis::{Diagnosis, Kind};
+use crate::digest::{Digest, Hasher};
+
+/// Archives are made of blocks of this many bytes.
+const BLOCK: u64 = 512;
+
+/// Why an archive could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// A source file cannot be opened or read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The source file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A source file is a directory, a socket or the like.
+    #[error("`{}` is no regular file", path.display())]
+    NotAFile {
+        /// The source file.
+        path: PathBuf,
+    },
+    /// A source file was written to, replaced or truncated in the meantime.
+    #[error("`{}` changed while it was read", path.display())]
+    Changed {
+        /// The source file.
+        path: PathBuf,
+    },
+    /// A name that no archive of ours holds: empty, absolute, with `..` or with a NUL.
+    #[error("`{name}` is no name for an entry of an archive")]
+    Name {
+        /// The name, made printable.
+        name: String,
+    },
+    /// The archive's own bytes could not be written.
+    #[error("cannot write an archive")]
+    Write(#[from] io::Error),
+}
+
+impl Diagnosis for ArchiveError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Name { .. } => Kind::Bug,
+            _ => Kind::Input,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Changed { path } => vec![
+                format!("wait until `{}` is no longer written to, and run the command again", path.display()),
+                "or leave it out with an ignore rule".to_owned(),
+            ],
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                vec!["make it readable, or leave it out with an ignore rule".to_owned()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What an entry says about itself besides its name and content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Permission bits (0o7777).
+    pub mode: u32,
+    /// Owner's user id.
+    pub uid: u32,
+    /// Owner's group id.
+    pub gid: u32,
+    /// Seconds since 1970.
+    pub mtime: u64,
+}
+
+/// The name and length of bytes that were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Digest of the bytes.
+    pub digest: Digest,
+    /// How many bytes.
+    pub size: u64,
+}
+
+/// Writes an archive, entry by entry, and computes its digest on the way.
+pub struct Writer<W: Write> {
+    out: Hashing<W>,
+}
+
+impl<W: Write> Writer<W> {
+    /// An archive whose bytes go to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out: Hashing::new(out) }
+    }
+
+    /// Adds a directory.
+    pub fn directory(&mut self, name: impl AsRef<[u8]>, attributes: Attributes) -> Result<(), ArchiveError> {
+        let mut name = checked(name.as_ref())?.to_vec();
+        if name.last() != Some(&b'/') {
+            name.push(b'/');
+        }
+        self.entry(tar::EntryType::Directory, &name, b"", attributes, 0)
+    }
+
+    /// Adds a symbolic link; `target` is stored as it is.
+    pub fn symlink(
+        &mut self,
+        name: impl AsRef<[u8]>,
+        target: impl AsRef<[u8]>,
+        attributes: Attributes,
+    ) -> Result<(), ArchiveError> {
+        self.entry(tar::EntryType::Symlink, checked(name.as_ref())?, target.as_ref(), attributes, 0)
+    }
+
+    /// Adds a file whose content is at hand.
+    pub fn bytes(
+        &mut self,
+        name: impl AsRef<[u8]>,
+        content: &[u8],
+        attributes: Attributes,
+    ) -> Result<(), ArchiveError> {
+        let size = content.len() as u64;
+        self.entry(tar::EntryType::Regular, checked(name.as_ref())?, b"", attributes, size)?;
+        self.out.write_all(content)?;
+        self.pad(size)
+    }
+
+    /// Adds the content of the file at `source`; gives its size in bytes.
+    ///
+    /// The file's state is read before and after: an entry is either what the file was all the time, or an error.
+    pub fn file(&mut self, name: impl AsRef<[u8]>, source: &Path, attributes: Attributes) -> Result<u64, ArchiveError> {
+        let name = checked(name.as_ref())?;
+        let unreadable = |e| ArchiveError::Read { path: source.to_owned(), source: e };
+        let mut file = File::open(source).map_err(unreadable)?;
+        let before = file.metadata().map_err(unreadable)?;
+        if !before.is_file() {
+            return Err(ArchiveError::NotAFile { path: source.to_owned() });
+        }
+        self.entry(tar::EntryType::Regular, name, b"", attributes, before.len())?;
+        self.content(&mut file, before.len(), source)?;
+        let after = file.metadata().map_err(unreadable)?;
+        if stamp(&before) != stamp(&after) {
+            return Err(ArchiveError::Changed { path: source.to_owned() });
+        }
+        self.pad(before.len())?;
+        Ok(before.len())
+    }
+
+    /// Marks `name` as deleted from the layers below (OCI image specification, "Whiteouts").
+    pub fn whiteout(&mut self, name: impl AsRef<[u8]>, attributes: Attributes) -> Result<(), ArchiveError> {
+        let name = checked(name.as_ref())?;
+        let cut = name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let marker = [&name[..cut], b".wh.", &name[cut..]].concat();
+        self.bytes(marker, b"", attributes)
+    }
+
+    /// Ends the archive.
+    pub fn finish(mut self) -> Result<(W, Written), ArchiveError> {
+        self.out.write_all(&[0; 2 * BLOCK as usize])?;
+        self.out.flush()?;
+        Ok(self.out.finish())
+    }
+
+    /// Gives back what was written without ending the archive, so that another archive's bytes may follow.
+    pub fn into_part(mut self) -> Result<W, ArchiveError> {
+        self.out.flush()?;
+        Ok(self.out.finish().0)
+    }
+
+    /// Writes exactly `size` bytes of `file`, or fails.
+    fn content(&mut self, file: &mut File, size: u64, source: &Path) -> Result<(), ArchiveError> {
+        let mut buffer = vec![0; usize::try_from(size.clamp(1, 256 * 1024)).unwrap_or(256 * 1024)];
+        let mut left = size;
+        while left > 0 {
+            let want = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+            match file.read(&mut buffer[..want]) {
+                Ok(0) => return Err(ArchiveError::Changed { path: source.to_owned() }),
+                Ok(n) => {
+                    self.out.write_all(&buffer[..n])?;
+                    left -= n as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(ArchiveError::Read { path: source.to_owned(), source: e }),
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        kind: tar::EntryType,
+        name: &[u8],
+        target: &[u8],
+        attributes: Attributes,
+        size: u64,
+    ) -> Result<(), ArchiveError> {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(attributes.mode & 0o7777);
+        header.set_uid(attributes.uid.into());
+        header.set_gid(attributes.gid.into());
+        header.set_mtime(attributes.mtime);
+        header.set_size(size);
+        if !put_name(&mut header, name) {
+            self.long(tar::EntryType::GNULongName, name)?;
+        }
+        if !put_target(&mut header, target) {
+            self.long(tar::EntryType::GNULongLink, target)?;
+        }
+        header.set_cksum();
+        self.out.write_all(header.as_bytes())?;
+        Ok(())
+    }
+
+    /// A name or target beyond USTAR's fields, as an entry of its own that every reader in use understands.
+    fn long(&mut self, kind: tar::EntryType, text: &[u8]) -> Result<(), ArchiveError> {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.as_old_mut().name[..13].copy_from_slice(b"././@LongLink");
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        let size = text.len() as u64 + 1;
+        header.set_size(size);
+        header.set_cksum();
+        self.out.write_all(header.as_bytes())?;
+        self.out.write_all(text)?;
+        self.out.write_all(&[0])?;
+        self.pad(size)
+    }
+
+    fn pad(&mut self, size: u64) -> Result<(), ArchiveError> {
+        let rest = usize::try_from(size % BLOCK).expect("a remainder of 512 fits");
+        if rest > 0 {
+            self.out.write_all(&[0; BLOCK as usize][rest..])?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts the name into the header's fields; `false` when they are too small and only its beginning is there.
+fn put_name(header: &mut tar::Header, name: &[u8]) -> bool {
+    let fields = header.as_ustar_mut().expect("made as USTAR");
+    if name.len() <= fields.name.len() {
+        fields.name[..name.len()].copy_from_slice(name);
+        return true;
+    }
+    // The slash between the two fields is implied; a directory's own slash at the end cannot be the one to cut at.
+    let cut = (0..name.len() - 1)
+        .rev()
+        .find(|at| name[*at] == b'/' && *at <= fields.prefix.len())
+        .filter(|at| *at > 0 && name.len() - at - 1 <= fields.name.len());
+    if let Some(cut) = cut {
+        fields.prefix[..cut].copy_from_slice(&name[..cut]);
+        fields.name[..name.len() - cut - 1].copy_from_slice(&name[cut + 1..]);
+        return true;
+    }
+    let len = fields.name.len();
+    fields.name.copy_from_slice(&name[..len]);
+    false
+}
+
+/// Puts a link's target into the header's field; `false` when it is too small.
+fn put_target(header: &mut tar::Header, target: &[u8]) -> bool {
+    let field = &mut header.as_old_mut().linkname;
+    let len = target.len().min(field.len());
+    field[..len].copy_from_slice(&target[..len]);
+    len == target.len()
+}
+
+fn checked(name: &[u8]) -> Result<&[u8], ArchiveError> {
+    let wrong = name.is_empty()
+        || name.contains(&0)
+        || name[0] == b'/'
+        || name.split(|byte| *byte == b'/').any(|part| part == b"..");
+    if wrong { Err(ArchiveError::Name { name: String::from_utf8_lossy(name).into_owned() }) } else { Ok(name) }
+}
+
+/// What changes when a file is written to.
+fn stamp(metadata: &Metadata) -> (u64, i64, i64, i64, i64) {
+    (metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec())
+}
+
+/// Compresses all that `source` gives into `sink`: the fastest gzip level, because registries and networks are faster
+/// than better ones, and gzip because every container engine in use accepts it.
+///
+/// Gives what was read (for an image's configuration) and what was written (for its manifest).
+pub fn gzip(mut source: impl Read, sink: impl Write) -> io::Result<(Written, Written)> {
+    let mut plain = Hasher::default();
+    let mut encoder = flate2::write::GzEncoder::new(Hashing::new(sink), flate2::Compression::new(1));
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => {
+                plain.update(&buffer[..n]);
+                encoder.write_all(&buffer[..n])?;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let mut sink = encoder.finish()?;
+    sink.flush()?;
+    let size = plain.len();
+    Ok((Written { digest: plain.finish(), size }, sink.finish().1))
+}
+
+/// A [`Write`] that computes the digest of what goes through it.
+pub struct Hashing<W> {
+    inner: W,
+    hasher: Hasher,
+}
+
+impl<W> Hashing<W> {
+    /// Passes everything on to `inner`.
+    pub fn new(inner: W) -> Self {
+        Self { inner, hasher: Hasher::default() }
+    }
+
+    /// The inner writer, and the name of what it was given.
+    pub fn finish(self) -> (W, Written) {
+        let size = self.hasher.len();
+        (self.inner, Written { digest: self.hasher.finish(), size })
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Attributes = Attributes { mode: 0o644, uid: 1000, gid: 1000, mtime: 1_700_000_000 };
+
+    fn entries(archive: &[u8]) -> Vec<(Vec<u8>, u8, Option<Vec<u8>>, Vec<u8>)> {
+        tar::Archive::new(archive)
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let mut entry = entry.unwrap();
+                let mut content = Vec::new();
+                entry.read_to_end(&mut content).unwrap();
+                let link = entry.link_name_bytes().map(|name| name.into_owned());
+                (entry.path_bytes().into_owned(), entry.header().entry_type().as_byte(), link, content)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_and_is_the_same_each_time() {
+        let write = || {
+            let mut writer = Writer::new(Vec::new());
+            writer.directory("a", PLAIN).unwrap();
+            writer.bytes("a/b", b"content", PLAIN).unwrap();
+            writer.symlink("a/c", "../b", PLAIN).unwrap();
+            writer.whiteout("a/d", PLAIN).unwrap();
+            writer.finish().unwrap()
+        };
+        let (archive, written) = write();
+        assert_eq!(written, Written { digest: Digest::of(&archive), size: archive.len() as u64 });
+        assert_eq!(write().1, written);
+        let expected: [(&[u8], u8, Option<&[u8]>, &[u8]); 4] = [
+            (b"a/", b'5', None, b""),
+            (b"a/b", b'0', None, b"content"),
+            (b"a/c", b'2', Some(b"../b"), b""),
+            (b"a/.wh.d", b'0', None, b""),
+        ];
+        let found = entries(&archive);
+        for (found, expected) in found.iter().zip(expected) {
+            assert_eq!(found.0, expected.0);
+            assert_eq!((found.1, found.2.as_deref(), &found.3[..]), (expected.1, expected.2, expected.3));
+        }
+        assert_eq!(found.len(), 4);
+    }
+
+    #[test]
+    fn names_of_every_length_and_byte_survive() {
+        for len in [1, 99, 100, 101, 155, 156, 255, 256, 257, 400, 5000] {
+            for name in [vec![b'x'; len], "ab/".repeat(len).into_bytes(), [vec![0xff; len], b"/\n".to_vec()].concat()] {
+                let name = name.strip_suffix(b"/").unwrap_or(&name);
+                let mut writer = Writer::new(Vec::new());
+                writer.bytes(name, b"1", PLAIN).unwrap();
+                writer.symlink("link", name, PLAIN).unwrap();
+                writer.directory(name, PLAIN).unwrap();
+                let (archive, _) = writer.finish().unwrap();
+                let found = entries(&archive);
+                assert_eq!(found[0].0, name);
+                assert_eq!(found[1].2.as_deref(), Some(name));
+                assert_eq!(found[2].0, [name, b"/"].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_could_leave_the_target_are_refused() {
+        for name in ["", "/etc/passwd", "a/../../b", "..", "a\0b"] {
+            let mut writer = Writer::new(Vec::new());
+            assert!(matches!(writer.bytes(name, b"", PLAIN), Err(ArchiveError::Name { .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_taken_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        std::fs::write(&path, vec![7; 300_000]).unwrap();
+        let mut writer = Writer::new(Vec::new());
+        assert_eq!(writer.file("data", &path, PLAIN).unwrap(), 300_000);
+        assert_eq!(entries(&writer.finish().unwrap().0)[0].3, vec![7; 300_000]);
+
+        let error = Writer::new(Vec::new()).file("d", folder.path(), PLAIN).expect_err("a directory");
+        assert!(error.to_string().ends_with("is no regular file"), "{error}");
+        let error = Writer::new(Vec::new()).file("d", &folder.path().join("none"), PLAIN).expect_err("missing");
+        assert!(error.to_string().contains("none"), "{error}");
+    }
+
+    /// Changes the file below the writer, as an editor or a logger would.
+    struct Meddler {
+        path: PathBuf,
+        change: fn(&Path),
+        after: usize,
+    }
+
+    impl Write for Meddler {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.after == 0 {
+                (self.change)(&self.path);
+            }
+            self.after = self.after.wrapping_sub(1);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_file_that_changes_is_named() {
+        let changes: [fn(&Path); 3] = [
+            |path| File::options().write(true).open(path).unwrap().set_len(10).unwrap(),
+            |path| File::options().append(true).open(path).unwrap().write_all(b"more").unwrap(),
+            |path| File::options().write(true).open(path).unwrap().write_all(b"other").unwrap(),
+        ];
+        for change in changes {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("train.log");
+            std::fs::write(&path, vec![7; 1_000_000]).unwrap();
+            let meddler = Meddler { path: path.clone(), change, after: 2 };
+            let error = Writer::new(meddler).file("train.log", &path, PLAIN).expect_err("changed");
+            assert!(matches!(&error, ArchiveError::Changed { path: named } if *named == path), "{error}");
+        }
+    }
+
+    #[test]
+    fn gzip_names_both_sides() {
+        let content = b"the same bytes ".repeat(10_000);
+        let mut compressed = Vec::new();
+        let (plain, packed) = gzip(&content[..], &mut compressed).unwrap();
+        assert_eq!(plain, Written { digest: Digest::of(&content), size: content.len() as u64 });
+        assert_eq!(packed, Written { digest: Digest::of(&compressed), size: compressed.len() as u64 });
+        let mut again = Vec::new();
+        flate2::read::GzDecoder::new(&compressed[..]).read_to_end(&mut again).unwrap();
+        assert_eq!(again, content);
+    }
+}

@@ -48,6 +48,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     match arguments.get(1).and_then(|verb| verb.to_str()) {
         // Before anything else: as PID 1 there is no time to lose.
         Some("supervise") => ExitCode::from(supervisor::main(arguments[2..].to_vec())),
+        Some("janitor") => ExitCode::from(docker::janitor::main(&arguments[2..])),
         _ => ExitCode::from(70),
     }
 }

@@ -3,6 +3,7 @@
 //! Owns: [`EnvironmentPlan`] and its key, the generated Dockerfile, the composed run image. Does not own: building
 //! (`docker`) or sending (`registry`). Start reading at [`EnvironmentPlan`], then [`compose`].
 
+pub mod build_plan;
 pub mod compose;
 mod dockerfile;
 mod environment;

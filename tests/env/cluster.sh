@@ -72,7 +72,7 @@ save_image() { docker save -o "$2" "$1"; }
 
 pause_archive() {
   local archive
-  archive=$CACHE/pause-$(key "$ENVIRONMENT/node/pause.c").tar
+  archive=$CACHE/pause-$(key "$ENVIRONMENT/nodeconf/pause.c").tar
   [ -f "$archive" ] || need gcc libc6-dev
   cached "$archive" make_pause_archive
   echo "$archive"
@@ -81,14 +81,14 @@ pause_archive() {
 make_pause_archive() {
   local root=$CACHE/partial.$$.pause-root
   mkdir -p "$root"
-  logged pause gcc -Os -static -s -o "$root/pause" "$ENVIRONMENT/node/pause.c"
+  logged pause gcc -Os -static -s -o "$root/pause" "$ENVIRONMENT/nodeconf/pause.c"
   archive_directory "$root" "$1"
 }
 
 # A cluster is another one when anything differs that it was made from.
 cluster_key() {
-  key "$ENVIRONMENT"/node/* "$ENVIRONMENT"/manifests/* "$ENVIRONMENT"/{cluster.sh,nodes.sh,versions} "$PKI/key" "$PKI/ca.crt" "$KUBERNETES" "$COREDNS" \
-    "$(docker image inspect -f '{{.Id}}' "$NODE_IMAGE")" "$PAUSE_ARCHIVE" "$(gateway)" "$NODE_NET"
+  key "$ENVIRONMENT"/nodeconf/* "$ENVIRONMENT"/manifests/* "$ENVIRONMENT"/{cluster.sh,nodes.sh,versions} "$PKI/key" "$PKI/ca.crt" "$KUBERNETES" "$COREDNS" \
+    "$(docker image inspect -f '{{.Id}}' "$NODE_IMAGE")" "$PAUSE_ARCHIVE" "$REGISTRY" "$(registry_from_pods)" "$NODE_NET"
 }
 
 ## Its life
@@ -155,7 +155,7 @@ settle_cluster() {
 apply_manifests() {
   local file
   for file in "$ENVIRONMENT"/manifests/*.yaml; do
-    sed -e "s#@REGISTRY@#$REGISTRY#g" -e "s#@REGISTRY_FROM_PODS@#${NAUTA_TEST_REGISTRY_FROM_PODS:-$(gateway):$REGISTRY_PORT}#g" "$file"
+    sed -e "s#@REGISTRY@#$REGISTRY#g" -e "s#@REGISTRY_FROM_PODS@#$(registry_from_pods)#g" "$file"
     echo ---
   done | kubectl apply -f - >"$LOGS/manifests.log" 2>&1
 }
@@ -173,7 +173,7 @@ common_configuration() {
   local directory node
   directory=$(configuration "$1")
   mkdir -p "$directory"
-  cp "$ENVIRONMENT/node/entry" "$PKI/ca.crt" "$directory/"
+  cp "$ENVIRONMENT/nodeconf/entry" "$PKI/ca.crt" "$directory/"
   for node in "${NODES[@]}"; do
     echo "$(pod_subnet "$node") $(node_address "$node") $node"
   done >"$directory/routes"
@@ -192,7 +192,7 @@ configure_control_plane() {
   common_configuration control-plane
   directory=$(configuration control-plane)
   cp "$PKI"/{ca.key,service-accounts.key,service-accounts.pub,kube-apiserver.crt,kube-apiserver.key,kubelet-client.crt,kubelet-client.key} "$directory/"
-  cp "$PKI"/{kube-controller-manager,kube-scheduler,coredns}.kubeconfig "$ENVIRONMENT/node/Corefile" "$directory/"
+  cp "$PKI"/{kube-controller-manager,kube-scheduler,coredns}.kubeconfig "$ENVIRONMENT/nodeconf/Corefile" "$directory/"
 }
 
 configure_node() {
@@ -208,20 +208,26 @@ configure_node() {
   mkdir -p "$directory/cni"
   for template in kubelet.yaml kube-proxy.yaml containerd.toml cni/10-nauta-test.conflist; do
     sed -e "s#@NAME@#$name#g" -e "s#@DNS@#$(node_address control-plane)#g" -e "s#@POD_SUBNET@#$(pod_subnet "$name")#g" \
-      -e "s#@POD_RANGE@#$POD_NET.0.0/16#g" -e "s#@PAUSE_IMAGE@#docker.io/$PAUSE_IMAGE#g" "$ENVIRONMENT/node/$(basename "$template")" >"$directory/$template"
+      -e "s#@POD_RANGE@#$POD_NET.0.0/16#g" -e "s#@PAUSE_IMAGE@#docker.io/$PAUSE_IMAGE#g" "$ENVIRONMENT/nodeconf/$(basename "$template")" >"$directory/$template"
   done
   configure_registries "$directory/certs.d"
 }
 
-# The names that images have on the workstation, as the nodes reach them. The gateway's own name works too, and is plain HTTP like the others.
+# The names that images have on the workstation, as the nodes reach them. The names that pods use work too; all are plain HTTP.
 configure_registries() {
-  local port outside name
+  local directory=$1 outside
   outside=$(gateway)
-  for port in "$REGISTRY_PORT" "$REGISTRY_AUTH_PORT"; do
-    for name in "localhost:$port" "$outside:$port"; do
-      mkdir -p "$1/$name"
-      printf 'server = "http://%s"\n\n[host."http://%s"]\n  capabilities = ["pull", "resolve"]\n' "$outside:$port" "$outside:$port" >"$1/$name/hosts.toml"
-    done
+  pull_from "$directory" "$(registry_from_pods)" "$REGISTRY" "$(registry_from_pods)"
+  pull_from "$directory" "$outside:$REGISTRY_AUTH_PORT" "$REGISTRY_AUTH" "$outside:$REGISTRY_AUTH_PORT"
+}
+
+# pull_from DIRECTORY ADDRESS NAME…
+pull_from() {
+  local directory=$1 address=$2 name
+  shift 2
+  for name; do
+    mkdir -p "$directory/$name"
+    printf 'server = "http://%s"\n\n[host."http://%s"]\n  capabilities = ["pull", "resolve"]\n' "$address" "$address" >"$directory/$name/hosts.toml"
   done
 }
 

@@ -5,12 +5,12 @@ IMAGE_PYTHON=nauta-test/python:1
 IMAGE_PYTORCH=nauta-test/pytorch:1
 IMAGE_BUSYBOX=nauta-test/busybox:1
 
-# What no container of the tests reads; every node pulls these images, so bytes are time. Byte code stays: containers that are not root could not write it.
+# What no container of the tests reads; every node pulls these images, so bytes are time.
 SLIM='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/cache/debconf/*-old "$1"/var/log/* "$1"/usr/share/doc/* "$1"/usr/share/man/* \
   "$1"/usr/share/info/* "$1"/usr/share/locale/* "$1"/usr/share/lintian/*'
-SLIM_PYTORCH='rm -rf "$1"/usr/lib/libtorch-test "$1"/usr/lib/python3/dist-packages/torch/bin/test* "$1"/usr/lib/python3/dist-packages/torch/include;
-  find "$1"/usr/lib/python3/dist-packages/scipy "$1"/usr/lib/python3/dist-packages/sympy "$1"/usr/lib/python3/dist-packages/sklearn \
-    "$1"/usr/lib/python3/dist-packages/networkx "$1"/usr/lib/python3/dist-packages/numpy -depth -type d -name tests -exec rm -rf {} +'
+# NumPy's tests are not removed: NumPy itself imports them.
+SLIM_PYTORCH='cd "$1"/usr/lib/python3/dist-packages && rm -rf ../../libtorch-test torch/bin/test* torch/include &&
+  find scipy sympy sklearn networkx -depth -type d -name tests -exec rm -rf {} +'
 PYTHON_LINK='ln -sf python3 "$1"/usr/bin/python'
 
 make_images() {
@@ -22,7 +22,7 @@ make_images() {
   archive=$(debian_archive python "$PYTHON_SUITE" "$packages" "$PYTHON_LINK")
   publish "$IMAGE_PYTHON" "$archive" "$REGISTRY" "$REGISTRY_AUTH"
   packages=python3,python3-pip,python3-torch,python3-numpy,python3-sklearn,ca-certificates
-  archive=$(debian_archive pytorch "$PYTORCH_SUITE" "$packages" "$PYTHON_LINK" "$SLIM_PYTORCH")
+  archive=$(debian_archive pytorch "$PYTORCH_SUITE" "$packages" "$PYTHON_LINK" "$ENVIRONMENT/torch-without-libuv" "$SLIM_PYTORCH")
   publish "$IMAGE_PYTORCH" "$archive" "$REGISTRY"
 }
 
@@ -38,10 +38,11 @@ publish() {
 
 ## Root file systems
 
-# debian_archive NAME SUITE PACKAGES [HOOK…]: prints the path of a tar archive in the cache. The clock is fixed, so the same packages give the same bytes.
+# debian_archive NAME SUITE PACKAGES [HOOK…]: prints the path of a tar archive in the cache. Files keep their times: Python's byte code
+# counts only with the very time of its source, and containers that are not root could not make it anew.
 debian_archive() {
   local name=$1 suite=$2 archive
-  archive=$CACHE/$name-$(key "$@" "$SLIM").tar
+  archive=$CACHE/$name-$(key "$@" "$SLIM" "$(declare -f make_debian_archive)").tar
   cached "$archive" make_debian_archive "$@"
   echo "$archive"
 }
@@ -54,7 +55,7 @@ make_debian_archive() {
   for hook in "${@:1:$#-1}" "$SLIM"; do
     hooks+=(--customize-hook="$hook")
   done
-  SOURCE_DATE_EPOCH=1700000000 logged "make-$name" mmdebstrap --variant=minbase --format=tar --include="$packages" \
+  logged "make-$name" mmdebstrap --variant=minbase --format=tar --include="$packages" \
     --aptopt='Acquire::Retries "5"' --dpkgopt=force-unsafe-io "${hooks[@]}" "$suite" "$archive" "deb $(debian_mirror) $suite main"
 }
 

@@ -16,7 +16,7 @@ node_address() {
 
 pod_subnet() { echo "$POD_NET.${1#node-}.0/24"; }
 
-# The processes of pods live in cgroups of their own beside the container's (see node/entry), so Docker's pause would leave them running.
+# The processes of pods live in cgroups of their own beside the container's (see nodeconf/entry), so Docker's pause would leave them running.
 freeze_pods() {
   local name=$1 frozen=$2 v1=/sys/fs/cgroup/freezer/nauta-test-$1/freezer.state v2=/sys/fs/cgroup/nauta-test-$1/cgroup.freeze
   if [ -f "$v1" ]; then

@@ -6,6 +6,9 @@ REGISTRY_AUTH=localhost:$REGISTRY_AUTH_PORT
 REGISTRY_USER=ada
 PASSWORD_FILE=$STATE/registry-password
 
+# A user's own registry has the same name everywhere, unless we are told another one.
+registry_from_pods() { echo "${NAUTA_TEST_REGISTRY_FROM_PODS:-${NAUTA_TEST_REGISTRY:-$(gateway):$REGISTRY_PORT}}"; }
+
 # registry_answers PORT STATUS: 200 from the anonymous one, 401 from the other, so that a foreign server on the port is not taken for ours.
 registry_answers() {
   [ "$(curl -s -o /dev/null --noproxy '*' --max-time 5 -w '%{http_code}' "http://localhost:$1/v2/")" = "$2" ]

@@ -88,10 +88,11 @@ key() {
   done | sha256sum | cut -c1-16
 }
 
-# The mirror that this machine's own packages come from.
+# The mirror that this machine's own Debian packages come from.
 mirror() {
-  grep -rhoE '(https?)://[^ ]+' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null | grep -v security | head -n 1 |
-    grep . || echo "http://deb.debian.org/debian"
+  local sources
+  sources=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true)
+  grep -m 1 -oE 'https?://[^ ]+/debian/?$' <<<"$(tr ' ' '\n' <<<"$sources")" || fail "cannot see where Debian packages come from"
 }
 
 gateway() { docker network inspect bridge -f '{{(index .IPAM.Config 0).Gateway}}'; }

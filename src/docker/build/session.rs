@@ -1,0 +1,190 @@
+//! BuildKit's session: the engine asks for secrets and registry credentials, and we answer, over a connection of its
+//! own that the engine turns around.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use bollard::health::health_check_response::ServingStatus;
+use bollard::health::health_server::{Health, HealthServer};
+use bollard::health::{HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse};
+use bollard::moby::buildkit::secrets::v1::secrets_server::{Secrets, SecretsServer};
+use bollard::moby::buildkit::secrets::v1::{GetSecretRequest, GetSecretResponse};
+use bollard::moby::filesync::v1::auth_server::{Auth, AuthServer};
+use bollard::moby::filesync::v1::{
+    CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse, GetTokenAuthorityRequest,
+    GetTokenAuthorityResponse, VerifyTokenAuthorityRequest, VerifyTokenAuthorityResponse,
+};
+use futures::stream::BoxStream;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, async_trait};
+
+use crate::docker::Docker;
+use crate::docker::error::DockerError;
+use crate::docker::transport::Stream;
+use crate::image::build_plan::{RegistryLogin, SecretSource};
+
+/// The largest secret that BuildKit takes, in bytes.
+const MAX_SECRET: u64 = 500 * 1024;
+/// What the session offers, as BuildKit wants it said in advance.
+const METHODS: [&str; 3] = [
+    "/moby.filesync.v1.Auth/Credentials",
+    "/moby.filesync.v1.Auth/FetchToken",
+    "/moby.buildkit.secrets.v1.Secrets/GetSecret",
+];
+
+/// A session that the engine has accepted.
+pub(super) struct Session {
+    id: String,
+    stream: Box<dyn Stream>,
+    routes: Routes,
+}
+
+impl Session {
+    /// Opens a session; `None` when the engine has no BuildKit.
+    pub(super) async fn open(
+        docker: &Docker,
+        secrets: &[(String, SecretSource)],
+        logins: &[RegistryLogin],
+    ) -> Result<Option<Self>, DockerError> {
+        let id = random_id()?;
+        let mut request = http::Request::post("/session")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "h2c")
+            .header("X-Docker-Expose-Session-Uuid", &id)
+            .header("X-Docker-Expose-Session-Name", "nauta");
+        for method in METHODS {
+            request = request.header("X-Docker-Expose-Session-Grpc-Method", method);
+        }
+        let request = request.body(bollard::body_full(bytes::Bytes::new())).expect("constant headers are valid");
+        let upgraded = docker.transport().upgrade(request).await;
+        let stream = upgraded.map_err(|e| docker.error("open a build session", e))?;
+        Ok(stream.map(|stream| Self { id, stream: Box::new(stream), routes: routes(secrets, logins) }))
+    }
+
+    /// What the build request calls this session.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Answers until the engine closes the session; dropping this closes it.
+    pub(super) async fn serve(self) {
+        let service = TowerToHyperService::new(self.routes.prepare());
+        let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(self.stream), service)
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%error, "the build session ended");
+        }
+    }
+}
+
+/// Secrets must be small, and their files there, before anything is built.
+pub(super) fn check_secrets(secrets: &[(String, SecretSource)]) -> Result<(), DockerError> {
+    for (id, source) in secrets {
+        let size = match source {
+            SecretSource::Value(secret) => secret.expose().len() as u64,
+            SecretSource::File(path) => std::fs::metadata(path).map_err(|e| unreadable(path, e))?.len(),
+        };
+        if size > MAX_SECRET {
+            return Err(DockerError::SecretTooLarge { id: id.clone(), size });
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(path: &std::path::Path, source: std::io::Error) -> DockerError {
+    DockerError::Local { what: format!("read `{}` for the image build", path.display()), source }
+}
+
+fn random_id() -> Result<String, DockerError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| DockerError::Local { what: "get random bytes".to_owned(), source: e.into() })?;
+    Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+}
+
+fn routes(secrets: &[(String, SecretSource)], logins: &[RegistryLogin]) -> Routes {
+    let vault = Vault { secrets: secrets.iter().cloned().collect() };
+    let logins = logins.iter().map(|login| (login.registry.clone(), login.clone())).collect();
+    Routes::new(HealthServer::new(Healthy))
+        .add_service(AuthServer::new(Logins { logins }))
+        .add_service(SecretsServer::new(vault))
+}
+
+/// Says that it is well, which is what keeps the session alive.
+struct Healthy;
+
+#[async_trait]
+impl Health for Healthy {
+    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
+
+    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        Ok(Response::new(HealthCheckResponse { status: ServingStatus::Serving.into() }))
+    }
+
+    async fn list(&self, _: Request<HealthListRequest>) -> Result<Response<HealthListResponse>, Status> {
+        Err(Status::unimplemented("list"))
+    }
+
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("watch"))
+    }
+}
+
+/// Gives secrets to builds.
+struct Vault {
+    secrets: HashMap<String, SecretSource>,
+}
+
+#[async_trait]
+impl Secrets for Vault {
+    async fn get_secret(&self, request: Request<GetSecretRequest>) -> Result<Response<GetSecretResponse>, Status> {
+        let id = &request.get_ref().id;
+        let data = match self.secrets.get(id) {
+            None => return Err(Status::not_found(format!("there is no secret {id}"))),
+            Some(SecretSource::Value(secret)) => secret.expose().as_bytes().to_vec(),
+            Some(SecretSource::File(path)) => read(path.clone()).await?,
+        };
+        Ok(Response::new(GetSecretResponse { data }))
+    }
+}
+
+async fn read(path: PathBuf) -> Result<Vec<u8>, Status> {
+    tokio::fs::read(&path).await.map_err(|e| Status::failed_precondition(format!("{}: {e}", path.display())))
+}
+
+/// Gives credentials for the registries of base images. Tokens are left for the engine to fetch with them.
+struct Logins {
+    logins: HashMap<String, RegistryLogin>,
+}
+
+#[async_trait]
+impl Auth for Logins {
+    async fn credentials(&self, request: Request<CredentialsRequest>) -> Result<Response<CredentialsResponse>, Status> {
+        let answer = self.logins.get(&request.get_ref().host).map(|login| CredentialsResponse {
+            username: login.username.clone(),
+            secret: login.password.expose().to_owned(),
+        });
+        Ok(Response::new(answer.unwrap_or_default()))
+    }
+
+    async fn fetch_token(&self, _: Request<FetchTokenRequest>) -> Result<Response<FetchTokenResponse>, Status> {
+        Err(Status::unimplemented("tokens are the engine's to fetch"))
+    }
+
+    async fn get_token_authority(
+        &self,
+        _: Request<GetTokenAuthorityRequest>,
+    ) -> Result<Response<GetTokenAuthorityResponse>, Status> {
+        Err(Status::unavailable("tokens are the engine's to fetch"))
+    }
+
+    async fn verify_token_authority(
+        &self,
+        _: Request<VerifyTokenAuthorityRequest>,
+    ) -> Result<Response<VerifyTokenAuthorityResponse>, Status> {
+        Err(Status::unavailable("tokens are the engine's to fetch"))
+    }
+}

@@ -1,0 +1,94 @@
+//! Removing everything that a run has on the engine.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard::query_parameters::{
+    ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+};
+use futures::future::join_all;
+
+use super::find::ranks_of;
+use crate::docker::Docker;
+use crate::docker::engine::ANSWER_TIMEOUT;
+use crate::docker::error::DockerError;
+use crate::layout::label;
+
+/// How often removing is tried: an engine under load says "in progress" or "still in use" for a while.
+const ATTEMPTS: u32 = 40;
+/// Pause between attempts.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Ends a run's containers, gently for `grace`, and removes all that is left.
+pub(in crate::docker) async fn end_and_remove(docker: &Docker, run: &str, grace: Duration) -> Result<(), DockerError> {
+    stop_all(docker, ranks_of(docker, run).await?.values(), grace).await?;
+    remove_what_remains(docker, run).await
+}
+
+/// Sends SIGTERM to each container, and SIGKILL to those that still run after `grace`.
+pub(super) async fn stop_all(
+    docker: &Docker,
+    containers: impl Iterator<Item = &String>,
+    grace: Duration,
+) -> Result<(), DockerError> {
+    let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+    let api = docker.api().clone().with_timeout(grace + ANSWER_TIMEOUT);
+    let stop = |container: &String| {
+        let options = StopContainerOptionsBuilder::default().t(seconds).build();
+        let (api, container) = (&api, container.clone());
+        async move { gone_is_fine(docker, "stop a container", api.stop_container(&container, Some(options)).await) }
+    };
+    join_all(containers.map(stop)).await.into_iter().collect()
+}
+
+/// Removes a run's containers, whatever they do, and its network.
+pub(in crate::docker) async fn remove_what_remains(docker: &Docker, run: &str) -> Result<(), DockerError> {
+    let mut outcome = Ok(());
+    for _ in 0..ATTEMPTS {
+        outcome = remove_once(docker, run).await;
+        if outcome.is_ok() && ranks_of(docker, run).await?.is_empty() && networks_of(docker, run).await?.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    outcome
+}
+
+async fn remove_once(docker: &Docker, run: &str) -> Result<(), DockerError> {
+    let containers = ranks_of(docker, run).await?;
+    let remove = |container: &String| {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        let container = container.clone();
+        async move {
+            let removed = docker.api().remove_container(&container, Some(options)).await;
+            gone_is_fine(docker, "remove a container", removed)
+        }
+    };
+    join_all(containers.values().map(remove)).await.into_iter().collect::<Result<(), _>>()?;
+    for network in networks_of(docker, run).await? {
+        gone_is_fine(docker, "remove a network", docker.api().remove_network(&network).await)?;
+    }
+    Ok(())
+}
+
+/// The ids of a run's networks; an engine may hold several of the same name.
+pub(super) async fn networks_of(docker: &Docker, run: &str) -> Result<Vec<String>, DockerError> {
+    let filter = HashMap::from([("label", vec![format!("{}={run}", label::RUN)])]);
+    let options = ListNetworksOptionsBuilder::default().filters(&filter).build();
+    let networks = docker.api().list_networks(Some(options)).await;
+    let networks = networks.map_err(|e| docker.error("list its networks", e))?;
+    Ok(networks.into_iter().filter_map(|network| network.id).collect())
+}
+
+/// What is not there, or is about to go, needs no removing.
+pub(super) fn gone_is_fine(
+    docker: &Docker,
+    what: &str,
+    outcome: Result<(), bollard::errors::Error>,
+) -> Result<(), DockerError> {
+    match outcome.map_err(|e| docker.error(what, e)) {
+        Err(DockerError::Rejected { status: 404, .. }) => Ok(()),
+        Err(DockerError::Rejected { status: 409, message, .. }) if message.contains("in progress") => Ok(()),
+        outcome => outcome,
+    }
+}

@@ -1,0 +1,283 @@
+//! Reading what `docker save` gives, as it comes: the older form (a folder per layer) and the OCI layout (blobs by
+//! digest) that engines give since version 25.
+//!
+//! The archive says only at its end which file is what, so files are told apart by what they hold: a layer is what has
+//! a layer's digest, and a configuration is what lists the image's layers.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::error::DockerError;
+use super::export::{ExportedImage, ExportedLayer, in_order};
+use crate::digest::{Digest, Hasher};
+
+/// Documents are smaller than this, in bytes; what is larger is a layer.
+const MAX_DOCUMENT: u64 = 4 * 1024 * 1024;
+
+/// An image on its way out of the engine.
+pub(super) struct SavedImage {
+    image: String,
+    diff_ids: Vec<Digest>,
+    wanted: HashSet<Digest>,
+    folder: PathBuf,
+    found: HashMap<Digest, ExportedLayer>,
+    config: Option<Vec<u8>>,
+    /// Layers of the older form that were recognised by the document that precedes them, by their folder.
+    recognised: HashMap<String, Digest>,
+}
+
+impl SavedImage {
+    pub(super) fn new(image: &str, diff_ids: Vec<Digest>, wanted: HashSet<Digest>, folder: PathBuf) -> Self {
+        Self {
+            image: image.to_owned(),
+            diff_ids,
+            wanted,
+            folder,
+            found: HashMap::new(),
+            config: None,
+            recognised: HashMap::new(),
+        }
+    }
+
+    /// Reads the archive to its end.
+    pub(super) fn read(mut self, archive: impl Read) -> Result<ExportedImage, DockerError> {
+        let mut archive = tar::Archive::new(BufReader::with_capacity(256 * 1024, archive));
+        for entry in archive.entries().map_err(|e| self.unreadable(&e))? {
+            let entry = entry.map_err(|e| self.unreadable(&e))?;
+            if entry.header().entry_type().is_file() {
+                let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+                let size = entry.size();
+                self.entry(&name, size, entry)?;
+            }
+        }
+        let config = self.config.take().ok_or_else(|| self.bad("its configuration is missing"))?;
+        let layers = in_order(&self.image, &self.diff_ids, &self.wanted, self.found)?;
+        Ok(ExportedImage { config, diff_ids: self.diff_ids, layers })
+    }
+
+    fn entry(&mut self, name: &str, size: u64, mut content: impl Read) -> Result<(), DockerError> {
+        let is_layer = name.ends_with("/layer.tar") || self.known_layer(name).is_some();
+        if !is_layer && size <= MAX_DOCUMENT {
+            let mut start = [0; 1];
+            let n = content.read(&mut start).map_err(|e| self.unreadable(&e))?;
+            let mut content = start[..n].chain(content);
+            if n == 1 && (start[0] == b'{' || start[0] == b'[') {
+                return self.document(name, content);
+            }
+            return if name.starts_with("blobs/") { self.layer(name, &mut content) } else { Ok(()) };
+        }
+        if is_layer || name.starts_with("blobs/") { self.layer(name, &mut content) } else { Ok(()) }
+    }
+
+    fn document(&mut self, name: &str, mut content: impl Read) -> Result<(), DockerError> {
+        let mut text = Vec::new();
+        content.read_to_end(&mut text).map_err(|e| self.unreadable(&e))?;
+        if let Some(folder) = name.strip_suffix("/json") {
+            if let Some(layer) = older_layer(&text, folder, &self.diff_ids) {
+                self.recognised.insert(folder.to_owned(), layer);
+            }
+        } else if is_config(&text, &self.diff_ids) {
+            self.config = Some(text);
+        }
+        Ok(())
+    }
+
+    fn layer(&mut self, name: &str, content: &mut dyn Read) -> Result<(), DockerError> {
+        if self.known_layer(name).is_some_and(|layer| !self.is_missing(&layer)) {
+            return Ok(());
+        }
+        let mut start = [0; 4];
+        let n = fill(content, &mut start).map_err(|e| self.unreadable(&e))?;
+        let content = start[..n].chain(content);
+        let (layer, path, size) = match start {
+            [0x1f, 0x8b, ..] => self.keep(flate2::read::MultiGzDecoder::new(content))?,
+            [0x28, 0xb5, 0x2f, 0xfd] => {
+                return Err(self.bad("a layer is compressed with zstd, which nauta cannot read"));
+            }
+            _ => self.keep(content)?,
+        };
+        if self.is_missing(&layer) {
+            let kept = self.folder.join(format!("{}.tar", layer.hex()));
+            std::fs::rename(&path, &kept).map_err(|e| local(&kept, e))?;
+            self.found.insert(layer.clone(), ExportedLayer { diff_id: layer, path: kept, size });
+        } else {
+            std::fs::remove_file(&path).map_err(|e| local(&path, e))?;
+        }
+        Ok(())
+    }
+
+    /// Which layer a file is, where that can be known before it is read.
+    fn known_layer(&self, name: &str) -> Option<Digest> {
+        if let Some(folder) = name.strip_suffix("/layer.tar") {
+            return self.recognised.get(folder).cloned();
+        }
+        let digest: Digest = format!("sha256:{}", name.strip_prefix("blobs/sha256/")?).parse().ok()?;
+        self.diff_ids.contains(&digest).then_some(digest)
+    }
+
+    fn is_missing(&self, layer: &Digest) -> bool {
+        self.wanted.contains(layer) && self.diff_ids.contains(layer) && !self.found.contains_key(layer)
+    }
+
+    /// Writes a layer to a file, and names it by what was written.
+    fn keep(&self, mut content: impl Read) -> Result<(Digest, PathBuf, u64), DockerError> {
+        let path = self.folder.join("layer.partial");
+        let mut file = File::create(&path).map_err(|e| local(&path, e))?;
+        let mut hasher = Hasher::default();
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => {
+                    hasher.update(&buffer[..n]);
+                    file.write_all(&buffer[..n]).map_err(|e| local(&path, e))?;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(self.unreadable(&e)),
+            }
+        }
+        let size = hasher.len();
+        Ok((hasher.finish(), path, size))
+    }
+
+    fn bad(&self, detail: &str) -> DockerError {
+        DockerError::BadExport { image: self.image.clone(), detail: detail.to_owned() }
+    }
+
+    fn unreadable(&self, error: &io::Error) -> DockerError {
+        self.bad(&format!("its archive cannot be read ({error})"))
+    }
+}
+
+fn local(path: &std::path::Path, source: io::Error) -> DockerError {
+    DockerError::Local { what: format!("write `{}`", path.display()), source }
+}
+
+fn fill(content: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match content.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+/// Whether a document is the configuration of an image with these layers.
+fn is_config(text: &[u8], diff_ids: &[Digest]) -> bool {
+    #[derive(Deserialize)]
+    struct Config {
+        rootfs: RootFs,
+    }
+    #[derive(Deserialize)]
+    struct RootFs {
+        diff_ids: Vec<Digest>,
+    }
+    serde_json::from_slice::<Config>(text).is_ok_and(|config| config.rootfs.diff_ids == diff_ids)
+}
+
+/// Which layer a folder of the older form holds.
+///
+/// Its name is a digest over the chain of layers up to it and a few constants, which its document repeats; so the layer
+/// is the one that gives this name. The top layer's digest covers more than that, and is not recognised.
+fn older_layer(text: &[u8], folder: &str, diff_ids: &[Digest]) -> Option<Digest> {
+    #[derive(Deserialize)]
+    struct Older<'a> {
+        created: &'a str,
+        #[serde(borrow)]
+        container_config: &'a RawValue,
+        parent: Option<&'a str>,
+    }
+    let older: Older = serde_json::from_slice(text).ok()?;
+    let parent = older.parent.map(|parent| format!(r#","parent":"sha256:{parent}""#)).unwrap_or_default();
+    let mut chain: Option<Digest> = None;
+    diff_ids.iter().find_map(|diff_id| {
+        let link = match &chain {
+            Some(below) => Digest::of(format!("{below} {diff_id}")),
+            None => diff_id.clone(),
+        };
+        let name = format!(
+            r#"{{"container_config":{},"created":"{}","layer_id":"{link}"{parent}}}"#,
+            older.container_config, older.created
+        );
+        chain = Some(link);
+        (Digest::of(name).hex() == folder).then(|| diff_id.clone())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::{Attributes, Writer};
+
+    const PLAIN: Attributes = Attributes { mode: 0o644, uid: 0, gid: 0, mtime: 0 };
+
+    fn layer(text: &str) -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new());
+        writer.bytes("file", text.as_bytes(), PLAIN).unwrap();
+        writer.finish().unwrap().0
+    }
+
+    fn layout(blobs: &[(Digest, Vec<u8>)]) -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new());
+        for (digest, content) in blobs {
+            writer.bytes(format!("blobs/sha256/{}", digest.hex()), content, PLAIN).unwrap();
+        }
+        writer.bytes("index.json", b"{}", PLAIN).unwrap();
+        writer.finish().unwrap().0
+    }
+
+    #[test]
+    fn an_oci_layout_gives_layers_compressed_or_not() {
+        let layers = [layer("one"), layer("two"), layer("three")];
+        let diff_ids: Vec<Digest> = layers.iter().map(Digest::of).collect();
+        let config =
+            serde_json::to_vec(&serde_json::json!({"rootfs": {"type": "layers", "diff_ids": diff_ids}})).unwrap();
+        let mut compressed = Vec::new();
+        let (_, packed) = crate::archive::gzip(&layers[1][..], &mut compressed).unwrap();
+        let archive = layout(&[
+            (diff_ids[0].clone(), layers[0].clone()),
+            (packed.digest, compressed),
+            (diff_ids[2].clone(), layers[2].clone()),
+            (Digest::of(&config), config.clone()),
+        ]);
+        let folder = tempfile::tempdir().unwrap();
+        let wanted: HashSet<Digest> = [diff_ids[1].clone(), diff_ids[2].clone(), Digest::of("other")].into();
+        let saved = SavedImage::new("x", diff_ids.clone(), wanted, folder.path().to_owned());
+        let image = saved.read(&archive[..]).unwrap();
+        assert_eq!(image.config, config);
+        let found: Vec<(&Digest, Vec<u8>)> =
+            image.layers.iter().map(|layer| (&layer.diff_id, std::fs::read(&layer.path).unwrap())).collect();
+        assert_eq!(found, [(&diff_ids[1], layers[1].clone()), (&diff_ids[2], layers[2].clone())]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn wrong_or_missing_content_is_an_error() {
+        let one = layer("one");
+        let diff_ids = vec![Digest::of(&one)];
+        let config =
+            serde_json::to_vec(&serde_json::json!({"rootfs": {"type": "layers", "diff_ids": diff_ids}})).unwrap();
+        let read = |blobs: &[(Digest, Vec<u8>)]| {
+            let folder = tempfile::tempdir().unwrap();
+            let wanted = diff_ids.iter().cloned().collect();
+            SavedImage::new("x", diff_ids.clone(), wanted, folder.path().to_owned()).read(&layout(blobs)[..])
+        };
+        let config = (Digest::of(&config), config);
+        assert!(read(&[(diff_ids[0].clone(), one.clone()), config.clone()]).is_ok());
+        let forged = read(&[(diff_ids[0].clone(), layer("forged")), config.clone()]);
+        assert!(matches!(forged, Err(DockerError::MissingLayer { .. })), "{forged:?}");
+        assert!(matches!(read(&[config]), Err(DockerError::MissingLayer { .. })));
+        assert!(matches!(read(&[(diff_ids[0].clone(), one)]), Err(DockerError::BadExport { .. })));
+        let zstd = read(&[(Digest::of("z"), vec![0x28, 0xb5, 0x2f, 0xfd, 0])]);
+        assert!(zstd.expect_err("refused").to_string().contains("zstd"));
+    }
+}

@@ -1,0 +1,1 @@
+//! Finding the engine, and what is said when it is not there.
