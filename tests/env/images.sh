@@ -1,5 +1,5 @@
 # Base images, made from Debian's packages: the tests need no public registry.
-# shellcheck shell=bash disable=SC2016 # the hooks of mmdebstrap expand $1 themselves
+# shellcheck shell=bash disable=SC2016,SC2153 # the hooks of mmdebstrap expand $1 themselves; REGISTRY is set in registry.sh
 
 IMAGE_PYTHON=nauta-test/python:1
 IMAGE_PYTORCH=nauta-test/pytorch:1

@@ -1,5 +1,5 @@
 # What the scripts of the test environment share: where things are, how progress is told, how results and processes are kept.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # what is set here is used by those who read this file
 set -euo pipefail
 
 ENVIRONMENT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -1,5 +1,5 @@
 # Certificates and kubeconfigs of the cluster, made with openssl. They outlive the cluster, so an exported kubeconfig is good for the next one too.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # what is set here is used by `up`
 
 PKI=$STATE/pki
 ADMIN_CONFIG=$PKI/admin.kubeconfig

@@ -1,5 +1,5 @@
 # Two registries (Debian's docker-registry, distribution 2.8): an anonymous one, and one that asks for a password.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # what is set here is used by `up`
 
 REGISTRY=${NAUTA_TEST_REGISTRY:-localhost:$REGISTRY_PORT}
 REGISTRY_AUTH=localhost:$REGISTRY_AUTH_PORT
