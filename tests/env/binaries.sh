@@ -6,6 +6,7 @@ begin_binaries() {
   KUBERNETES=$CACHE/kubernetes-$(key "$ENVIRONMENT"/kubernetes/{go.mod,go.sum,main.go} "$(declare -f make_kubernetes)" "$KUBERNETES_VERSION")
   COREDNS=$CACHE/coredns-$(key "$ENVIRONMENT"/coredns/{go.mod,go.sum,main.go} "$(declare -f make_coredns)")
   if [ -d "$KUBERNETES" ] && [ -d "$COREDNS" ]; then
+    touch "$KUBERNETES" "$COREDNS"
     return
   fi
   need_go

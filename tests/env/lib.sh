@@ -128,11 +128,14 @@ stop_process() {
 
 ## Results that are slow to make
 
-# key FILE-OR-TEXT…: a short name for a result, from all that it is made of.
+# key FILE-OR-TEXT…: a short name for a result, from all that it is made of. Files are given by their absolute paths.
 key() {
   local part
   for part in "$@"; do
-    if [ -f "$part" ]; then cat "$part"; else printf '%s\n' "$part"; fi
+    case $part in
+      /*) if [ -f "$part" ]; then cat "$part"; else printf '%s\n' "$part"; fi ;;
+      *) printf '%s\n' "$part" ;;
+    esac
   done | sha256sum | cut -c1-16
 }
 
@@ -140,15 +143,21 @@ key() {
 cached() {
   local result=$1 partial
   shift
-  [ ! -e "$result" ] || return 0
+  if [ -e "$result" ]; then
+    touch "$result"
+    return
+  fi
   partial=$CACHE/partial.$$.$(basename "$result")
   rm -rf "$partial"
   "$@" "$partial"
   mv "$partial" "$result"
 }
 
-# What an interrupted call left behind. Only called with the lock held, so nobody is at work on them.
-remove_partials() { rm -rf "$CACHE"/partial.*; }
+# What an interrupted call left behind, and what nobody used for two weeks. Only called with the lock held, so nobody is at work on them.
+tidy_cache() {
+  rm -rf "$CACHE"/partial.*
+  find "$CACHE" -mindepth 1 -maxdepth 1 -name '*-*' -mtime +14 -exec rm -rf {} +
+}
 
 ## Docker
 
