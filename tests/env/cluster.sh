@@ -24,8 +24,8 @@ start_cluster() {
     create_cluster
   elif cluster_healthy; then
     return 0
-  else
-    wake_nodes
+  elif ! wake_nodes; then
+    create_cluster
   fi
   if ! settle_cluster; then
     say "the cluster does not come back to health; making it anew"
@@ -138,7 +138,7 @@ wake_nodes() {
   say "waking up the cluster"
   rm -f "$CLUSTER/ready"
   for name in control-plane "${NODES[@]}"; do
-    wake_node "$name"
+    wake_node "$name" || return 1
   done
 }
 
