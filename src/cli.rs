@@ -1,1 +1,118 @@
 //! The command line: global flags, the verbs, and the one match that dispatches them.
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{
+    self, cancel, completions, doctor, init, list, login, logs, pull, run, status, target, template,
+};
+use crate::context::Context;
+use crate::diagnosis::Result;
+use crate::output::{Format, Output};
+
+/// Take a working directory to N machines and bring the results back
+///
+/// `nauta run --local` on this workstation, `nauta run --nodes 4` on the cluster: the same directory, the same supervisor,
+/// the same exit rules.
+#[derive(Parser, Debug)]
+#[command(name = "nauta", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Example: nauta init --template pytorch digits && cd digits && nauta run --local")]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// Print JSON: one document, or one object per line where it goes on
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say only results, warnings and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Trace what nauta does, on stderr (twice for more)
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    color: Colour,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Init(init::InitArgs),
+    Run(Box<run::RunArgs>),
+    List(list::ListArgs),
+    Status(status::StatusArgs),
+    Logs(logs::LogsArgs),
+    Pull(pull::PullArgs),
+    Cancel(cancel::CancelArgs),
+    Login(login::LoginArgs),
+    Logout(login::LogoutArgs),
+    #[command(subcommand)]
+    Target(target::TargetCommand),
+    Doctor(doctor::DoctorArgs),
+    #[command(subcommand)]
+    Template(template::TemplateCommand),
+    Completions(completions::CompletionsArgs),
+    /// Say which nauta this is
+    Version,
+    #[command(hide = true)]
+    Man(completions::ManArgs),
+}
+
+impl Cli {
+    /// Where this command line wants its output.
+    pub fn output(&self) -> Output {
+        let choice = match self.global.color {
+            Colour::Auto => anstream::ColorChoice::Auto,
+            Colour::Always => anstream::ColorChoice::Always,
+            Colour::Never => anstream::ColorChoice::Never,
+        };
+        Output::new(if self.global.json { Format::Json } else { Format::Text }, self.global.quiet, choice)
+    }
+
+    /// What to trace, as a filter; nothing unless asked for.
+    pub fn trace_filter(&self) -> Option<&'static str> {
+        match self.global.verbose {
+            0 => None,
+            1 => Some("nauta=debug"),
+            _ => Some("debug"),
+        }
+    }
+
+    /// Does what the command line says; gives the exit code. `nauta run` has exit codes of its own.
+    pub async fn run(self, context: &Context, output: &Output) -> Result<u8> {
+        match self.verb {
+            Verb::Init(args) => init::run(args, context, output),
+            Verb::Run(args) => run::run(*args, context, output).await,
+            Verb::List(args) => list::run(args, context, output).await,
+            Verb::Status(args) => status::run(args, context, output).await,
+            Verb::Logs(args) => logs::run(args, context, output).await,
+            Verb::Pull(args) => pull::run(args, context, output).await,
+            Verb::Cancel(args) => cancel::run(args, context, output).await,
+            Verb::Login(args) => login::login(args, context, output).await,
+            Verb::Logout(args) => login::logout(&args, context, output),
+            Verb::Target(command) => target::run(command, context, output),
+            Verb::Doctor(args) => doctor::run(args, context, output).await,
+            Verb::Template(command) => template::run(command, context, output),
+            Verb::Completions(args) => Ok(completions::run(&args, &mut Self::command(), output)),
+            Verb::Version => Ok(commands::version::run(output)),
+            Verb::Man(args) => completions::man(args, Self::command()),
+        }
+    }
+
+    /// Whether failures of nauta itself are told by 125, as `docker run` does, since other codes are the program's.
+    pub const fn passes_codes_through(&self) -> bool {
+        matches!(self.verb, Verb::Run(_))
+    }
+}

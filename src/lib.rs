@@ -42,13 +42,57 @@ pub mod sync;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::Parser;
+
+use cli::Cli;
+use diagnosis::Result;
+use output::Output;
+
+/// Exit code of `nauta run` when nauta itself could not run the program or cannot tell how it ended.
+const NOT_RUN: u8 = 125;
+
 /// Runs nauta with `arguments` (the program's name first).
 #[must_use]
-pub fn main(arguments: Vec<OsString>) -> ExitCode {
+pub fn main(mut arguments: Vec<OsString>) -> ExitCode {
     match arguments.get(1).and_then(|verb| verb.to_str()) {
         // Before anything else: as PID 1 there is no time to lose.
-        Some("supervise") => ExitCode::from(supervisor::main(arguments[2..].to_vec())),
-        Some("janitor") => ExitCode::from(docker::janitor::main(&arguments[2..])),
-        _ => ExitCode::from(70),
+        Some("supervise") => supervisor::main(arguments.split_off(2)).into(),
+        Some("janitor") => docker::janitor::main(&arguments.split_off(2)).into(),
+        _ => workstation(arguments),
     }
+}
+
+fn workstation(arguments: Vec<OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are results; a wrong command line is not.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    if let Some(filter) = cli.trace_filter() {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
+    let output = cli.output();
+    let passes_codes_through = cli.passes_codes_through();
+    let code = match execute(cli, &output) {
+        Ok(code) => code,
+        Err(failure) => {
+            output.failure(&failure);
+            if passes_codes_through { NOT_RUN } else { failure.kind().exit_code() }
+        }
+    };
+    output.finish();
+    ExitCode::from(code)
+}
+
+fn execute(cli: Cli, output: &Output) -> Result<u8> {
+    let context = context::Context::read()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(context::ContextError::Directory)?;
+    let code = runtime.block_on(Box::pin(cli.run(&context, output)));
+    // Nothing that still waits (a keyring that hangs, a stream that is closing) keeps the user waiting.
+    runtime.shutdown_background();
+    code
 }

@@ -1,1 +1,18 @@
-//! One file per verb.
+//! The verbs: one file each, with its arguments (whose doc comments are the help) and what it does.
+
+pub mod cancel;
+pub mod completions;
+pub mod doctor;
+pub mod init;
+pub mod list;
+pub mod login;
+pub mod logs;
+pub mod pull;
+pub mod run;
+pub mod status;
+pub mod target;
+pub mod template;
+pub mod version;
+
+mod cluster_access;
+mod record;

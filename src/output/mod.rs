@@ -1,1 +1,11 @@
 //! Streams, colours, progress, tables, JSON and failure reports: the only place that prints.
+//!
+//! stdout is the result, stderr everything else. Owns: how things look. Does not own: what happened (`event`). Start
+//! reading at [`Output`].
+
+mod log_lines;
+mod reporter;
+mod table;
+
+pub use reporter::{Format, Output};
+pub use table::Table;

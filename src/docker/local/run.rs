@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bollard::query_parameters::KillContainerOptionsBuilder;
@@ -29,7 +30,8 @@ pub struct LocalRun {
 /// An open standard input. The container's supervisor ends the run when it is closed, and the kernel closes it when we
 /// die.
 pub(super) struct Lease {
-    pub(super) _input: Pin<Box<dyn AsyncWrite + Send>>,
+    /// In a mutex, although nobody ever locks it, so that a run can be looked at from several threads.
+    pub(super) _input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
 }
 
 impl LocalRun {

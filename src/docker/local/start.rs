@@ -110,7 +110,7 @@ impl Docker {
         let options = AttachContainerOptionsBuilder::default().stdin(true).stream(true).build();
         let attached = self.api().attach_container(container, Some(options)).await;
         let attached = attached.map_err(|e| self.error("attach to a container", e))?;
-        Ok(Lease { _input: attached.input })
+        Ok(Lease { _input: std::sync::Mutex::new(attached.input) })
     }
 
     async fn start_rank(&self, rank: u32, container: &str) -> Result<(), DockerError> {

@@ -1,0 +1,56 @@
+//! `nauta init`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::diagnosis::Result;
+use crate::output::Output;
+use crate::project::template::{self, Template};
+use crate::project::{Found, project_name};
+
+/// Begin a project: from a template, or with what is in the directory
+///
+/// Without a template, writes a nauta.toml that says what was found. Nothing that is there is overwritten.
+///
+/// Example: nauta init --template pytorch digits
+#[derive(Args, Debug)]
+pub struct InitArgs {
+    /// The template's name (`nauta template list`)
+    #[arg(long, short = 't', value_name = "NAME")]
+    template: Option<String>,
+    /// The directory, made if need be; the working directory where absent
+    directory: Option<PathBuf>,
+}
+
+/// Writes the files.
+pub fn run(args: InitArgs, context: &Context, output: &Output) -> Result<u8> {
+    let directory = args.directory.map_or_else(|| context.directory.clone(), |path| context.directory.join(path));
+    let template = match &args.template {
+        Some(name) => template::find(&context.templates(), name)?,
+        None => from_what_is_there(&directory),
+    };
+    let paths = template.write_to(&directory)?;
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let next = "try it with `nauta run --local`";
+    output.result(&format!("wrote {}\n{next}\n", names.join(", ")), &json!({ "schema": 1, "written": names }));
+    Ok(0)
+}
+
+fn from_what_is_there(directory: &std::path::Path) -> Template {
+    let found = Found::in_directory(directory).unwrap_or_default();
+    let own = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut text = format!("[project]\nname = \"{}\"\n\n[environment]\n", project_name(&own));
+    if found.dockerfile {
+        text.push_str("dockerfile = \"Dockerfile\"\n");
+    } else {
+        text.push_str("base = \"python:3.12-slim\"\n");
+    }
+    let program = found.program.as_deref().unwrap_or("train.py");
+    let _ = write!(text, "\n[run]\ncommand = \"python3 {program}\"\nnodes = 1\n");
+    let files = vec![("nauta.toml".to_owned(), text.into_bytes())];
+    Template { name: "found".to_owned(), summary: String::new(), files, folder: None }
+}

@@ -1,0 +1,62 @@
+//! `nauta list`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::cluster_access::open_cluster;
+use super::record::Record;
+use crate::context::{Context, Destination};
+use crate::diagnosis::Result;
+use crate::output::{Output, Table};
+
+/// List runs: those of this project, and those of the target's namespace
+///
+/// Example: nauta list --target lab
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// The target whose runs to list
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+}
+
+/// Lists.
+pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u8> {
+    let project = context.project().ok();
+    let file_target = project.as_ref().and_then(|project| project.file.run.target.clone());
+    let flag = args.target.as_deref().map(|name| ("--target", name));
+    let mut rows = Vec::new();
+    if let Destination::Cluster(name, target) = context.destination(flag, file_target.as_deref())?.value {
+        for run in open_cluster(&target).await?.list().await? {
+            rows.push((run.name, name.clone(), run.nodes, run.state.to_owned(), run.created, run.command.join(" ")));
+        }
+    }
+    let records = project.map(|project| Record::all(&project.root)).unwrap_or_default();
+    for record in records {
+        if !rows.iter().any(|row| row.0 == record.spec.name) {
+            let (name, spec) = (record.target.clone(), &record.spec);
+            rows.push((
+                spec.name.clone(),
+                name,
+                spec.nodes,
+                record.state().to_owned(),
+                record.created,
+                spec.command.join(" "),
+            ));
+        }
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.4));
+    let mut table = Table::new(&["RUN", "TARGET", "RANKS", "STATE", "STARTED", "COMMAND"]);
+    for (run, target, nodes, state, created, command) in &rows {
+        let started = jiff::Timestamp::from_second(*created).map(|time| time.to_string()).unwrap_or_default();
+        table.row([run.clone(), target.clone(), nodes.to_string(), state.clone(), started, command.clone()]);
+    }
+    let list: Vec<_> = rows
+        .iter()
+        .map(|(run, target, nodes, state, created, command)| {
+            json!({ "run": run, "target": target, "ranks": nodes, "state": state, "started": created, "command": command })
+        })
+        .collect();
+    let text = if rows.is_empty() { "no runs yet; `nauta run` starts one\n".to_owned() } else { table.render() };
+    output.result(&text, &json!({ "schema": 1, "runs": list }));
+    Ok(0)
+}

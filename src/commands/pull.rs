@@ -1,0 +1,94 @@
+//! `nauta pull`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::cluster_access::{open_cluster, open_registry};
+use super::record::{Record, folder};
+use crate::context::{Context, Destination};
+use crate::diagnosis::{Diagnosis, Kind, Result};
+use crate::follow::{Collector, Pieces};
+use crate::image::compose::config_of;
+use crate::output::Output;
+use crate::registry::Registry;
+use crate::sync::{Index, index_tag};
+
+/// Bring a run's outputs from the mailbox to runs/<run>/
+///
+/// What is here already is not sent again. Exit code 3: not everything is there (yet).
+///
+/// Example: nauta pull digits-7k3fq
+#[derive(Args, Debug)]
+pub struct PullArgs {
+    /// The run
+    run: String,
+    /// The target it is on
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PullError {
+    #[error("the outputs of `{run}` are not in a mailbox")]
+    NoMailbox { run: String },
+}
+
+impl Diagnosis for PullError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+    fn hints(&self) -> Vec<String> {
+        vec![
+            "they came while the run was followed; only runs whose pods may push to the registry have a mailbox"
+                .to_owned(),
+        ]
+    }
+}
+
+/// Brings them.
+pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u8> {
+    let project = context.project()?;
+    let record = Record::find(&project.root, &args.run);
+    let name = args.target.or_else(|| record.as_ref().ok().map(|record| record.target.clone()));
+    let flag = name.as_deref().map(|name| ("--target", name));
+    let destination = context.destination(flag, None)?.value;
+    let Destination::Cluster(_, target) = destination else {
+        return Err(PullError::NoMailbox { run: args.run }.into());
+    };
+    let (nodes, mailbox) = match record {
+        Ok(record) => (record.spec.nodes, record.mailbox),
+        Err(_) => {
+            let (_, summary) = open_cluster(&target).await?.find(&args.run).await?;
+            (summary.nodes, Some(summary.mailbox).filter(|mailbox| !mailbox.is_empty()))
+        }
+    };
+    let mailbox = mailbox.ok_or_else(|| PullError::NoMailbox { run: args.run.clone() })?;
+    let repository = mailbox.split_once('/').map_or(mailbox.as_str(), |(_, repository)| repository);
+    let registry = open_registry(context, &target)?.registry;
+    let folder = folder(&project.root, &args.run);
+    let mut collector = Collector::open(&folder)?;
+    let events = output.events();
+    let (mut files, mut missing) = (0, Vec::new());
+    for rank in 0..nodes {
+        let index = read_index(&registry, repository, &args.run, rank).await?;
+        if !index.as_ref().is_some_and(|index| index.complete) {
+            missing.push(rank);
+        }
+        if let Some(index) = index {
+            files += collector.receive(&index, &mut Pieces::Mailbox(&registry, repository), &events).await?;
+        }
+    }
+    let state = if missing.is_empty() { "complete".to_owned() } else { format!("ranks {missing:?} have not ended") };
+    let text = format!("received {files} files in {}; {state}\n", folder.display());
+    output.result(
+        &text,
+        &json!({ "schema": 1, "run": args.run, "received": files, "folder": folder, "incomplete_ranks": missing }),
+    );
+    Ok(if missing.is_empty() { 0 } else { Kind::Unavailable.exit_code() })
+}
+
+async fn read_index(registry: &Registry, repository: &str, run: &str, rank: u32) -> Result<Option<Index>> {
+    let Some(manifest) = registry.pull_manifest(repository, &index_tag(run, rank)).await? else { return Ok(None) };
+    let (config, _) = config_of(&manifest.bytes).map_err(crate::delivery::DeliveryError::from)?;
+    Ok(serde_json::from_slice(&registry.pull_blob(repository, &config).await?).ok())
+}

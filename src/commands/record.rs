@@ -1,0 +1,93 @@
+//! What a run was, kept beside its outputs in `runs/<run>/.nauta/record.json`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnosis::{Diagnosis, Kind};
+use crate::job::RunSpec;
+
+/// What a run was.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) schema: u32,
+    pub(super) spec: RunSpec,
+    /// `local`, or the target's name.
+    pub(super) target: String,
+    /// Seconds since 1970.
+    pub(super) created: i64,
+    /// The mailbox as the workstation sees it: `host/repository`.
+    pub(super) mailbox: Option<String>,
+    /// The run's exit code, once it has ended.
+    pub(super) code: Option<u8>,
+}
+
+/// What can go wrong with records.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecordError {
+    #[error("cannot write `{}`", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("there is no run `{run}` here")]
+    None { run: String, nearest: Option<String> },
+}
+
+impl Diagnosis for RecordError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Write { .. } => vec!["check permissions and free space".to_owned()],
+            Self::None { nearest: Some(near), .. } => vec![format!("did you mean `{near}`?")],
+            Self::None { .. } => vec!["`nauta list` shows the runs there are".to_owned()],
+        }
+    }
+}
+
+/// The folder of a run's outputs.
+pub(super) fn folder(root: &Path, run: &str) -> PathBuf {
+    root.join("runs").join(run)
+}
+
+impl Record {
+    pub(super) fn save(&self, root: &Path) -> Result<(), RecordError> {
+        let own = folder(root, &self.spec.name).join(".nauta");
+        let path = own.join("record.json");
+        let save = || -> std::io::Result<()> {
+            std::fs::create_dir_all(&own)?;
+            let mut new = tempfile::NamedTempFile::new_in(&own)?;
+            serde_json::to_writer_pretty(&mut new, self)?;
+            new.as_file().sync_all()?;
+            new.persist(&path)?;
+            Ok(())
+        };
+        save().map_err(|source| RecordError::Write { path: path.clone(), source })
+    }
+
+    pub(super) fn find(root: &Path, run: &str) -> Result<Self, RecordError> {
+        let all = Self::all(root);
+        let names: Vec<String> = all.iter().map(|record| record.spec.name.clone()).collect();
+        let nearest = crate::diagnosis::nearest(run, names.iter().map(String::as_str)).map(str::to_owned);
+        all.into_iter()
+            .find(|record| record.spec.name == run)
+            .ok_or_else(|| RecordError::None { run: run.to_owned(), nearest })
+    }
+
+    /// All records of a project, the newest first.
+    pub(super) fn all(root: &Path) -> Vec<Self> {
+        let Ok(entries) = std::fs::read_dir(root.join("runs")) else { return Vec::new() };
+        let read = |path: PathBuf| serde_json::from_slice(&std::fs::read(path.join(".nauta/record.json")).ok()?).ok();
+        let mut records: Vec<Self> = entries.flatten().filter_map(|entry| read(entry.path())).collect();
+        records.sort_by_key(|record| std::cmp::Reverse(record.created));
+        records
+    }
+
+    /// `done`, `failed` or `running`.
+    pub(super) const fn state(&self) -> &'static str {
+        match self.code {
+            Some(0) => "done",
+            Some(_) => "failed",
+            None => "running",
+        }
+    }
+}

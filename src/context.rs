@@ -1,0 +1,183 @@
+//! What the edge reads once: directory, environment, settings. Everything below gets it as values.
+//!
+//! Owns: [`Context`]. Does not own: what is done with it. The only place besides the supervisor that reads variables.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::diagnosis::{Diagnosis, Kind, Result, nearest};
+use crate::docker::{Docker, DockerError, DockerSettings};
+use crate::env_vars;
+use crate::project::{Project, label_value};
+use crate::secret::Secret;
+use crate::settings::{Setting, SettingsError, Source, Target, UserFile, parse_user_file};
+
+/// What the edge reads once.
+pub struct Context {
+    /// The working directory, absolute.
+    pub directory: PathBuf,
+    /// This very binary.
+    pub program: PathBuf,
+    variables: BTreeMap<String, String>,
+    user_file: UserFile,
+    user_file_path: PathBuf,
+}
+
+/// Where a run goes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Destination {
+    /// Docker on this workstation.
+    Local,
+    /// A target of the user's configuration, by name.
+    Cluster(String, Box<Target>),
+}
+
+/// What can be wrong with what the edge reads.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// The working directory is gone or cannot be read.
+    #[error("cannot tell the working directory")]
+    Directory(#[source] io::Error),
+    /// No target has this name.
+    #[error("there is no target `{name}` (from {source_text})")]
+    UnknownTarget {
+        /// What was asked for.
+        name: String,
+        /// Who asked.
+        source_text: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+}
+
+impl Diagnosis for ContextError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Directory(_) => vec!["go to a directory that exists".to_owned()],
+            Self::UnknownTarget { name, known, .. } => match nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => vec![format!("did you mean `{near}`?")],
+                None => {
+                    vec!["add it with `nauta target add NAME --registry HOST/PREFIX`; `local` is Docker".to_owned()]
+                }
+            },
+        }
+    }
+}
+
+impl Context {
+    /// Reads everything.
+    pub fn read() -> Result<Self> {
+        let variables: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        let directory = std::env::current_dir().map_err(ContextError::Directory)?;
+        let program = std::env::current_exe().map_err(ContextError::Directory)?;
+        let home = variables.get("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        let user_file_path = variables
+            .get(env_vars::CONFIG)
+            .map_or_else(|| folder(&variables, "XDG_CONFIG_HOME", &home, ".config").join("config.toml"), PathBuf::from);
+        let user_file = match std::fs::read_to_string(&user_file_path) {
+            Ok(text) => parse_user_file(&text, &user_file_path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => UserFile::default(),
+            Err(source) => return Err(SettingsError::Unreadable { path: user_file_path, source }.into()),
+        };
+        Ok(Self { directory, program, variables, user_file, user_file_path })
+    }
+
+    /// A variable that is set and not empty.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// The user's configuration.
+    pub const fn user_file(&self) -> &UserFile {
+        &self.user_file
+    }
+
+    /// Where the user's configuration is or would be.
+    pub fn user_file_path(&self) -> &Path {
+        &self.user_file_path
+    }
+
+    /// The user's own templates.
+    pub fn templates(&self) -> PathBuf {
+        self.user_file_path.with_file_name("templates")
+    }
+
+    /// Where nauta keeps its state.
+    pub fn state_folder(&self) -> PathBuf {
+        let home = self.variable("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        self.variable(env_vars::STATE_DIR)
+            .map_or_else(|| folder(&self.variables, "XDG_STATE_HOME", &home, ".local/state"), PathBuf::from)
+    }
+
+    /// The project of the working directory.
+    pub fn project(&self) -> Result<Project> {
+        Ok(Project::open(&self.directory, self.variable("HOME").map(Path::new))?)
+    }
+
+    /// The user's name, fit for a label.
+    pub fn user(&self) -> String {
+        let name = ["USER", "LOGNAME"].iter().find_map(|name| self.variable(name)).unwrap_or("unknown");
+        label_value(name)
+    }
+
+    /// Where a run goes: said by flag, variable, project or user; else the only target there is; else Docker.
+    pub fn destination(
+        &self,
+        flag: Option<(&'static str, &str)>,
+        project: Option<&str>,
+    ) -> Result<Setting<Destination>> {
+        let file = &self.user_file;
+        let only = if file.targets.len() == 1 { file.targets.keys().next().map(String::as_str) } else { None };
+        let layers = [
+            (flag.map(|(_, name)| name), Source::Flag(flag.map_or("--target", |(flag, _)| flag))),
+            (self.variable(env_vars::TARGET), Source::Variable(env_vars::TARGET)),
+            (project, Source::ProjectFile("run.target")),
+            (file.target.as_deref(), Source::UserFile("target")),
+            (only, Source::UserFile("targets")),
+        ];
+        let name = Setting::first(layers, "local");
+        let value = match (name.value, file.targets.get(name.value)) {
+            ("local", None) => Destination::Local,
+            (name, Some(target)) => Destination::Cluster(name.to_owned(), Box::new(target.clone())),
+            (unknown, None) => {
+                let known = file.targets.keys().cloned().chain(["local".to_owned()]).collect();
+                let (name, source_text) = (unknown.to_owned(), name.source.to_string());
+                return Err(ContextError::UnknownTarget { name, source_text, known }.into());
+            }
+        };
+        Ok(Setting { value, source: name.source })
+    }
+
+    /// Opens the Docker engine that the `docker` command would use.
+    pub async fn docker(&self) -> Result<Docker, DockerError> {
+        let path = |name: &str| self.variable(name).map(PathBuf::from);
+        let text = |name: &str| self.variable(name).map(str::to_owned);
+        let settings = DockerSettings {
+            host: text(env_vars::DOCKER_HOST),
+            context: text(env_vars::DOCKER_CONTEXT),
+            config: path(env_vars::DOCKER_CONFIG),
+            tls_verify: text("DOCKER_TLS_VERIFY"),
+            cert_path: path("DOCKER_CERT_PATH"),
+            home: path("HOME"),
+            runtime_dir: path("XDG_RUNTIME_DIR"),
+        };
+        Docker::connect(&settings).await
+    }
+
+    /// The proxy variables that builds need as this workstation does; they may hold passwords.
+    pub fn proxies(&self) -> BTreeMap<String, Secret> {
+        let proxies = crate::image::build_plan::PROXY_VARIABLES.iter();
+        proxies.filter_map(|name| Some(((*name).to_owned(), Secret::new(self.variable(name)?)))).collect()
+    }
+}
+
+fn folder(variables: &BTreeMap<String, String>, name: &str, home: &Path, default: &str) -> PathBuf {
+    variables.get(name).map_or_else(|| home.join(default), PathBuf::from).join("nauta")
+}

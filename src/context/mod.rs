@@ -1,1 +1,0 @@
-//! What the edge reads once: directory, environment, settings, terminal.

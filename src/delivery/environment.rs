@@ -1,0 +1,138 @@
+//! The environment image: what it is made of, and its making by Docker.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::DeliveryError;
+use crate::diagnosis::Result;
+use crate::docker::Docker;
+use crate::event::{Event, Events, Phase};
+use crate::image::build_plan::{BuildPlan, ContextFile, Dockerfile, SecretSource};
+use crate::image::{Builder, CA_SECRET, EnvironmentPlan, Recipe, environment_key, render};
+use crate::layout::label;
+use crate::project::{Dependencies, Project};
+use crate::secret::Secret;
+use crate::settings::{Setting, Source, UserFile};
+use crate::snapshot::{Content, Snapshot};
+
+/// The image that Python projects are built on where nobody says another.
+const PYTHON: &str = "python:3.12-slim";
+
+/// What builds need from the workstation.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Certificates to trust.
+    pub ca_bundle: Option<PathBuf>,
+    /// Proxy variables.
+    pub proxies: BTreeMap<String, Secret>,
+}
+
+/// Decides how the environment is made. `snapshot` tells whether named files are there.
+pub fn plan_environment(project: &Project, user: &UserFile, snapshot: &Snapshot) -> Result<EnvironmentPlan> {
+    let section = &project.file.environment;
+    let named = |path: &String, key: &'static str| {
+        let clean = path.trim_start_matches("./").to_owned();
+        match snapshot.entry(&clean).map(|entry| &entry.content) {
+            Some(Content::File { .. }) => Ok(clean),
+            _ => Err(DeliveryError::NoFile { path: path.clone(), source_text: Source::ProjectFile(key).to_string() }),
+        }
+    };
+    let base = Setting::any([
+        (section.base.clone(), Source::ProjectFile("environment.base")),
+        (user.defaults.base.clone(), Source::UserFile("defaults.base")),
+    ]);
+    let dockerfile = match &section.dockerfile {
+        Some(path) => Some(named(path, "environment.dockerfile")?),
+        None if section.base.is_none() && project.found.dockerfile => Some("Dockerfile".to_owned()),
+        None => None,
+    };
+    if let Some(path) = dockerfile {
+        let full = project.root.join(&path);
+        let text = std::fs::read_to_string(&full).map_err(|source| DeliveryError::File { path: full, source })?;
+        return Ok(EnvironmentPlan::Dockerfile { path, text });
+    }
+    let dependencies = match &section.requirements {
+        Some(path) => Some(Dependencies::Requirements(named(path, "environment.requirements")?)),
+        None => project.found.dependencies.clone(),
+    };
+    let is_python = dependencies.is_some() || project.found.program.is_some();
+    let python = || is_python.then(|| Setting { value: PYTHON.to_owned(), source: Source::Default });
+    let base = base.or_else(python).ok_or_else(|| DeliveryError::NoBase { root: project.root.clone() })?;
+    if dependencies.is_none() && section.packages.is_empty() {
+        return Ok(EnvironmentPlan::Base { base });
+    }
+    let mut packages = section.packages.clone();
+    packages.sort();
+    Ok(EnvironmentPlan::Generated { base, recipe: Recipe { packages, dependencies } })
+}
+
+/// Makes sure that Docker has the environment image; gives its name. Nothing is built when nothing has changed.
+pub async fn local_environment(
+    docker: &Docker,
+    project_name: &str,
+    plan: &EnvironmentPlan,
+    snapshot: &Snapshot,
+    surroundings: &Surroundings,
+    events: &Events,
+) -> Result<String> {
+    events.send(Event::Started { phase: Phase::Environment, detail: plan.describe() });
+    let finished = |detail: String| events.send(Event::Finished { phase: Phase::Environment, detail });
+    if let EnvironmentPlan::Base { base } = plan
+        && docker.image(&base.value).await?.is_some()
+    {
+        finished(format!("is {} (from {})", base.value, base.source));
+        return Ok(base.value.clone());
+    }
+    let key = environment_key(plan, snapshot, &docker.platform());
+    let tag = format!("nauta/{project_name}:env-{}", key.short());
+    if docker.image(&tag).await?.is_some() {
+        finished(format!("{} is unchanged", plan.describe()));
+        return Ok(tag);
+    }
+    let builder = docker.builder().await?;
+    let mut build = build_plan(plan, snapshot, surroundings, builder)?;
+    build.tags = vec![tag.clone()];
+    build.labels.insert(label::MANAGED_BY.to_owned(), label::MANAGED_BY_NAUTA.to_owned());
+    build.labels.insert(label::PROJECT.to_owned(), project_name.to_owned());
+    docker.build(&build, events).await?;
+    finished(format!("built {}", plan.describe()));
+    Ok(tag)
+}
+
+fn build_plan(
+    plan: &EnvironmentPlan,
+    snapshot: &Snapshot,
+    surroundings: &Surroundings,
+    builder: Builder,
+) -> Result<BuildPlan, DeliveryError> {
+    let mut context = Vec::new();
+    let ca = surroundings.ca_bundle.as_ref();
+    let (dockerfile, uses_ca) = match plan {
+        EnvironmentPlan::Base { base } => (Dockerfile::Text(format!("FROM {}\n", base.value)), false),
+        EnvironmentPlan::Dockerfile { path, text } => {
+            context.push((path.clone(), ContextFile::Bytes(text.clone().into_bytes())));
+            (Dockerfile::InContext(path.clone()), true)
+        }
+        EnvironmentPlan::Generated { base, recipe } => {
+            (Dockerfile::Text(render(&base.value, recipe, builder, ca.is_some())), true)
+        }
+    };
+    for entry in plan.inputs(snapshot) {
+        let path = entry.display();
+        if matches!(entry.content, Content::File { .. }) && !context.iter().any(|(known, _)| *known == path) {
+            context.push((path, ContextFile::Path(snapshot.root.join(OsStr::from_bytes(&entry.path)))));
+        }
+    }
+    let mut build = BuildPlan::new(dockerfile, builder);
+    if let Some(path) = ca.filter(|_| uses_ca) {
+        match builder {
+            Builder::BuildKit => build.secrets.push((CA_SECRET.to_owned(), SecretSource::File(path.clone()))),
+            Builder::Classic => context.push((CA_SECRET.to_owned(), ContextFile::Path(path.clone()))),
+        }
+    }
+    build.context = context;
+    build.proxies = surroundings.proxies.clone();
+    Ok(build)
+}

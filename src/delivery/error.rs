@@ -1,0 +1,69 @@
+//! What can go wrong on the way from a project to an image.
+
+use std::path::PathBuf;
+
+use crate::diagnosis::{Diagnosis, Kind};
+use crate::image::compose::ComposeError;
+
+/// What went wrong on the way from a project to an image.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// There is nothing to run programs in.
+    #[error("no base image is set, and `{}` has no Dockerfile and no Python dependencies", root.display())]
+    NoBase {
+        /// The project.
+        root: PathBuf,
+    },
+    /// A named file is not in the project.
+    #[error("`{path}` (from {source_text}) is not among the project's files")]
+    NoFile {
+        /// The file.
+        path: String,
+        /// Who named it.
+        source_text: String,
+    },
+    /// A temporary or state file cannot be written or read.
+    #[error("cannot use `{}`", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An image is not what it should be.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    /// The image's name is none.
+    #[error(transparent)]
+    Reference(#[from] crate::image::InvalidReference),
+    /// The environment image is for other machines.
+    #[error("the environment image is for {found}, but this nauta is for {expected}")]
+    Platform {
+        /// What the image says.
+        found: String,
+        /// What we are.
+        expected: String,
+    },
+}
+
+impl Diagnosis for DeliveryError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoBase { .. } => {
+                vec![
+                    "set `base` under `[environment]` in nauta.toml, or begin with `nauta init --template pytorch`"
+                        .to_owned(),
+                ]
+            }
+            Self::NoFile { .. } => vec!["check its name, and the ignore rules of the project".to_owned()],
+            Self::File { .. } => vec!["check permissions and free space".to_owned()],
+            Self::Compose(ComposeError::TooManyLayers(_)) => vec!["build it on a base with fewer layers".to_owned()],
+            Self::Compose(_) => vec!["is it really a container image?".to_owned()],
+            Self::Reference(_) => vec!["write it as for `docker pull`".to_owned()],
+            Self::Platform { .. } => vec!["build the image for the nodes' architecture".to_owned()],
+        }
+    }
+}

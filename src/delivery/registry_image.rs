@@ -1,0 +1,221 @@
+//! The run image: environment, supervisor and code, composed in the registry. Docker is asked only for environments that
+//! the registry does not have.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::environment::{Surroundings, local_environment};
+use super::supervisor_layer::supervisor_layer;
+use super::{DeliveryError, write_code};
+use crate::archive::{Writer, gzip};
+use crate::context::Context;
+use crate::diagnosis::Result;
+use crate::digest::Digest;
+use crate::event::{Event, Events, Phase};
+use crate::image::compose::{self, Image, LAYER_GZIP, LAYER_TAR, Layer, compose, config_of, select_platform};
+use crate::image::{EnvironmentPlan, ImageReference, environment_key};
+use crate::layout::label;
+use crate::registry::{Blob, Content, ManifestContent, Registry, RegistryError, Sent};
+use crate::snapshot::Snapshot;
+
+/// The only platform that this binary can be the supervisor for.
+const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+
+/// A run image in a registry.
+#[derive(Clone, Debug)]
+pub struct RunImage {
+    /// Its manifest's digest.
+    pub digest: Digest,
+}
+
+/// Makes sure that `repository` has the run image.
+pub async fn run_image(
+    context: &Context,
+    registry: &Registry,
+    repository: &str,
+    project_name: &str,
+    plan: &EnvironmentPlan,
+    snapshot: &Snapshot,
+    surroundings: &Surroundings,
+    events: &Events,
+) -> Result<RunImage> {
+    let delivery = Delivery { context, registry, repository, project_name, events };
+    let environment = delivery.environment(plan, snapshot, surroundings).await?;
+    check_platform(&environment)?;
+    let before = registry.traffic();
+    events.send(Event::Started { phase: Phase::Push, detail: "the code".to_owned() });
+    let supervisor = supervisor_layer(&context.program, &context.state_folder())?;
+    delivery.push_file(&supervisor.layer.digest, &supervisor.path, supervisor.layer.size).await?;
+    let code = delivery.push_code(snapshot).await?;
+    let labels = [(label::MANAGED_BY, label::MANAGED_BY_NAUTA), (label::PROJECT, project_name)];
+    let composed = compose(&environment, &[supervisor.layer, code], &labels).map_err(DeliveryError::from)?;
+    delivery.push_bytes(&Digest::of(&composed.config), composed.config).await?;
+    // A tag, so that garbage collection keeps it; the run itself names the digest.
+    let tag = format!("code-{}", snapshot.digest().short());
+    let manifest = ManifestContent { media_type: compose::MANIFEST, bytes: composed.manifest };
+    let digest = registry.push_manifest(repository, &tag, manifest).await?;
+    let (after, host) = (registry.traffic(), registry.host());
+    let (sent, requests) = (after.sent - before.sent, after.requests - before.requests);
+    let detail = format!("sent {sent} bytes in {requests} requests to {host}/{repository}@sha256:{}", digest.short());
+    events.send(Event::Finished { phase: Phase::Push, detail });
+    Ok(RunImage { digest })
+}
+
+fn check_platform(environment: &Image) -> Result<(), DeliveryError> {
+    let text = |key: &str| environment.config[key].as_str().unwrap_or("unknown").to_owned();
+    let (found, expected) = (format!("{}/{}", text("os"), text("architecture")), format!("linux/{ARCHITECTURE}"));
+    if found == expected { Ok(()) } else { Err(DeliveryError::Platform { found, expected }) }
+}
+
+struct Delivery<'a> {
+    context: &'a Context,
+    registry: &'a Registry,
+    repository: &'a str,
+    project_name: &'a str,
+    events: &'a Events,
+}
+
+impl Delivery<'_> {
+    /// The environment image in the registry: the one made before, or the base itself, or one that Docker builds.
+    async fn environment(
+        &self,
+        plan: &EnvironmentPlan,
+        snapshot: &Snapshot,
+        surroundings: &Surroundings,
+    ) -> Result<Image> {
+        let key = environment_key(plan, snapshot, ARCHITECTURE);
+        let tag = format!("env-{}", key.short());
+        if let Some(image) = self.pull_image(self.registry, self.repository, &tag).await? {
+            let detail = format!("{} is unchanged", plan.describe());
+            self.events.send(Event::Finished { phase: Phase::Environment, detail });
+            return Ok(image);
+        }
+        if let EnvironmentPlan::Base { base } = plan {
+            let reference: ImageReference = base.value.parse().map_err(DeliveryError::from)?;
+            if reference.host == self.registry.host()
+                && let Some(image) = self.pull_image(self.registry, &reference.repository, reference.version()).await?
+            {
+                return self.adopt(image, &reference, &tag).await;
+            }
+        }
+        let docker = self.context.docker().await?;
+        let name = local_environment(&docker, self.project_name, plan, snapshot, surroundings, self.events).await?;
+        self.push_from_docker(&docker, &name, &tag).await
+    }
+
+    async fn pull_image(&self, registry: &Registry, repository: &str, reference: &str) -> Result<Option<Image>> {
+        let Some(mut manifest) = registry.pull_manifest(repository, reference).await? else { return Ok(None) };
+        if let Some(digest) = select_platform(&manifest.bytes, ARCHITECTURE).map_err(DeliveryError::from)? {
+            match registry.pull_manifest(repository, digest.as_str()).await? {
+                Some(selected) => manifest = selected,
+                None => return Ok(None),
+            }
+        }
+        let (config, _) = config_of(&manifest.bytes).map_err(DeliveryError::from)?;
+        let config = registry.pull_blob(repository, &config).await?;
+        Ok(Some(Image::from_documents(&manifest.bytes, &config).map_err(DeliveryError::from)?))
+    }
+
+    /// Makes an image of another repository of this registry the environment: its layers are mounted, none is sent.
+    async fn adopt(&self, image: Image, reference: &ImageReference, tag: &str) -> Result<Image> {
+        for layer in &image.layers {
+            if !self.registry.mount_blob(self.repository, &reference.repository, &layer.digest).await? {
+                let mut file = tempfile::NamedTempFile::new().map_err(temporary)?;
+                let mut out = tokio::fs::File::from_std(file.reopen().map_err(temporary)?);
+                self.registry.pull_blob_into(&reference.repository, &layer.digest, &mut out).await?;
+                tokio::io::AsyncWriteExt::flush(&mut out).await.map_err(temporary)?;
+                self.push_file(
+                    &layer.digest,
+                    file.as_file_mut().metadata().map_err(temporary).map(|_| file.path())?,
+                    layer.size,
+                )
+                .await?;
+            }
+        }
+        let detail = format!("took {reference}");
+        self.publish(image, tag, detail).await
+    }
+
+    /// Takes an image out of Docker and sends it: only what the registry does not have is read.
+    async fn push_from_docker(&self, docker: &crate::docker::Docker, name: &str, tag: &str) -> Result<Image> {
+        let folder = tempfile::tempdir().map_err(temporary)?;
+        let local = docker.image(name).await?;
+        let known: HashSet<Digest> = local.into_iter().flat_map(|image| image.diff_ids).collect();
+        let exported = docker.export_layers(name, &known, folder.path(), self.events).await?;
+        let config = serde_json::from_slice(&exported.config).map_err(|error| {
+            DeliveryError::Compose(compose::ComposeError::Malformed {
+                document: "configuration",
+                reason: error.to_string(),
+            })
+        })?;
+        let mut layers = Vec::new();
+        for (done, diff_id) in exported.diff_ids.iter().enumerate() {
+            let Some(layer) = exported.layers.iter().find(|layer| layer.diff_id == *diff_id) else { continue };
+            let detail = "sending the environment".to_owned();
+            let (done, total) = (done as u64, Some(exported.diff_ids.len() as u64));
+            self.events.send(Event::Progress { phase: Phase::Environment, done, total, detail });
+            layers.push(self.push_compressed(&layer.path, folder.path()).await?);
+        }
+        self.publish(Image { config, layers }, tag, format!("sent {name}")).await
+    }
+
+    async fn push_compressed(&self, plain: &Path, folder: &Path) -> Result<Layer> {
+        let (plain, folder) = (plain.to_owned(), folder.to_owned());
+        let compress = move || -> std::io::Result<_> {
+            let out = tempfile::NamedTempFile::new_in(folder)?;
+            let written = gzip(std::fs::File::open(plain)?, out.as_file())?;
+            Ok((out, written))
+        };
+        let joined =
+            tokio::task::spawn_blocking(compress).await.map_err(|error| temporary(std::io::Error::other(error)))?;
+        let (file, (inner, outer)) = joined.map_err(temporary)?;
+        self.push_file(&outer.digest, file.path(), outer.size).await?;
+        Ok(Layer { media_type: LAYER_GZIP.to_owned(), digest: outer.digest, size: outer.size, diff_id: inner.digest })
+    }
+
+    /// Names the environment, so that it is found the next time.
+    async fn publish(&self, image: Image, tag: &str, detail: String) -> Result<Image> {
+        let config = image.config.to_string().into_bytes();
+        let digest = Digest::of(&config);
+        let size = config.len();
+        self.push_bytes(&digest, config).await?;
+        let layers = image.layers.iter().map(
+            |layer| serde_json::json!({ "mediaType": layer.media_type, "digest": layer.digest, "size": layer.size }),
+        );
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": compose::MANIFEST,
+            "config": { "mediaType": compose::CONFIG, "digest": digest, "size": size },
+            "layers": layers.collect::<Vec<_>>(),
+        });
+        let manifest = ManifestContent { media_type: compose::MANIFEST, bytes: manifest.to_string().into_bytes() };
+        self.registry.push_manifest(self.repository, tag, manifest).await?;
+        self.events.send(Event::Finished { phase: Phase::Environment, detail });
+        Ok(image)
+    }
+
+    async fn push_code(&self, snapshot: &Snapshot) -> Result<Layer> {
+        let file = tempfile::NamedTempFile::new().map_err(temporary)?;
+        let out = file.reopen().map_err(temporary)?;
+        let mut archive = Writer::new(std::io::BufWriter::new(out));
+        write_code(&mut archive, snapshot)?;
+        let (out, written) = archive.finish()?;
+        out.into_inner().map_err(|error| temporary(error.into_error()))?;
+        self.push_file(&written.digest, file.path(), written.size).await?;
+        let diff_id = written.digest.clone();
+        Ok(Layer { media_type: LAYER_TAR.to_owned(), digest: written.digest, size: written.size, diff_id })
+    }
+
+    async fn push_file(&self, digest: &Digest, path: &Path, size: u64) -> Result<Sent, RegistryError> {
+        let content = Content::File { path: path.to_owned(), size };
+        self.registry.push_blob(self.repository, &Blob { digest: digest.clone(), content }).await
+    }
+
+    async fn push_bytes(&self, digest: &Digest, bytes: Vec<u8>) -> Result<Sent, RegistryError> {
+        let content = Content::Bytes(bytes.into());
+        self.registry.push_blob(self.repository, &Blob { digest: digest.clone(), content }).await
+    }
+}
+
+fn temporary(source: std::io::Error) -> DeliveryError {
+    DeliveryError::File { path: std::env::temp_dir(), source }
+}

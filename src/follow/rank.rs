@@ -1,0 +1,66 @@
+//! One rank's control stream.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use tokio::time::timeout;
+use tokio_util::codec::Framed;
+
+use super::engine::{Engine, Stream};
+use crate::control::{DEAD_AFTER, FrameCodec, PROTOCOL, Reply, Request};
+
+/// An open control stream, greeted.
+pub struct Frames {
+    framed: Framed<Box<dyn Stream>, FrameCodec<Reply, Request>>,
+    /// Of this start of the supervisor.
+    pub(super) instance: String,
+}
+
+impl Frames {
+    /// Opens a stream to a rank and greets its supervisor.
+    pub(super) async fn open(engine: &Engine, rank: u32) -> Result<Self, String> {
+        let stream = timeout(Duration::from_secs(DEAD_AFTER), engine.open_control(rank)).await;
+        let stream = stream.map_err(|_| "no answer".to_owned())?.map_err(|error| error.to_string())?;
+        let mut frames = Self { framed: Framed::new(stream, FrameCodec::default()), instance: String::new() };
+        frames.send(Request::Hello { protocol: PROTOCOL }).await?;
+        loop {
+            match frames.next().await? {
+                (Reply::Hello { protocol: PROTOCOL, instance, .. }, _) => {
+                    frames.instance = instance;
+                    return Ok(frames);
+                }
+                (Reply::Hello { version, .. }, _) => {
+                    return Err(format!("it is nauta {version}, which speaks otherwise"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) async fn send(&mut self, request: Request) -> Result<(), String> {
+        self.framed.send((request, Bytes::new())).await.map_err(|error| error.to_string())
+    }
+
+    /// The next reply; a stream that is silent for too long is dead.
+    pub(super) async fn next(&mut self) -> Result<(Reply, Bytes), String> {
+        match timeout(Duration::from_secs(DEAD_AFTER), self.framed.next()).await {
+            Ok(Some(frame)) => frame.map_err(|error| error.to_string()),
+            Ok(None) => Err("the stream ended".to_owned()),
+            Err(_) => Err("the stream is silent".to_owned()),
+        }
+    }
+
+    /// A piece of an output file, verified.
+    pub(super) async fn fetch(&mut self, path: &str, offset: u64, len: u32) -> Result<Bytes, String> {
+        self.send(Request::Fetch { path: path.to_owned(), offset, len }).await?;
+        loop {
+            match self.next().await? {
+                (Reply::Piece { digest }, bytes) if crate::digest::Digest::of(&bytes) == digest => return Ok(bytes),
+                (Reply::Piece { .. }, _) => return Err("its bytes were damaged on the way".to_owned()),
+                (Reply::NoPiece { message }, _) => return Err(message),
+                _ => {}
+            }
+        }
+    }
+}

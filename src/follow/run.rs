@@ -1,0 +1,304 @@
+//! Follows all ranks of a run to their ends, and brings their outputs back meanwhile.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::collect::{CollectError, Collector, Pieces};
+use super::engine::Engine;
+use super::rank::Frames;
+use crate::control::{Reply, Request};
+use crate::diagnosis::{Diagnosis, Kind};
+use crate::event::{End, Event, Events, RankState, Reason};
+use crate::registry::Registry;
+use crate::sync::Index;
+
+/// Between two tries to reach a rank.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// What came of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// How each rank ended.
+    pub ends: BTreeMap<u32, End>,
+    /// The rank that failed first.
+    pub first_failed: Option<u32>,
+    /// What of the outputs could not be had; empty when all is here.
+    pub missing_outputs: Vec<String>,
+}
+
+impl Outcome {
+    /// The run's exit code: that of the rank that failed first; 125 when some rank's end is not known.
+    pub fn code(&self, nodes: u32) -> u8 {
+        let failed = self.first_failed.and_then(|rank| self.ends.get(&rank));
+        let any = || self.ends.values().find(|end| !end.is_success() && !end.is_consequence());
+        let consequence = || self.ends.values().find(|end| !end.is_success());
+        match failed.or_else(any).or_else(consequence) {
+            Some(end) if matches!(end.reason, Reason::Lost { .. }) => 125,
+            Some(end) => end.code.max(1),
+            None if self.ends.len() == nodes as usize && self.missing_outputs.is_empty() => 0,
+            None => 125,
+        }
+    }
+}
+
+/// What can go wrong while a run is followed.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The run cannot start.
+    #[error("the run cannot start: {message}")]
+    CannotStart {
+        /// The engine's words.
+        message: String,
+    },
+    /// Outputs cannot be kept.
+    #[error(transparent)]
+    Collect(#[from] CollectError),
+}
+
+impl Diagnosis for FollowError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::CannotStart { .. } => Kind::Unavailable,
+            Self::Collect(error) => error.kind(),
+        }
+    }
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::CannotStart { .. } => vec!["`nauta doctor` looks at the target".to_owned()],
+            Self::Collect(error) => error.hints(),
+        }
+    }
+}
+
+/// What all ranks' tasks share.
+struct Shared {
+    engine: Arc<Engine>,
+    events: Events,
+    collector: Mutex<Collector>,
+    mailbox: Option<(Registry, String)>,
+    folder: PathBuf,
+    /// Ends that the engine knows, for ranks whose supervisor can no longer say.
+    engine_ends: watch::Sender<BTreeMap<u32, End>>,
+}
+
+/// Follows a run; `folder` is where its outputs go. `engine_states` are the engine's own observations.
+pub async fn follow(
+    engine: Arc<Engine>,
+    nodes: u32,
+    folder: &Path,
+    mailbox: Option<(Registry, String)>,
+    mut engine_states: mpsc::UnboundedReceiver<(u32, RankState)>,
+    events: &Events,
+) -> Result<Outcome, FollowError> {
+    let collector = Mutex::new(Collector::open(folder)?);
+    let engine_ends = watch::Sender::new(BTreeMap::new());
+    let shared =
+        Arc::new(Shared { engine, events: events.clone(), collector, mailbox, folder: folder.to_owned(), engine_ends });
+    let mut ranks = JoinSet::new();
+    for rank in 0..nodes {
+        ranks.spawn(RankFollower::new(rank, Arc::clone(&shared)).follow());
+    }
+    let mut outcome = Outcome::default();
+    loop {
+        tokio::select! {
+            Some((rank, state)) = engine_states.recv() => match state {
+                RankState::Ended(end) => { shared.engine_ends.send_modify(|ends| drop(ends.insert(rank, end))); }
+                pending @ RankState::Pending { .. } => events.send(Event::Rank { rank, state: pending }),
+                _ => {}
+            },
+            done = ranks.join_next() => match done {
+                Some(Ok(done)) => {
+                    outcome.first_failed = outcome.first_failed.or(done.first_failed);
+                    outcome.missing_outputs.extend(done.missing);
+                    outcome.ends.insert(done.rank, done.end);
+                }
+                Some(Err(_)) => {}
+                None => return Ok(outcome),
+            },
+        }
+    }
+}
+
+struct Done {
+    rank: u32,
+    end: End,
+    first_failed: Option<u32>,
+    missing: Option<String>,
+}
+
+struct RankFollower {
+    rank: u32,
+    shared: Arc<Shared>,
+    offset: u64,
+    instance: String,
+    log: Option<std::fs::File>,
+    index_tx: watch::Sender<Option<Index>>,
+}
+
+impl RankFollower {
+    fn new(rank: u32, shared: Arc<Shared>) -> Self {
+        let path = shared.folder.join(".nauta").join(format!("rank-{rank}.log"));
+        let log = std::fs::File::create(path).ok();
+        Self { rank, shared, offset: 0, instance: String::new(), log, index_tx: watch::Sender::new(None) }
+    }
+
+    async fn follow(mut self) -> Done {
+        let collecting = tokio::spawn(collect(self.rank, Arc::clone(&self.shared), self.index_tx.subscribe()));
+        let mut engine_ends = self.shared.engine_ends.subscribe();
+        let mut refused = 0;
+        let (end, first_failed, frames) = loop {
+            match self.attend().await {
+                Ok((end, first_failed, frames)) => break (end, first_failed, Some(frames)),
+                Err(reason) => tracing::debug!(rank = self.rank, reason, "the control stream is not there"),
+            }
+            if let Some(end) = engine_ends.borrow_and_update().get(&self.rank).cloned() {
+                refused += 1;
+                // The container may just be going: one more try to hear it from the supervisor itself.
+                if refused > 1 {
+                    break (end, None, None);
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
+        self.shared.events.send(Event::Rank { rank: self.rank, state: RankState::Ended(end.clone()) });
+        // With the sender gone, the collector finishes what it has heard of.
+        let Self { index_tx, rank, .. } = self;
+        drop(index_tx);
+        let missing = match collecting.await {
+            Ok(Ok(complete)) if complete || frames.is_none() => None,
+            Ok(Ok(_)) => Some(format!("rank {rank} announced no final list of its outputs")),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(mut frames) = frames {
+            if frames.send(Request::Release).await.is_ok() {
+                // The supervisor reads the word before the stream is closed.
+                let _ =
+                    tokio::time::timeout(Duration::from_secs(2), async { while frames.next().await.is_ok() {} }).await;
+            }
+        }
+        Done { rank, end, first_failed, missing }
+    }
+
+    /// Follows the supervisor's words to its end.
+    async fn attend(&mut self) -> Result<(End, Option<u32>, Frames), String> {
+        let mut frames = Frames::open(&self.shared.engine, self.rank).await?;
+        if self.instance != frames.instance {
+            if !self.instance.is_empty() {
+                let message = "the rank was started anew; what it had written since the last word is lost".to_owned();
+                self.shared.events.send(Event::LogGap { rank: self.rank, message });
+            }
+            self.instance.clone_from(&frames.instance);
+            self.offset = 0;
+        }
+        frames.send(Request::Follow { offset: self.offset, live: true }).await?;
+        loop {
+            let (reply, body) = frames.next().await?;
+            match reply {
+                Reply::Log { stream, next } => {
+                    self.offset = next;
+                    if let Some(log) = &mut self.log {
+                        let _ = log.write_all(&body);
+                    }
+                    self.shared.events.send(Event::Log { rank: self.rank, stream, bytes: body });
+                }
+                Reply::Gap { bytes, next } => {
+                    self.offset = next;
+                    let message = format!("{bytes} bytes are no longer in the journal");
+                    self.shared.events.send(Event::LogGap { rank: self.rank, message });
+                }
+                Reply::State(state) if !matches!(state, RankState::Ended(_)) => {
+                    self.shared.events.send(Event::Rank { rank: self.rank, state });
+                }
+                Reply::Outputs { .. } => {
+                    let index = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+                    self.index_tx.send_replace(Some(index));
+                }
+                Reply::Ended { end, first_failed, .. } => return Ok((end, first_failed, frames)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Brings what each new index names; gives whether the last one was final.
+async fn collect(
+    rank: u32,
+    shared: Arc<Shared>,
+    mut index: watch::Receiver<Option<Index>>,
+) -> Result<bool, CollectError> {
+    let mut frames = None;
+    let mut complete = false;
+    let mut last_try = false;
+    loop {
+        let open = index.changed().await.is_ok();
+        if !open && last_try {
+            return Ok(complete);
+        }
+        last_try = !open;
+        let Some(now) = index.borrow_and_update().clone() else { continue };
+        complete = now.complete;
+        for skipped in now.skipped.iter().filter(|_| now.complete) {
+            shared.events.warn(format!("`{}` of rank {rank} is not taken: {}", skipped.path, skipped.reason));
+        }
+        let received = receive(rank, &shared, &now, &mut frames).await;
+        match received {
+            Ok(()) => {}
+            // While the program runs, files come and go: the next index says what holds.
+            Err(error) if !now.complete => tracing::debug!(rank, %error, "outputs will be tried again"),
+            Err(error) => return Err(error),
+        }
+        if now.complete {
+            return Ok(true);
+        }
+    }
+}
+
+async fn receive(rank: u32, shared: &Shared, index: &Index, frames: &mut Option<Frames>) -> Result<(), CollectError> {
+    let mut collector = shared.collector.lock().await;
+    if let Some((registry, repository)) = &shared.mailbox {
+        let mut pieces = Pieces::Mailbox(registry, repository);
+        return collector.receive(index, &mut pieces, &shared.events).await.map(drop);
+    }
+    if index.files.is_empty() {
+        return Ok(());
+    }
+    if frames.is_none() {
+        let opened = Frames::open(&shared.engine, rank).await;
+        *frames =
+            Some(opened.map_err(|reason| CollectError::Source { path: "the outputs".to_owned(), rank, reason })?);
+    }
+    let Some(open) = frames else { return Ok(()) };
+    let received = collector.receive(index, &mut Pieces::Control(open), &shared.events).await;
+    if received.is_err() {
+        *frames = None;
+    }
+    received.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_that_of_the_first_failure_and_nothing_unknown_is_success() {
+        let end = |code, reason| End { code, reason };
+        let mut outcome = Outcome::default();
+        outcome.ends.insert(0, end(143, Reason::PeerFailed { rank: 1 }));
+        outcome.ends.insert(1, end(7, Reason::Exited));
+        outcome.first_failed = Some(1);
+        assert_eq!(outcome.code(2), 7);
+        let mut done = Outcome::default();
+        done.ends.insert(0, end(0, Reason::Exited));
+        assert_eq!(done.code(1), 0);
+        assert_eq!(done.code(2), 125);
+        done.missing_outputs.push("x".to_owned());
+        assert_eq!(done.code(1), 125);
+    }
+}

@@ -1,0 +1,277 @@
+//! Events to text or JSON, results to stdout, failures to stderr.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::log_lines::{LogLines, printable};
+use crate::diagnosis::Failure;
+use crate::event::{Event, Events, Phase, RankState, Stream};
+
+/// Nothing is drawn for steps that take less than this.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Colours that ranks take turns with.
+const RANK_COLOURS: [AnsiColor; 6] =
+    [AnsiColor::Cyan, AnsiColor::Yellow, AnsiColor::Green, AnsiColor::Magenta, AnsiColor::Blue, AnsiColor::Red];
+
+/// Who reads the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A person.
+    Text,
+    /// A program: one JSON document, or one object per line where it goes on.
+    Json,
+}
+
+/// Where everything is printed.
+#[derive(Clone)]
+pub struct Output(Arc<Mutex<Inner>>);
+
+struct Inner {
+    format: Format,
+    quiet: bool,
+    stdout: AutoStream<std::io::Stdout>,
+    stderr: AutoStream<std::io::Stderr>,
+    bar: Option<ProgressBar>,
+    is_terminal: bool,
+    started: BTreeMap<&'static str, Instant>,
+    lines: BTreeMap<(u32, u8), LogLines>,
+    /// Lines of the running build, shown only if it fails.
+    many_ranks: bool,
+}
+
+const HEADING: Style = Style::new().bold();
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default();
+const FAINT: Style = Style::new().dimmed();
+
+impl Output {
+    /// Output for a person or a program; `choice` for colours (`NO_COLOR` and `CLICOLOR_FORCE` count in `Auto`).
+    pub fn new(format: Format, quiet: bool, choice: ColorChoice) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        Self(Arc::new(Mutex::new(Inner {
+            format,
+            quiet,
+            stdout: AutoStream::new(std::io::stdout(), choice),
+            stderr: AutoStream::new(std::io::stderr(), choice),
+            bar: None,
+            is_terminal,
+            started: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            many_ranks: true,
+        })))
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Who reads.
+    pub fn format(&self) -> Format {
+        self.with(|inner| inner.format)
+    }
+
+    /// Where adapters report to.
+    pub fn events(&self) -> Events {
+        let output = self.clone();
+        Events::new(move |event| output.with(|inner| inner.event(&event)))
+    }
+
+    /// A result: `text` for people, `document` for programs.
+    pub fn result(&self, text: &str, document: &impl Serialize) {
+        self.with(|inner| match inner.format {
+            Format::Text => inner.out(text),
+            Format::Json => inner.json(document),
+        });
+    }
+
+    /// Words that are no result.
+    pub fn narrate(&self, text: &str) {
+        self.with(|inner| inner.narrate(text));
+    }
+
+    /// Says what went wrong and what to do about it.
+    pub fn failure(&self, failure: &Failure) {
+        self.with(|inner| inner.failure(failure));
+    }
+
+    /// Shows what was written without an end of line, and takes bars away.
+    pub fn finish(&self) {
+        self.with(Inner::finish);
+    }
+}
+
+impl Inner {
+    fn out(&mut self, text: &str) {
+        self.suspend();
+        if self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.flush()).is_err() {
+            // Nobody reads any more (`nauta logs | head`): there is nobody to tell.
+            self.quiet = true;
+        }
+    }
+
+    fn json(&mut self, document: &impl Serialize) {
+        let line = serde_json::to_string(document).unwrap_or_default();
+        self.out(&format!("{line}\n"));
+    }
+
+    fn err(&mut self, text: &str) {
+        self.suspend();
+        let _ = self.stderr.write_all(text.as_bytes());
+    }
+
+    fn narrate(&mut self, text: &str) {
+        if !self.quiet && self.format == Format::Text {
+            self.err(&format!("{}\n", printable(text)));
+        }
+    }
+
+    fn suspend(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+            bar.finish_and_clear();
+        }
+        self.bar = None;
+    }
+
+    fn event(&mut self, event: &Event) {
+        if self.format == Format::Json {
+            if !matches!(event, Event::Progress { .. } | Event::BuildOutput { .. }) {
+                self.json(event);
+            }
+            return;
+        }
+        match event {
+            Event::Started { phase, .. } => drop(self.started.insert(name(*phase), Instant::now())),
+            Event::Progress { phase, done, total, detail } => self.progress(*phase, *done, *total, detail),
+            Event::Finished { phase, detail } => self.finished(*phase, detail),
+            Event::BuildOutput { line } => self.narrate(&format!("{FAINT}  {}{FAINT:#}", printable(line))),
+            Event::Note { text } => self.narrate(text),
+            Event::Warning { text } => self.err(&format!("{WARNING}warning:{WARNING:#} {}\n", printable(text))),
+            Event::Rank { rank, state } => self.rank(*rank, state),
+            Event::Log { rank, stream, bytes } => self.log(*rank, *stream, bytes),
+            Event::LogGap { rank, message } => self.narrate(&format!("[{rank}] … {message} …")),
+            Event::Output { path, size, .. } => {
+                self.narrate(&format!("{FAINT}  received {path} ({}){FAINT:#}", bytes(*size)))
+            }
+        }
+    }
+
+    fn progress(&mut self, phase: Phase, done: u64, total: Option<u64>, detail: &str) {
+        let begun = *self.started.entry(name(phase)).or_insert_with(Instant::now);
+        if self.quiet || !self.is_terminal || begun.elapsed() < PATIENCE {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{spinner} {prefix} {wide_msg}");
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+        });
+        bar.set_prefix(name(phase));
+        let amount = match total {
+            Some(total) if total > 0 => format!("{} %", done * 100 / total),
+            _ => String::new(),
+        };
+        bar.set_message(format!("{} {amount}", printable(detail)));
+        bar.tick();
+    }
+
+    fn finished(&mut self, phase: Phase, detail: &str) {
+        let took = self.started.remove(name(phase)).map(|begun| begun.elapsed());
+        let took =
+            took.filter(|took| *took >= PATIENCE).map(|took| format!(" {FAINT}({:.1} s){FAINT:#}", took.as_secs_f32()));
+        if !self.quiet {
+            self.err(&format!(
+                "{HEADING}{:>11}{HEADING:#} {}{}\n",
+                name(phase),
+                printable(detail),
+                took.unwrap_or_default()
+            ));
+        }
+    }
+
+    fn rank(&mut self, rank: u32, state: &RankState) {
+        match state {
+            RankState::Ended(end) if !end.is_success() => self.narrate(&format!("[{rank}] {end}")),
+            RankState::Pending { message } | RankState::Meeting { message } if !message.is_empty() => {
+                self.narrate(&format!("{FAINT}[{rank}] {message}{FAINT:#}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn log(&mut self, rank: u32, stream: Stream, bytes: &[u8]) {
+        let key = (rank, u8::from(stream == Stream::Stderr) + 2 * u8::from(stream == Stream::Supervisor));
+        for line in self.lines.entry(key).or_default().push(bytes) {
+            self.line(rank, stream, &line);
+        }
+    }
+
+    fn line(&mut self, rank: u32, stream: Stream, line: &str) {
+        let colour = RANK_COLOURS[rank as usize % RANK_COLOURS.len()].on_default();
+        let prefix = if self.many_ranks { format!("{colour}[{rank}]{colour:#} ") } else { String::new() };
+        if stream == Stream::Supervisor {
+            self.err(&format!("{prefix}{FAINT}nauta: {line}{FAINT:#}\n"));
+        } else {
+            self.out(&format!("{prefix}{line}\n"));
+        }
+    }
+
+    fn finish(&mut self) {
+        self.suspend();
+        for ((rank, stream), mut lines) in std::mem::take(&mut self.lines) {
+            let stream = if stream == 2 { Stream::Supervisor } else { Stream::Stdout };
+            if let Some(line) = lines.take() {
+                self.line(rank, stream, &line);
+            }
+        }
+    }
+
+    fn failure(&mut self, failure: &Failure) {
+        self.finish();
+        if self.format == Format::Json {
+            let document = serde_json::json!({
+                "schema": 1,
+                "error": failure.to_string(),
+                "kind": failure.kind().as_str(),
+                "causes": failure.causes(),
+                "hints": failure.hints(),
+            });
+            let _ = writeln!(self.stderr, "{document}");
+            return;
+        }
+        let mut text = format!("{ERROR}error:{ERROR:#} {}\n", printable(&failure.to_string()));
+        for cause in failure.causes() {
+            text.push_str(&[" cause: ", &printable(&cause), "\n"].concat());
+        }
+        for hint in failure.hints() {
+            text.push_str(&format!("{HINT} hint:{HINT:#} {}\n", printable(&hint)));
+        }
+        self.err(&text);
+    }
+}
+
+const fn name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Check => "check",
+        Phase::Snapshot => "snapshot",
+        Phase::Environment => "environment",
+        Phase::Push => "push",
+        Phase::Submit => "submit",
+        Phase::Start => "start",
+        Phase::Run => "run",
+        Phase::Collect => "collect",
+    }
+}
+
+/// An amount of bytes for people.
+pub(super) fn bytes(amount: u64) -> String {
+    indicatif::BinaryBytes(amount).to_string()
+}
