@@ -11,14 +11,19 @@ begin_binaries() {
   fi
   need_go
   say "building Kubernetes $KUBERNETES_VERSION and CoreDNS $COREDNS_VERSION in the background (15 minutes the first time)"
+  # In a process group of its own, so that all of it can be ended. It holds the lock too: were we killed, the next call would wait for it.
+  set -m
   (
     cached "$KUBERNETES" make_kubernetes
     cached "$COREDNS" make_coredns
   ) &
   BUILD=$!
-  # Interrupted by the user: nothing may stay behind at work.
-  trap '[ -z "${BUILD:-}" ] || kill "$BUILD" 2>/dev/null || true' EXIT
+  set +m
+  trap 'end_binaries' EXIT
 }
+
+# Interrupted by the user: nothing may stay behind at work.
+end_binaries() { [ -z "${BUILD:-}" ] || kill -- "-$BUILD" 2>/dev/null || true; }
 
 await_binaries() {
   [ -n "${BUILD:-}" ] || return 0
