@@ -16,6 +16,7 @@ use crate::context::{Context, Destination};
 use crate::credentials::docker_config_json;
 use crate::delivery::{Surroundings, local_environment, plan_environment, run_image, write_code};
 use crate::diagnosis::{Diagnosis, Kind, Result};
+use crate::digest::Digest;
 use crate::docker::{Code, JanitorProgram, LocalPlan};
 use crate::event::{Event, Events, Phase};
 use crate::follow::{Engine, FollowError, Outcome, follow};
@@ -140,21 +141,24 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
         }
     }
     let request = resolve(&args, context, &events)?;
-    let nodes = request.spec.nodes;
-    let ranks = if nodes == 1 { "1 rank".to_owned() } else { format!("{nodes} ranks") };
-    let source = &request.destination.source;
     match &request.destination.value {
         Destination::Local if args.dry_run => Err(RunError::DryRunLocal.into()),
-        Destination::Local => {
-            events.note(format!("{} runs on Docker here with {ranks} (from {source})", request.spec.name));
-            run_locally(request, context, &events).await
-        }
+        Destination::Local => run_locally(request, context, &events).await,
         Destination::Cluster(name, target) => {
-            events.note(format!("{} runs on target {name} with {ranks} (from {source})", request.spec.name));
             let (name, target) = (name.clone(), (**target).clone());
             run_on_cluster(request, &name, &target, &args, context, output).await
         }
     }
+}
+
+/// The first line of every run.
+fn announce(spec: &RunSpec, destination: &Setting<Destination>, events: &Events) {
+    let place = match &destination.value {
+        Destination::Local => "Docker here".to_owned(),
+        Destination::Cluster(name, _) => format!("target {name}"),
+    };
+    let ranks = if spec.nodes == 1 { "1 rank".to_owned() } else { format!("{} ranks", spec.nodes) };
+    events.note(format!("{} runs on {place} with {ranks} (from {})", spec.name, destination.source));
 }
 
 fn resolve(args: &RunArgs, context: &Context, events: &Events) -> Result<Request> {
@@ -165,6 +169,8 @@ fn resolve(args: &RunArgs, context: &Context, events: &Events) -> Result<Request
     let flag =
         if args.local { Some(("--local", "local")) } else { args.target.as_deref().map(|name| ("--target", name)) };
     let destination = context.destination(flag, project.file.run.target.as_deref())?;
+    let mut spec = spec(args, context, &project)?;
+    announce(&spec, &destination, events);
     events.send(Event::Started { phase: Phase::Snapshot, detail: project.root.display().to_string() });
     let snapshot = snapshot::take(&project.root)?;
     for (path, pattern) in &snapshot.withheld {
@@ -178,14 +184,15 @@ fn resolve(args: &RunArgs, context: &Context, events: &Events) -> Result<Request
     let (files, size) = (snapshot.files(), snapshot.size());
     events.send(Event::Finished { phase: Phase::Snapshot, detail: format!("{files} files, {size} bytes") });
     let environment = plan_environment(&project, context.user_file(), &snapshot)?;
-    let spec = spec(args, context, &project, &snapshot)?;
+    spec.snapshot = snapshot.digest();
     let ca = project.file.environment.ca_bundle.as_ref().map(|path| project.root.join(path));
     let ca_bundle = ca.or_else(|| context.user_file().defaults.ca_bundle.as_ref().map(Into::into));
     let surroundings = Surroundings { ca_bundle, proxies: context.proxies() };
     Ok(Request { project, snapshot, environment, spec, destination, surroundings })
 }
 
-fn spec(args: &RunArgs, context: &Context, project: &Project, snapshot: &Snapshot) -> Result<RunSpec> {
+/// All but the snapshot, which takes longer.
+fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec> {
     let section = &project.file.run;
     let nodes =
         Setting::first([(args.nodes, Source::Flag("--nodes")), (section.nodes, Source::ProjectFile("run.nodes"))], 1);
@@ -229,7 +236,7 @@ fn spec(args: &RunArgs, context: &Context, project: &Project, snapshot: &Snapsho
         env,
         resources: Resources { cpu, memory, gpus: args.gpus.or(section.gpus).unwrap_or(0) },
         deadlines: Deadlines::default(),
-        snapshot: snapshot.digest(),
+        snapshot: Digest::of(""),
     })
 }
 

@@ -204,6 +204,10 @@ impl Conversation {
                         self.frames.feed((Reply::Caught, Bytes::new())).await?;
                     } else if let (Some(over), false) = (over, following.ended_sent) {
                         following.ended_sent = true;
+                        // Whoever hears of the end has heard of everything before it.
+                        let index = self.board.outputs.subscribe().borrow().clone();
+                        let body = serde_json::to_vec(&*index)?;
+                        self.frames.feed((Reply::Outputs { sequence: index.sequence }, body.into())).await?;
                         let Over { end, first_failed, in_mailbox } = over;
                         let journal = following.offset;
                         let reply = Reply::Ended { end, first_failed, journal, in_mailbox };
