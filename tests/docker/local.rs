@@ -165,7 +165,7 @@ async fn a_control_stream_carries_bytes_both_ways() {
         writer.write_all(&sent).await.unwrap();
         writer.flush().await.unwrap();
     };
-    let (_, read) = tokio::join!(write, reader.read_exact(&mut received));
+    let ((), read) = tokio::join!(write, reader.read_exact(&mut received));
     read.unwrap();
     assert!(sent == received, "bytes were changed");
     stream.shutdown().await.unwrap();
