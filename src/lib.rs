@@ -44,9 +44,11 @@ use std::process::ExitCode;
 
 /// Runs nauta with `arguments` (the program's name first).
 #[must_use]
-pub fn main(mut arguments: Vec<OsString>) -> ExitCode {
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
     match arguments.get(1).and_then(|verb| verb.to_str()) {
-        Some("janitor") => docker::janitor::main(&arguments.split_off(2)).into(),
+        // Before anything else: as PID 1 there is no time to lose.
+        Some("supervise") => ExitCode::from(supervisor::main(arguments[2..].to_vec())),
+        Some("janitor") => ExitCode::from(docker::janitor::main(&arguments[2..])),
         _ => ExitCode::from(70),
     }
 }

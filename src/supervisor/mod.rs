@@ -1,1 +1,42 @@
 //! nauta inside a rank: PID 1, rendezvous, journal, control server, outputs.
+//!
+//! Owns: what happens in a container from its first instruction to its last. Does not own: the container (the engines
+//! do). Start reading at [`main`], then `rank`.
+
+mod bridge;
+mod config;
+mod control_server;
+mod environment;
+mod gang;
+mod journal;
+mod mailbox;
+mod memory;
+mod outputs;
+mod program;
+mod rank;
+mod reaper;
+
+use std::ffi::OsString;
+
+use config::Config;
+
+/// Runs a rank: `arguments` are what follows `supervise` on the command line. Returns the process's exit code.
+pub fn main(arguments: Vec<OsString>) -> u8 {
+    // As PID 1, a signal that arrives before a handler is there is lost: nothing may come before this.
+    reaper::block_signals();
+    if arguments.first().is_some_and(|argument| argument == "--bridge") {
+        reaper::unblock_signals();
+        return bridge::main();
+    }
+    let command = arguments.into_iter().skip_while(|argument| argument == "--").collect();
+    match Config::from_environment(command) {
+        Ok(config) => rank::run(config),
+        Err(message) => {
+            journal::say(&message);
+            125
+        }
+    }
+}
+
+/// The exit code when nauta itself could not start the program.
+const NOT_STARTED: u8 = 125;

@@ -1,0 +1,141 @@
+//! What a supervisor is told: variables, the key file, the command.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::mailbox::MailboxConfig;
+use crate::{env_vars, layout};
+
+/// What a supervisor is told.
+pub(super) struct Config {
+    pub(super) run: String,
+    pub(super) project: String,
+    pub(super) rank: u32,
+    pub(super) nodes: u32,
+    pub(super) coordinator: String,
+    pub(super) command: Vec<OsString>,
+    pub(super) outputs: PathBuf,
+    pub(super) state: PathBuf,
+    pub(super) mailbox: Option<MailboxConfig>,
+    /// Shared by the ranks of one run; only they know it.
+    pub(super) key: Option<[u8; 32]>,
+    pub(super) start_deadline: Duration,
+    pub(super) grace: Duration,
+    pub(super) drain: Duration,
+    /// Stop when standard input is closed.
+    pub(super) lease: bool,
+    /// The variables of the container.
+    pub(super) environment: BTreeMap<OsString, OsString>,
+}
+
+impl Config {
+    /// Reads everything; the error is one sentence for the rank's log.
+    pub(super) fn from_environment(command: Vec<OsString>) -> Result<Self, String> {
+        let environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        Self::new(environment, command)
+    }
+
+    fn new(environment: BTreeMap<OsString, OsString>, command: Vec<OsString>) -> Result<Self, String> {
+        let text =
+            |name: &str| environment.get(&OsString::from(name)).and_then(|value| value.to_str()).map(str::to_owned);
+        let number = |name: &str, default: Option<u64>| match text(name) {
+            Some(value) => value.parse::<u64>().map_err(|_| format!("${name} is `{value}`, which is no number")),
+            None => default.ok_or_else(|| format!("${name} is not set: this program is started by nauta, not by hand")),
+        };
+        // Kubernetes names an indexed pod's rank itself.
+        let index = number("JOB_COMPLETION_INDEX", None).ok();
+        let rank = number(env_vars::RANK, index)?;
+        let nodes = number(env_vars::NODES, Some(1))?;
+        if rank >= nodes {
+            return Err(format!("rank {rank} of {nodes} cannot be: ranks count from 0"));
+        }
+        if command.is_empty() {
+            return Err("there is no command to run".to_owned());
+        }
+        let seconds = |name: &str, default: u64| number(name, Some(default)).map(Duration::from_secs);
+        let key = read_key()?;
+        if nodes > 1 && key.is_none() {
+            return Err(format!("the run's key is missing ({})", layout::RUN_KEY));
+        }
+        let small = |n: u64| u32::try_from(n).map_err(|_| format!("{n} ranks are too many"));
+        Ok(Self {
+            run: text(env_vars::RUN).unwrap_or_else(|| "run".to_owned()),
+            project: text(env_vars::PROJECT).unwrap_or_default(),
+            rank: small(rank)?,
+            nodes: small(nodes)?,
+            coordinator: text(env_vars::COORDINATOR).unwrap_or_else(|| "localhost".to_owned()),
+            command,
+            outputs: text(env_vars::OUTPUTS).unwrap_or_else(|| layout::OUTPUTS.to_owned()).into(),
+            state: writable_state(),
+            mailbox: text(env_vars::MAILBOX)
+                .map(|address| {
+                    MailboxConfig::parse(&address, text(env_vars::MAILBOX_PLAIN_HTTP).as_deref() == Some("1"))
+                })
+                .transpose()?,
+            key,
+            start_deadline: seconds(env_vars::START_DEADLINE, 600)?,
+            grace: seconds(env_vars::GRACE, 10)?,
+            drain: seconds(env_vars::DRAIN, 60)?,
+            lease: text(env_vars::LEASE).as_deref() == Some("stdin"),
+            environment,
+        })
+    }
+}
+
+/// The run's key, when there is a file with one.
+fn read_key() -> Result<Option<[u8; 32]>, String> {
+    let text = match std::fs::read_to_string(layout::RUN_KEY) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot read the run's key ({}): {error}", layout::RUN_KEY)),
+    };
+    let mut key = [0; 32];
+    let text = text.trim();
+    let digit = |i: usize| text.get(2 * i..2 * i + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    for (i, byte) in key.iter_mut().enumerate() {
+        *byte = digit(i).filter(|_| text.len() == 64).ok_or("the run's key is damaged")?;
+    }
+    Ok(Some(key))
+}
+
+/// The supervisor's own folder, or a temporary one where that cannot be written (read-only images).
+fn writable_state() -> PathBuf {
+    let own = PathBuf::from(layout::STATE);
+    let probe = own.join(".probe");
+    if std::fs::create_dir_all(&own).is_ok() && std::fs::write(&probe, b"").is_ok() {
+        let _ = std::fs::remove_file(probe);
+        return own;
+    }
+    tempfile::Builder::new()
+        .prefix("nauta-")
+        .tempdir()
+        .map_or_else(|_| PathBuf::from("/dev/shm"), tempfile::TempDir::keep)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(vars: &[(&str, &str)], command: &[&str]) -> Result<Config, String> {
+        let environment = vars.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))).collect();
+        Config::new(environment, command.iter().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn kubernetes_own_index_is_a_rank() {
+        let config = config(&[("JOB_COMPLETION_INDEX", "0")], &["true"]).expect("valid");
+        assert_eq!((config.rank, config.nodes), (0, 1));
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        let error = |vars: &[(&str, &str)]| config(vars, &["true"]).err().unwrap_or_default();
+        assert!(error(&[]).contains("$NAUTA_RANK is not set"));
+        assert!(error(&[("NAUTA_RANK", "x")]).contains("no number"));
+        assert!(error(&[("NAUTA_RANK", "3"), ("NAUTA_NODES", "2")]).contains("cannot be"));
+        assert!(error(&[("NAUTA_RANK", "0"), ("NAUTA_NODES", "2")]).contains("key is missing"));
+        assert!(config(&[("NAUTA_RANK", "0")], &[]).is_err());
+    }
+}

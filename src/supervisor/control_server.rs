@@ -1,0 +1,218 @@
+//! Answers the workstation: logs by offset, states, outputs, and orders to stop. On loopback only: whoever may talk to
+//! it came through the engine's own door.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_local;
+use tokio_util::codec::Framed;
+
+use super::journal::{Found, Journal};
+use super::outputs::Outputs;
+use crate::control::{FrameCodec, HEARTBEAT, PROTOCOL, Reply, Request};
+use crate::event::{End, RankState};
+use crate::layout;
+
+/// What a rank came to, once it is all over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Over {
+    pub(super) end: End,
+    pub(super) first_failed: Option<u32>,
+    pub(super) in_mailbox: bool,
+}
+
+/// What the workstation wants of the rank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Stop gently.
+    Stop(String),
+    /// Stop at once.
+    Kill(String),
+}
+
+/// What the server shows, and whom it tells.
+pub(super) struct Board {
+    pub(super) run: String,
+    pub(super) rank: u32,
+    pub(super) instance: String,
+    pub(super) journal: Arc<Journal>,
+    pub(super) outputs: Outputs,
+    pub(super) state: watch::Sender<RankState>,
+    pub(super) over: watch::Sender<Option<Over>>,
+    pub(super) wishes_tx: mpsc::UnboundedSender<Wish>,
+    /// How many workstations follow now.
+    pub(super) followers: watch::Sender<usize>,
+    /// Whether a workstation has received everything.
+    pub(super) released: watch::Sender<bool>,
+}
+
+type Frames = Framed<TcpStream, FrameCodec<Request, Reply>>;
+
+/// Serves for ever.
+pub(super) async fn serve(listener: TcpListener, board: Rc<Board>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let board = Rc::clone(&board);
+                spawn_local(async move {
+                    let _ = stream.set_nodelay(true);
+                    // A workstation that went away is none of the rank's troubles.
+                    let _ = Conversation::new(stream, board).hold().await;
+                });
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+/// Listens where only this container can reach it.
+pub(super) async fn listen() -> std::io::Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", layout::CONTROL_PORT)).await
+}
+
+/// A workstation's following: what it was sent so far.
+struct Following {
+    offset: u64,
+    live: bool,
+    ended_sent: bool,
+}
+
+struct Conversation {
+    frames: Frames,
+    board: Rc<Board>,
+    following: Option<Following>,
+}
+
+type Outcome = Result<(), crate::control::FrameError>;
+
+impl Conversation {
+    fn new(stream: TcpStream, board: Rc<Board>) -> Self {
+        Self { frames: Framed::new(stream, FrameCodec::default()), board, following: None }
+    }
+
+    async fn hold(mut self) -> Outcome {
+        let mut state = self.board.state.subscribe();
+        let mut index = self.board.outputs.subscribe();
+        let mut journal = self.board.journal.end();
+        let mut over = self.board.over.subscribe();
+        let mut heartbeat = tokio::time::interval(Duration::from_secs(HEARTBEAT));
+        state.mark_changed();
+        index.mark_changed();
+        loop {
+            let following = self.following.is_some();
+            tokio::select! {
+                biased;
+                request = self.frames.next() => match request {
+                    Some(request) => self.answer(request?.0).await?,
+                    None => break,
+                },
+                Ok(()) = state.changed(), if following => {
+                    let now = state.borrow_and_update().clone();
+                    self.send(Reply::State(now)).await?;
+                }
+                Ok(()) = index.changed(), if following => {
+                    let now = Arc::clone(&index.borrow_and_update());
+                    let body = serde_json::to_vec(&*now)?;
+                    self.frames.send((Reply::Outputs { sequence: now.sequence }, body.into())).await?;
+                }
+                Ok(()) = journal.changed(), if following => {}
+                Ok(()) = over.changed(), if following => {}
+                _ = heartbeat.tick() => self.send(Reply::Pong).await?,
+            }
+            // Pieces of the journal go out between requests, so that an order to stop never waits behind a long log.
+            self.send_log(&over).await?;
+            if self.following.as_ref().is_some_and(|f| f.offset < *journal.borrow()) {
+                journal.mark_changed();
+            }
+        }
+        if self.following.is_some() {
+            self.board.followers.send_modify(|count| *count -= 1);
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, reply: Reply) -> Outcome {
+        self.frames.send((reply, Bytes::new())).await
+    }
+
+    async fn answer(&mut self, request: Request) -> Outcome {
+        match request {
+            Request::Hello { .. } => {
+                let reply = Reply::Hello {
+                    protocol: PROTOCOL,
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    run: self.board.run.clone(),
+                    rank: self.board.rank,
+                    instance: self.board.instance.clone(),
+                };
+                self.send(reply).await
+            }
+            Request::Follow { offset, live } => {
+                if self.following.is_none() {
+                    self.board.followers.send_modify(|count| *count += 1);
+                }
+                self.following = Some(Following { offset, live, ended_sent: false });
+                Ok(())
+            }
+            Request::Fetch { path, offset, len } => {
+                let reply = match self.board.outputs.fetch(&path, offset, len).await {
+                    Ok(bytes) => (Reply::Piece { digest: crate::digest::Digest::of(&bytes) }, bytes),
+                    Err(message) => (Reply::NoPiece { message }, Bytes::new()),
+                };
+                self.frames.send(reply).await
+            }
+            Request::Stop { by } => self.wish(Wish::Stop(by)),
+            Request::Kill { by } => self.wish(Wish::Kill(by)),
+            Request::Release => {
+                self.board.released.send_replace(true);
+                Ok(())
+            }
+            Request::Ping => self.send(Reply::Pong).await,
+        }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "one of several answers")]
+    fn wish(&self, wish: Wish) -> Outcome {
+        let _ = self.board.wishes_tx.send(wish);
+        Ok(())
+    }
+
+    /// Sends the next pieces of the journal and, behind the last one, the end.
+    async fn send_log(&mut self, over: &watch::Receiver<Option<Over>>) -> Outcome {
+        /// Records sent before requests are looked at again.
+        const BURST: usize = 16;
+        let Some(following) = &mut self.following else { return Ok(()) };
+        for _ in 0..BURST {
+            match self.board.journal.read(following.offset)? {
+                Found::Record(stream, bytes, next) => {
+                    following.offset = next;
+                    self.frames.feed((Reply::Log { stream, next }, bytes)).await?;
+                }
+                Found::Gap(bytes, next) => {
+                    following.offset = next;
+                    self.frames.feed((Reply::Gap { bytes, next }, Bytes::new())).await?;
+                }
+                Found::End => {
+                    let over = over.borrow().clone();
+                    if !following.live {
+                        following.live = true;
+                        self.frames.feed((Reply::Caught, Bytes::new())).await?;
+                    } else if let (Some(over), false) = (over, following.ended_sent) {
+                        following.ended_sent = true;
+                        let Over { end, first_failed, in_mailbox } = over;
+                        let journal = following.offset;
+                        let reply = Reply::Ended { end, first_failed, journal, in_mailbox };
+                        self.frames.feed((reply, Bytes::new())).await?;
+                    }
+                    break;
+                }
+            }
+        }
+        SinkExt::<(Reply, Bytes)>::flush(&mut self.frames).await
+    }
+}

@@ -1,0 +1,124 @@
+//! The program's variables: what each framework reads to find its peers.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use crate::{env_vars, layout};
+
+/// What the variables say about a rank.
+pub(super) struct Place<'a> {
+    pub(super) run: &'a str,
+    pub(super) project: &'a str,
+    pub(super) rank: u32,
+    pub(super) nodes: u32,
+    /// The name that rank 0 answers to.
+    pub(super) coordinator: &'a str,
+    /// The network interface that leads to rank 0, where there is one.
+    pub(super) interface: Option<&'a str>,
+    /// Whether `HOME` can be written.
+    pub(super) home_is_writable: bool,
+}
+
+/// Variables that are the supervisor's business and not the program's.
+const INTERNAL: [&str; 6] = [
+    env_vars::MAILBOX,
+    env_vars::MAILBOX_PLAIN_HTTP,
+    env_vars::START_DEADLINE,
+    env_vars::GRACE,
+    env_vars::DRAIN,
+    env_vars::LEASE,
+];
+
+/// The program's variables: those of the container, and what `place` says. What the user has set stays, but for the
+/// rank and the number of ranks, which are facts.
+///
+/// `RANK`…`MASTER_PORT` are PyTorch's ("Environment variable initialization"); `PET_*` are torchrun's own defaults for
+/// its options of the same names.
+pub(super) fn program_environment(
+    container: &BTreeMap<OsString, OsString>,
+    place: &Place<'_>,
+) -> BTreeMap<OsString, OsString> {
+    let mut environment = container.clone();
+    for name in INTERNAL {
+        environment.remove(&OsString::from(name));
+    }
+    let (rank, nodes) = (place.rank.to_string(), place.nodes.to_string());
+    let master_port = container
+        .get(&OsString::from("MASTER_PORT"))
+        .map_or_else(|| layout::MASTER_PORT.to_string(), |port| port.to_string_lossy().into_owned());
+    let facts = [
+        ("RANK", rank.as_str()),
+        ("WORLD_SIZE", &nodes),
+        ("LOCAL_RANK", "0"),
+        ("LOCAL_WORLD_SIZE", "1"),
+        ("MASTER_ADDR", place.coordinator),
+        (env_vars::RANK, &rank),
+        (env_vars::NODES, &nodes),
+        (env_vars::RUN, place.run),
+        (env_vars::PROJECT, place.project),
+    ];
+    for (name, value) in facts {
+        environment.insert(name.into(), value.into());
+    }
+    let interface = place.interface.unwrap_or_default();
+    let defaults = [
+        ("MASTER_PORT", master_port.as_str()),
+        ("PET_NNODES", &nodes),
+        ("PET_NODE_RANK", &rank),
+        ("PET_MASTER_ADDR", place.coordinator),
+        ("PET_MASTER_PORT", &master_port),
+        ("PET_NPROC_PER_NODE", "1"),
+        ("GLOO_SOCKET_IFNAME", interface),
+        ("NCCL_SOCKET_IFNAME", interface),
+        ("TP_SOCKET_IFNAME", interface),
+        // Python keeps lines back when it writes to a pipe: the last words before a crash would be lost.
+        ("PYTHONUNBUFFERED", "1"),
+        ("USER", "nauta"),
+        ("LOGNAME", "nauta"),
+    ];
+    for (name, value) in defaults {
+        if !value.is_empty() {
+            environment.entry(name.into()).or_insert_with(|| value.into());
+        }
+    }
+    if !place.home_is_writable {
+        environment.insert("HOME".into(), layout::HOME.into());
+    }
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_win_over_the_user_and_the_user_over_defaults() {
+        let container: BTreeMap<OsString, OsString> = [
+            ("RANK", "9"),
+            ("MASTER_PORT", "1234"),
+            ("NCCL_SOCKET_IFNAME", "ib0"),
+            ("NAUTA_MAILBOX", "x"),
+            ("HOME", "/root"),
+        ]
+        .map(|(k, v)| (k.into(), v.into()))
+        .into();
+        let place = Place {
+            run: "r",
+            project: "p",
+            rank: 1,
+            nodes: 4,
+            coordinator: "r-0.r",
+            interface: Some("eth0"),
+            home_is_writable: false,
+        };
+        let environment = program_environment(&container, &place);
+        let get = |name: &str| environment.get(&OsString::from(name)).and_then(|v| v.to_str());
+        assert_eq!(get("RANK"), Some("1"));
+        assert_eq!(get("MASTER_PORT"), Some("1234"));
+        assert_eq!(get("PET_MASTER_PORT"), Some("1234"));
+        assert_eq!(get("NCCL_SOCKET_IFNAME"), Some("ib0"));
+        assert_eq!(get("GLOO_SOCKET_IFNAME"), Some("eth0"));
+        assert_eq!(get("NAUTA_MAILBOX"), None);
+        assert_eq!(get("HOME"), Some(layout::HOME));
+    }
+}

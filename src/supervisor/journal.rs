@@ -1,0 +1,213 @@
+//! The journal: every byte the program wrote, in a file, with offsets that never change their meaning.
+//!
+//! A record is one byte for the stream, four for the length (big-endian), and the bytes. Offsets count from the first
+//! record ever written. When the journal is full its oldest half is dropped, and readers are told how much is missing.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::event::Stream;
+
+/// Bytes of a record before its content.
+const HEADER: u64 = 5;
+/// The largest content of a record, in bytes.
+pub(super) const RECORD: usize = 64 * 1024;
+/// Most bytes that a journal keeps on disk.
+const CAP: u64 = 1024 * 1024 * 1024;
+
+/// Says something in the supervisor's own name where no journal is (yet).
+pub(super) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "nauta: {text}");
+}
+
+/// The journal of a rank.
+pub(super) struct Journal {
+    files: Mutex<Files>,
+    /// Offset behind the last record.
+    end: watch::Sender<u64>,
+    cap: u64,
+}
+
+/// The newer and the older half.
+struct Files {
+    folder: PathBuf,
+    current: Half,
+    older: Option<Half>,
+    broken: bool,
+}
+
+struct Half {
+    file: File,
+    /// Offset of its first record.
+    start: u64,
+}
+
+/// What a reader finds at an offset.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A record, and the offset behind it.
+    Record(Stream, Bytes, u64),
+    /// This many bytes are gone; go on at that offset.
+    Gap(u64, u64),
+    /// Nothing yet.
+    End,
+}
+
+impl Journal {
+    /// An empty journal in `folder`.
+    pub(super) fn create(folder: &Path) -> io::Result<Self> {
+        Self::with_cap(folder, CAP)
+    }
+
+    fn with_cap(folder: &Path, cap: u64) -> io::Result<Self> {
+        let current = Half { file: new_file(folder, 0)?, start: 0 };
+        let files = Files { folder: folder.to_owned(), current, older: None, broken: false };
+        Ok(Self { files: Mutex::new(files), end: watch::Sender::new(0), cap })
+    }
+
+    /// Adds bytes; a disk that takes no more is said once and costs the log, not the program.
+    pub(super) fn append(&self, stream: Stream, bytes: &[u8]) {
+        let mut files = self.files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for piece in bytes.chunks(RECORD) {
+            let end = *self.end.borrow();
+            let mut record = Vec::with_capacity(piece.len() + 5);
+            record.push(code(stream));
+            record.extend_from_slice(&u32::try_from(piece.len()).unwrap_or(0).to_be_bytes());
+            record.extend_from_slice(piece);
+            if let Err(error) = files.write(end, &record, self.cap) {
+                if !std::mem::replace(&mut files.broken, true) {
+                    say(&format!("the log cannot be kept: {error}"));
+                }
+                return;
+            }
+            self.end.send_replace(end + record.len() as u64);
+        }
+    }
+
+    /// Says something in the supervisor's own name.
+    pub(super) fn say(&self, text: &str) {
+        self.append(Stream::Supervisor, format!("{text}\n").as_bytes());
+    }
+
+    /// Offset behind the last record, as it grows.
+    pub(super) fn end(&self) -> watch::Receiver<u64> {
+        self.end.subscribe()
+    }
+
+    /// What is at an offset that a former answer gave, or at 0.
+    pub(super) fn read(&self, offset: u64) -> io::Result<Found> {
+        let files = self.files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let end = *self.end.borrow();
+        let oldest = files.older.as_ref().map_or(files.current.start, |older| older.start);
+        if offset < oldest {
+            return Ok(Found::Gap(oldest - offset, oldest));
+        }
+        if offset >= end {
+            return Ok(Found::End);
+        }
+        let half = files.older.as_ref().filter(|_| offset < files.current.start).unwrap_or(&files.current);
+        let at = offset - half.start;
+        let mut header = [0; 5];
+        half.file.read_exact_at(&mut header, at)?;
+        let [stream, len @ ..] = header;
+        let mut bytes = vec![0; u32::from_be_bytes(len) as usize];
+        half.file.read_exact_at(&mut bytes, at + HEADER)?;
+        let next = offset + HEADER + bytes.len() as u64;
+        Ok(Found::Record(stream_of(stream), bytes.into(), next))
+    }
+
+    /// The files that hold what is left, oldest first.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        let files = self.files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let halves = files.older.iter().chain([&files.current]);
+        halves.map(|half| path(&files.folder, half.start)).collect()
+    }
+}
+
+impl Files {
+    fn write(&mut self, end: u64, record: &[u8], cap: u64) -> io::Result<()> {
+        if end - self.current.start > cap / 2 {
+            let next = Half { file: new_file(&self.folder, end)?, start: end };
+            let older = std::mem::replace(&mut self.current, next);
+            if let Some(oldest) = self.older.replace(older) {
+                std::fs::remove_file(path(&self.folder, oldest.start))?;
+            }
+        }
+        self.current.file.write_all_at(record, end - self.current.start)
+    }
+}
+
+fn path(folder: &Path, start: u64) -> PathBuf {
+    folder.join(format!("journal-{start:020}"))
+}
+
+fn new_file(folder: &Path, start: u64) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path(folder, start))
+}
+
+const fn code(stream: Stream) -> u8 {
+    match stream {
+        Stream::Stdout => 1,
+        Stream::Stderr => 2,
+        Stream::Supervisor => 3,
+    }
+}
+
+const fn stream_of(code: u8) -> Stream {
+    match code {
+        1 => Stream::Stdout,
+        2 => Stream::Stderr,
+        _ => Stream::Supervisor,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(journal: &Journal, mut offset: u64) -> (Vec<u8>, u64) {
+        let (mut bytes, mut missing) = (Vec::new(), 0);
+        loop {
+            match journal.read(offset).expect("readable") {
+                Found::Record(_, piece, next) => {
+                    bytes.extend_from_slice(&piece);
+                    offset = next;
+                }
+                Found::Gap(gone, next) => {
+                    missing += gone;
+                    offset = next;
+                }
+                Found::End => return (bytes, missing),
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_come_back_as_they_were() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let journal = Journal::create(temp.path()).expect("created");
+        let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
+        journal.append(Stream::Stdout, &bytes);
+        journal.append(Stream::Stderr, b"x");
+        let (read, missing) = read_all(&journal, 0);
+        assert!(missing == 0 && read[..bytes.len()] == bytes && read.last() == Some(&b'x'));
+    }
+
+    #[test]
+    fn a_full_journal_drops_its_oldest_bytes_and_says_so() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let journal = Journal::with_cap(temp.path(), 4000).expect("created");
+        for i in 0..1000 {
+            journal.append(Stream::Stdout, format!("line {i}\n").as_bytes());
+        }
+        let (read, missing) = read_all(&journal, 0);
+        assert!(missing > 0 && read.ends_with(b"line 999\n") && read.starts_with(b"line "));
+        assert!(journal.paths().len() == 2 && read.len() < 4200);
+    }
+}

@@ -1,0 +1,150 @@
+//! The user's program: how it is started, and why it could not be.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+
+use crate::event::{End, Reason};
+use crate::layout;
+
+/// A started program.
+pub(super) struct Program {
+    /// Its process, and the group of all it starts.
+    pub(super) pid: Pid,
+    pub(super) stdout: ChildStdout,
+    pub(super) stderr: ChildStderr,
+}
+
+/// Starts the program in a process group of its own.
+pub(super) fn start(command: &[OsString], environment: &BTreeMap<OsString, OsString>) -> Result<Program, End> {
+    let mut process = Command::new(&command[0]);
+    process.args(&command[1..]).env_clear().envs(environment);
+    process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    if Path::new(layout::WORKSPACE).is_dir() {
+        process.current_dir(layout::WORKSPACE);
+    }
+    let mut child = process.spawn().map_err(|error| not_started(command, environment, &error))?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(failed(126, "its output cannot be read".to_owned()));
+    };
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+    Ok(Program { pid, stdout, stderr })
+}
+
+fn failed(code: u8, message: String) -> End {
+    End { code, reason: Reason::NotStarted { message } }
+}
+
+/// Says why a program could not be started, as exactly as can be found out. Codes as shells use them: 127 for what is
+/// not there, 126 for what cannot be executed.
+fn not_started(command: &[OsString], environment: &BTreeMap<OsString, OsString>, error: &io::Error) -> End {
+    let name = command[0].to_string_lossy();
+    let Some(path) = find(&command[0], environment) else {
+        return failed(127, format!("`{name}` is not in the image{}", python_hint(&command[0], environment)));
+    };
+    let path_text = path.display();
+    let run_by = if name.ends_with(".py") { format!("; run it as `python3 {name}`") } else { String::new() };
+    match error.kind() {
+        io::ErrorKind::NotFound => match interpreter(&path) {
+            Some(interpreter) if interpreter.ends_with('\r') => failed(
+                126,
+                format!("`{path_text}` has Windows line ends: its first line names `{}\\r`", interpreter.trim_end()),
+            ),
+            Some(interpreter) => failed(127, format!("`{path_text}` wants `{interpreter}`, which is not in the image")),
+            None => failed(127, format!("`{path_text}` wants a loader that is not in the image (another C library?)")),
+        },
+        io::ErrorKind::PermissionDenied => failed(126, format!("`{path_text}` is not executable{run_by}")),
+        _ if error.raw_os_error() == Some(nix::libc::ENOEXEC) => {
+            failed(126, format!("`{path_text}` has no `#!` line and is no program of this machine's kind{run_by}"))
+        }
+        _ => failed(126, format!("`{path_text}`: {error}")),
+    }
+}
+
+/// Where a program's name leads: itself when it has a `/`, else along `PATH`.
+fn find(name: &OsStr, environment: &BTreeMap<OsString, OsString>) -> Option<PathBuf> {
+    if name.as_bytes().contains(&b'/') {
+        let path = Path::new(layout::WORKSPACE).join(name);
+        return [path, PathBuf::from(name)].into_iter().find(|path| path.exists());
+    }
+    let search = environment.get(OsStr::new("PATH"))?;
+    std::env::split_paths(search).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// The interpreter that a script's first line names.
+fn interpreter(path: &Path) -> Option<String> {
+    let mut start = [0; 256];
+    let read = io::Read::read(&mut std::fs::File::open(path).ok()?, &mut start).ok()?;
+    let line = start[..read].strip_prefix(b"#!")?.split(|b| *b == b'\n').next()?;
+    let text = String::from_utf8_lossy(line).trim_start().to_owned();
+    Some(text.split(' ').next().unwrap_or_default().to_owned())
+}
+
+fn python_hint(name: &OsStr, environment: &BTreeMap<OsString, OsString>) -> &'static str {
+    if name == "python" && find(OsStr::new("python3"), environment).is_some() {
+        "; `python3` is (Debian's package `python-is-python3` adds the shorter name)"
+    } else {
+        ""
+    }
+}
+
+/// What a process's status says about its end. `killed_for_memory` counts only for SIGKILL.
+pub(super) fn end_of(status: WaitStatus, killed_for_memory: bool) -> End {
+    match status {
+        WaitStatus::Signaled(_, signal, _) => {
+            let signal = signal as i32;
+            let code = u8::try_from(128 + signal).unwrap_or(u8::MAX);
+            let for_memory = killed_for_memory && signal == nix::libc::SIGKILL;
+            let reason = if for_memory { Reason::OutOfMemory } else { Reason::Signalled { signal } };
+            End { code, reason }
+        }
+        WaitStatus::Exited(_, code) => {
+            End { code: u8::try_from(code & 0xff).unwrap_or(u8::MAX), reason: Reason::Exited }
+        }
+        _ => {
+            End { code: super::NOT_STARTED, reason: Reason::Lost { message: "its end was not understood".to_owned() } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(command: &[&str]) -> (u8, String) {
+        let command: Vec<OsString> = command.iter().map(OsString::from).collect();
+        let environment = BTreeMap::from([(OsString::from("PATH"), OsString::from("/usr/bin:/bin"))]);
+        match start(&command, &environment) {
+            Err(End { code, reason: Reason::NotStarted { message } }) => (code, message),
+            _ => (0, String::new()),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_started_says_why() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let script = |name: &str, text: &str, mode: u32| {
+            let path = temp.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(&path, mode).expect("set");
+            path.to_str().expect("text").to_owned()
+        };
+        assert_eq!(message(&["no-such-program"]).0, 127);
+        let (code, text) = message(&[&script("a.sh", "#!/bin/sh\r\ntrue\r\n", 0o755)]);
+        assert!(code == 126 && text.contains("Windows line ends"), "{text}");
+        let (code, text) = message(&[&script("b.sh", "#!/no/such\n", 0o755)]);
+        assert!(code == 127 && text.contains("`/no/such`"), "{text}");
+        let (code, text) = message(&[&script("c.py", "print()", 0o644)]);
+        assert!(code == 126 && text.contains("not executable; run it as `python3"), "{text}");
+        let (code, text) = message(&[&script("d", "print()", 0o755)]);
+        assert!(code == 126 && text.contains("no `#!` line"), "{text}");
+    }
+}
