@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt, TryStreamExt};
 use nauta::archive::Attributes;
+use nauta::control::{FrameCodec, PROTOCOL, Reply, Request};
 use nauta::diagnosis::{Diagnosis, Kind};
 use nauta::digest::Digest;
 use nauta::docker::{Code, Docker, DockerError, JanitorProgram, LocalPlan, LocalRun};
-use nauta::event::{End, Events, RankState, Reason};
+use nauta::event::{End, Events, RankState, Reason, Stream};
 use nauta::job::{Deadlines, Resources, RunSpec};
 use nauta::layout;
 use nauta::secret::Secret;
@@ -381,4 +383,67 @@ async fn nothing_is_run_twice_and_everything_runs_at_once() {
     for name in names {
         assert_eq!(remains(&name), "");
     }
+}
+
+type Control = tokio_util::codec::Framed<nauta::docker::ControlStream, FrameCodec<Reply, Request>>;
+
+async fn control(run: &LocalRun, rank: u32) -> Control {
+    let mut control = Control::new(run.open_control(rank).await.unwrap(), FrameCodec::default());
+    control.send((Request::Hello { protocol: PROTOCOL }, Bytes::new())).await.unwrap();
+    control
+}
+
+/// Follows a supervisor to its end; gives what its program wrote, and how it ended.
+async fn follow(control: &mut Control) -> (String, End) {
+    control.send((Request::Follow { offset: 0, live: true }, Bytes::new())).await.unwrap();
+    let mut log = Vec::new();
+    let to_the_end = async {
+        loop {
+            match control.next().await.expect("the stream goes on").unwrap() {
+                (Reply::Log { stream: Stream::Stdout, .. }, bytes) => log.extend_from_slice(&bytes),
+                (Reply::Ended { end, .. }, _) => return end,
+                _ => {}
+            }
+        }
+    };
+    let end = tokio::time::timeout(Duration::from_mins(1), to_the_end).await.expect("it ends");
+    (String::from_utf8(log).unwrap(), end)
+}
+
+fn supervised(name: &str, nodes: u32, script: &str) -> LocalPlan {
+    let mut plan = plan(name, nodes, "");
+    plan.entrypoint = LocalPlan::SUPERVISE.map(str::to_owned).to_vec();
+    plan.spec.command = ["sh", "-c", script].map(str::to_owned).to_vec();
+    plan
+}
+
+#[tokio::test]
+async fn the_supervisor_runs_in_it_and_is_followed_to_its_end() {
+    let docker = docker().await;
+    let name = unique("run");
+    let script = "echo rank $RANK of $WORLD_SIZE; echo result > $NAUTA_OUTPUTS/result.txt; exit $((RANK * 3))";
+    let run = docker.start_local(supervised(&name, 2, script), &Events::none()).await.unwrap();
+    let (mut first, mut second) = (control(&run, 0).await, control(&run, 1).await);
+    let ((log_0, _), (log_1, end_1)) = tokio::join!(follow(&mut first), follow(&mut second));
+    assert_eq!((log_0.as_str(), log_1.as_str()), ("rank 0 of 2\n", "rank 1 of 2\n"));
+    assert_eq!(end_1, End { code: 3, reason: Reason::Exited });
+    for control in [&mut first, &mut second] {
+        control.send((Request::Release, Bytes::new())).await.unwrap();
+    }
+    assert_eq!(ends(&run).await[&1].code, 3);
+    run.remove().await.unwrap();
+    assert_eq!(remains(&name), "");
+}
+
+#[tokio::test]
+async fn the_supervisor_ends_with_its_lease() {
+    let docker = docker().await;
+    let name = unique("run");
+    let run = docker.start_local(supervised(&name, 2, "sleep 1000"), &Events::none()).await.unwrap();
+    let found = docker.find_local(&name).await.unwrap().expect("it runs");
+    let states = found.watch().await.unwrap();
+    drop(run);
+    let states: Vec<_> = tokio::time::timeout(Duration::from_mins(1), states.collect()).await.expect("it ends");
+    assert!(states.iter().any(|state| matches!(state, Ok((_, RankState::Ended(_))))), "{states:?}");
+    nothing_remains(&name).await;
 }
