@@ -15,7 +15,7 @@ use crate::diagnosis::{Diagnosis, Kind};
 use crate::digest::{Digest, Hasher};
 
 /// Archives are made of blocks of this many bytes.
-const BLOCK: u64 = 512;
+const BLOCK: usize = 512;
 
 /// Why an archive could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +169,7 @@ impl<W: Write> Writer<W> {
 
     /// Ends the archive.
     pub fn finish(mut self) -> Result<(W, Written), ArchiveError> {
-        self.out.write_all(&[0; 2 * BLOCK as usize])?;
+        self.out.write_all(&[0; 2 * BLOCK])?;
         self.out.flush()?;
         Ok(self.out.finish())
     }
@@ -244,9 +244,9 @@ impl<W: Write> Writer<W> {
     }
 
     fn pad(&mut self, size: u64) -> Result<(), ArchiveError> {
-        let rest = usize::try_from(size % BLOCK).expect("a remainder of 512 fits");
+        let rest = usize::try_from(size % BLOCK as u64).expect("a remainder of 512 fits");
         if rest > 0 {
-            self.out.write_all(&[0; BLOCK as usize][rest..])?;
+            self.out.write_all(&[0; BLOCK][rest..])?;
         }
         Ok(())
     }
@@ -353,11 +353,16 @@ impl<W: Write> Write for Hashing<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     const PLAIN: Attributes = Attributes { mode: 0o644, uid: 1000, gid: 1000, mtime: 1_700_000_000 };
 
-    fn entries(archive: &[u8]) -> Vec<(Vec<u8>, u8, Option<Vec<u8>>, Vec<u8>)> {
+    /// Name, type, target and content of an entry.
+    type Entry = (Vec<u8>, u8, Option<Vec<u8>>, Vec<u8>);
+
+    fn entries(archive: &[u8]) -> Vec<Entry> {
         tar::Archive::new(archive)
             .entries()
             .unwrap()
@@ -365,7 +370,7 @@ mod tests {
                 let mut entry = entry.unwrap();
                 let mut content = Vec::new();
                 entry.read_to_end(&mut content).unwrap();
-                let link = entry.link_name_bytes().map(|name| name.into_owned());
+                let link = entry.link_name_bytes().map(Cow::into_owned);
                 (entry.path_bytes().into_owned(), entry.header().entry_type().as_byte(), link, content)
             })
             .collect()
@@ -384,18 +389,16 @@ mod tests {
         let (archive, written) = write();
         assert_eq!(written, Written { digest: Digest::of(&archive), size: archive.len() as u64 });
         assert_eq!(write().1, written);
-        let expected: [(&[u8], u8, Option<&[u8]>, &[u8]); 4] = [
-            (b"a/", b'5', None, b""),
-            (b"a/b", b'0', None, b"content"),
-            (b"a/c", b'2', Some(b"../b"), b""),
-            (b"a/.wh.d", b'0', None, b""),
+        let entry = |name: &str, kind, target: Option<&str>, content: &str| -> Entry {
+            (name.into(), kind, target.map(Into::into), content.into())
+        };
+        let expected = [
+            entry("a/", b'5', None, ""),
+            entry("a/b", b'0', None, "content"),
+            entry("a/c", b'2', Some("../b"), ""),
+            entry("a/.wh.d", b'0', None, ""),
         ];
-        let found = entries(&archive);
-        for (found, expected) in found.iter().zip(expected) {
-            assert_eq!(found.0, expected.0);
-            assert_eq!((found.1, found.2.as_deref(), &found.3[..]), (expected.1, expected.2, expected.3));
-        }
-        assert_eq!(found.len(), 4);
+        assert_eq!(entries(&archive), expected);
     }
 
     #[test]

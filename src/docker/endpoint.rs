@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -32,13 +33,24 @@ pub struct DockerSettings {
     pub runtime_dir: Option<PathBuf>,
 }
 
-/// The engine's address, and who gave it.
+/// The engine's address, and who gave it. Cheap to clone, since every error names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct Endpoint(Arc<(Address, Origin)>);
+
+impl Endpoint {
+    fn new(address: Address, origin: Origin) -> Self {
+        Self(Arc::new((address, origin)))
+    }
+
     /// How to reach it.
-    pub(super) address: Address,
+    pub(super) fn address(&self) -> &Address {
+        &self.0.0
+    }
+
     /// Who gave the address.
-    pub(super) origin: Origin,
+    pub fn origin(&self) -> &Origin {
+        &self.0.1
+    }
 }
 
 /// How the engine is reached.
@@ -106,7 +118,7 @@ impl fmt::Display for Origin {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ({})", self.address, self.origin)
+        write!(f, "`{}` ({})", self.address(), self.origin())
     }
 }
 
@@ -140,7 +152,7 @@ impl DockerSettings {
         if let (false, Some(folder)) = (usual.exists(), &self.runtime_dir) {
             let rootless = folder.join("docker.sock");
             if rootless.exists() {
-                return Ok(Endpoint { address: Address::Unix(rootless), origin: Origin::Rootless });
+                return Ok(Endpoint::new(Address::Unix(rootless), Origin::Rootless));
             }
         }
         self.plain(&format!("unix://{DEFAULT_SOCKET}"), Origin::Default)
@@ -180,7 +192,7 @@ fn parse(host: &str, tls: Option<TlsFiles>, origin: Origin) -> Result<Endpoint, 
         "ssh" => return Err(DockerError::Ssh { address: host.to_owned(), origin }),
         _ => return Err(unusable(origin)),
     };
-    Ok(Endpoint { address, origin })
+    Ok(Endpoint::new(address, origin))
 }
 
 fn host_and_port(rest: &str, tls: bool) -> Option<(String, u16)> {
@@ -351,7 +363,8 @@ mod tests {
             std::fs::write(tls.join(name), "").unwrap();
         }
         let settings = DockerSettings { config: Some(folder.path().to_owned()), ..DockerSettings::default() };
-        let Address::Tcp { tls: Some(files), .. } = settings.resolve().unwrap().address else { panic!("no TLS") };
+        let endpoint = settings.resolve().unwrap();
+        let Address::Tcp { tls: Some(files), .. } = endpoint.address() else { panic!("no TLS") };
         assert_eq!(files.ca, Some(tls.join("ca.pem")));
         assert_eq!(files.client, Some((tls.join("cert.pem"), tls.join("key.pem"))));
     }

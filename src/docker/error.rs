@@ -300,7 +300,7 @@ impl DockerError {
 }
 
 fn is_tls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+    error.get_ref().is_some_and(<dyn StdError + Send + Sync>::is::<rustls::Error>)
 }
 
 impl Diagnosis for DockerError {
@@ -381,7 +381,7 @@ fn ssh_hints(address: &str) -> Vec<String> {
 }
 
 fn no_socket_hints(endpoint: &Endpoint) -> Vec<String> {
-    match &endpoint.origin {
+    match endpoint.origin() {
         Origin::Default | Origin::Rootless => vec![
             "install Docker (Debian and Ubuntu: `sudo apt-get install docker.io`)".to_owned(),
             "or start it: run `sudo systemctl start docker`".to_owned(),
@@ -392,7 +392,7 @@ fn no_socket_hints(endpoint: &Endpoint) -> Vec<String> {
 }
 
 fn refused_hints(endpoint: &Endpoint) -> Vec<String> {
-    match &endpoint.origin {
+    match endpoint.origin() {
         Origin::Default => vec!["start it: run `sudo systemctl start docker`".to_owned()],
         Origin::Rootless => vec!["start it: run `systemctl --user start docker`".to_owned()],
         _ => vec![

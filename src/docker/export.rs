@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::engine::Docker;
 use super::error::DockerError;
 use super::saved::SavedImage;
+use super::upload;
 use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
 
@@ -55,9 +56,8 @@ impl Docker {
         let local = local.ok_or_else(|| DockerError::NoSuchImage { image: image.to_owned() })?;
         let (pieces_tx, pieces_rx) = mpsc::channel(DEPTH);
         let saved = SavedImage::new(image, local.diff_ids, wanted.clone(), folder.to_owned());
-        let reader = tokio::task::spawn_blocking(move || saved.read(Pieces { pieces_rx, piece: Bytes::new() }));
-        let sent = self.send_saved(&local.id, pieces_tx, events).await;
-        let read = reader.await.expect("reading an archive does not panic");
+        let read = upload::blocking(move || saved.read(Pieces { pieces_rx, piece: Bytes::new() }));
+        let (sent, read) = tokio::join!(self.send_saved(&local.id, pieces_tx, events), read);
         // A broken connection looks to the reader like an archive that ends early: it is the cause.
         sent?;
         read

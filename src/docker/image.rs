@@ -1,6 +1,6 @@
 //! Images that the engine has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bollard::models::{ImageConfig, ImageInspect};
 use serde::Serialize;
@@ -29,7 +29,7 @@ pub struct LocalImage {
 }
 
 #[derive(Serialize)]
-struct Config<'a> {
+struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<String>,
     architecture: &'a str,
@@ -46,16 +46,16 @@ struct Config<'a> {
 struct Container {
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    exposed_ports: BTreeMap<String, Nothing>,
+    #[serde(skip_serializing_if = "Names::is_empty")]
+    exposed_ports: Names,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     env: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     entrypoint: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cmd: Vec<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    volumes: BTreeMap<String, Nothing>,
+    #[serde(skip_serializing_if = "Names::is_empty")]
+    volumes: Names,
     #[serde(skip_serializing_if = "Option::is_none")]
     working_dir: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -66,9 +66,20 @@ struct Container {
     shell: Vec<String>,
 }
 
-/// `{}`: how images write a set.
-#[derive(Serialize)]
-struct Nothing {}
+/// A set of names as images write it: an object whose members are empty objects.
+struct Names(BTreeSet<String>);
+
+impl Names {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Names {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|name| (name, BTreeMap::<&str, &str>::new())))
+    }
+}
 
 #[derive(Serialize)]
 struct RootFs<'a> {
@@ -96,7 +107,7 @@ fn local_image(name: &str, image: ImageInspect) -> Result<LocalImage, DockerErro
         layers.iter().map(|layer| layer.parse()).collect::<Result<_, _>>().map_err(|e| bad(format!("{e}")))?;
     let architecture = image.architecture.ok_or_else(|| bad("it has no architecture".to_owned()))?;
     let os = image.os.unwrap_or_else(|| "linux".to_owned());
-    let config = Config {
+    let config = Document {
         created: image.created.map(|created| created.to_rfc3339()),
         architecture: &architecture,
         variant: image.variant.as_deref().filter(|variant| !variant.is_empty()),
@@ -112,8 +123,7 @@ fn local_image(name: &str, image: ImageInspect) -> Result<LocalImage, DockerErro
 fn container(config: ImageConfig) -> Container {
     // Engines say nothing as an empty text; images say it by leaving it out.
     let text = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let set =
-        |names: Option<Vec<String>>| names.unwrap_or_default().into_iter().map(|name| (name, Nothing {})).collect();
+    let set = |names: Option<Vec<String>>| Names(names.unwrap_or_default().into_iter().collect());
     Container {
         user: text(config.user),
         exposed_ports: set(config.exposed_ports),

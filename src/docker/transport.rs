@@ -43,7 +43,7 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(endpoint: Endpoint) -> Result<Self, DockerError> {
-        let tls = match &endpoint.address {
+        let tls = match endpoint.address() {
             Address::Tcp { host, tls: Some(files), .. } => {
                 let failed = |source| DockerError::Tls { endpoint: endpoint.clone(), source };
                 let name = ServerName::try_from(host.clone()).map_err(|e| failed(e.into()))?;
@@ -104,7 +104,7 @@ impl Transport {
     }
 
     async fn open(&self) -> io::Result<Box<dyn Stream>> {
-        match &self.endpoint.address {
+        match self.endpoint.address() {
             Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
             Address::Tcp { host, port, .. } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;

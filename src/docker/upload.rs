@@ -29,6 +29,14 @@ pub(super) struct UploadOutcome(JoinHandle<Result<(), ArchiveError>>);
 /// The bytes of an archive.
 pub(super) type UploadStream = futures::stream::BoxStream<'static, io::Result<Bytes>>;
 
+/// Runs something that blocks where it may; a panic in there is a panic here.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
 /// Starts to write an archive.
 pub(super) fn archive(write: impl FnOnce(&mut Writer<Pieces>) -> Result<(), ArchiveError> + Send + 'static) -> Upload {
     let (pieces_tx, pieces_rx) = mpsc::channel(DEPTH);

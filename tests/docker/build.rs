@@ -211,3 +211,31 @@ fn runs(line: &str) -> bool {
         .filter_map(|folder| std::fs::read(folder.ok()?.path().join("cmdline")).ok())
         .any(|found| found == line.as_bytes())
 }
+
+#[tokio::test]
+async fn packages_are_installed_with_a_ca_bundle_that_does_not_stay() {
+    let docker = docker().await;
+    let bundle = "/etc/ssl/certs/ca-certificates.crt";
+    let recipe = nauta::image::Recipe {
+        packages: Vec::new(),
+        dependencies: Some(nauta::project::Dependencies::Requirements("requirements.txt".to_owned())),
+    };
+    for builder in [Builder::BuildKit, Builder::Classic] {
+        let tag = Tag(format!("{}:1", unique("pip")));
+        let text = nauta::image::render(&super::image("NAUTA_TEST_IMAGE_PYTHON"), &recipe, builder, true);
+        let mut plan = BuildPlan::new(Dockerfile::Text(text), builder);
+        plan.tags.push(tag.0.clone());
+        let requirements = format!("# {}\niniconfig==2.0.0\n", unique("run"));
+        plan.context.push(("requirements.txt".to_owned(), ContextFile::Bytes(requirements.into_bytes())));
+        let ca = nauta::image::CA_SECRET.to_owned();
+        match builder {
+            Builder::BuildKit => plan.secrets.push((ca, SecretSource::File(bundle.into()))),
+            Builder::Classic => plan.context.push((ca, ContextFile::Path(bundle.into()))),
+        }
+        docker.build(&plan, &Events::none()).await.unwrap_or_else(|error| panic!("{builder:?}: {error:?}"));
+        let check = "import iniconfig, os; assert not os.path.exists('/nauta/environment/nauta-ca'); \
+                     assert not os.path.exists('/run/secrets/nauta-ca') or not os.path.getsize('/run/secrets/nauta-ca'); \
+                     assert 'PIP_CERT' not in os.environ; print('installed')";
+        assert_eq!(docker_command(&["run", "--rm", &tag.0, "python3", "-c", check]), "installed", "{builder:?}");
+    }
+}

@@ -1,17 +1,19 @@
 //! Runs on the engine: what containers get, and that nothing stays, however a run ends.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt, TryStreamExt};
 use nauta::archive::Attributes;
+use nauta::control::{FrameCodec, PROTOCOL, Reply, Request};
 use nauta::diagnosis::{Diagnosis, Kind};
 use nauta::digest::Digest;
 use nauta::docker::{Code, Docker, DockerError, JanitorProgram, LocalPlan, LocalRun};
-use nauta::event::{End, Events, RankState, Reason};
+use nauta::event::{End, Events, RankState, Reason, Stream};
 use nauta::job::{Deadlines, Resources, RunSpec};
 use nauta::layout;
 use nauta::secret::Secret;
@@ -165,7 +167,7 @@ async fn a_control_stream_carries_bytes_both_ways() {
         writer.write_all(&sent).await.unwrap();
         writer.flush().await.unwrap();
     };
-    let (_, read) = tokio::join!(write, reader.read_exact(&mut received));
+    let ((), read) = tokio::join!(write, reader.read_exact(&mut received));
     read.unwrap();
     assert!(sent == received, "bytes were changed");
     stream.shutdown().await.unwrap();
@@ -286,6 +288,10 @@ fn holder(run: &str, role: &str) -> Holder {
 async fn as_another_process() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let (role, name) = role.split_once(' ').unwrap();
+    let say_started = |janitor: &serde_json::Value| {
+        let mut stdout = std::io::stdout();
+        writeln!(stdout, "started {}", janitor["pid"]).and_then(|()| stdout.flush()).unwrap();
+    };
     let docker = docker().await;
     let mut plan = plan(name, 2, if role == "quick" { "exit 5" } else { "cat; sleep 1000" });
     plan.lease = role == "leased";
@@ -302,12 +308,12 @@ async fn as_another_process() {
     ]);
     let janitor: serde_json::Value = serde_json::from_str(&labels).unwrap();
     if role == "leased" {
-        println!("started {}", janitor["pid"]);
+        say_started(&janitor);
         tokio::time::sleep(Duration::from_mins(10)).await;
         drop(run);
     } else {
         run.detach().await.unwrap();
-        println!("started {}", janitor["pid"]);
+        say_started(&janitor);
     }
 }
 
@@ -381,4 +387,76 @@ async fn nothing_is_run_twice_and_everything_runs_at_once() {
     for name in names {
         assert_eq!(remains(&name), "");
     }
+}
+
+type Control = tokio_util::codec::Framed<nauta::docker::ControlStream, FrameCodec<Reply, Request>>;
+
+async fn control(run: &LocalRun, rank: u32) -> Control {
+    let mut control = Control::new(run.open_control(rank).await.unwrap(), FrameCodec::default());
+    control.send((Request::Hello { protocol: PROTOCOL }, Bytes::new())).await.unwrap();
+    control
+}
+
+/// Follows a supervisor to its end, over as many streams as it takes, since the end of a stream means nothing; gives
+/// what its program wrote, how it ended, and the last stream.
+async fn follow(run: &LocalRun, rank: u32) -> (String, End, Control) {
+    let mut log = Vec::new();
+    let mut offset = 0;
+    let to_the_end = async {
+        loop {
+            let mut control = control(run, rank).await;
+            control.send((Request::Follow { offset, live: true }, Bytes::new())).await.unwrap();
+            while let Some(frame) = control.next().await {
+                match frame.unwrap() {
+                    (Reply::Log { stream, next }, bytes) => {
+                        offset = next;
+                        if stream == Stream::Stdout {
+                            log.extend_from_slice(&bytes);
+                        }
+                    }
+                    (Reply::Ended { end, .. }, _) => return (end, control),
+                    _ => {}
+                }
+            }
+        }
+    };
+    let (end, control) = tokio::time::timeout(Duration::from_mins(1), to_the_end).await.expect("it ends");
+    (String::from_utf8(log).unwrap(), end, control)
+}
+
+fn supervised(name: &str, nodes: u32, script: &str) -> LocalPlan {
+    let mut plan = plan(name, nodes, "");
+    plan.entrypoint = LocalPlan::SUPERVISE.map(str::to_owned).to_vec();
+    plan.spec.command = ["sh", "-c", script].map(str::to_owned).to_vec();
+    plan
+}
+
+#[tokio::test]
+async fn the_supervisor_runs_in_it_and_is_followed_to_its_end() {
+    let docker = docker().await;
+    let name = unique("run");
+    let script = "echo rank $RANK of $WORLD_SIZE; echo result > $NAUTA_OUTPUTS/result.txt";
+    let run = docker.start_local(supervised(&name, 2, script), &Events::none()).await.unwrap();
+    let ((log_0, end_0, first), (log_1, end_1, second)) = tokio::join!(follow(&run, 0), follow(&run, 1));
+    assert_eq!((log_0.as_str(), log_1.as_str()), ("rank 0 of 2\n", "rank 1 of 2\n"));
+    assert_eq!([end_0, end_1], [(); 2].map(|()| End { code: 0, reason: Reason::Exited }));
+    for mut control in [first, second] {
+        control.send((Request::Release, Bytes::new())).await.unwrap();
+    }
+    assert!(ends(&run).await.values().all(End::is_success));
+    run.remove().await.unwrap();
+    assert_eq!(remains(&name), "");
+}
+
+#[tokio::test]
+async fn the_supervisor_ends_with_its_lease() {
+    let docker = docker().await;
+    let name = unique("run");
+    let run = docker.start_local(supervised(&name, 2, "sleep 1000"), &Events::none()).await.unwrap();
+    let found = docker.find_local(&name).await.unwrap().expect("it runs");
+    let states = found.watch().await.unwrap();
+    drop(run);
+    let states: Vec<_> = tokio::time::timeout(Duration::from_mins(1), states.collect()).await.expect("it ends");
+    assert!(states.iter().any(|state| matches!(state, Ok((_, RankState::Ended(_))))), "{states:?}");
+    nothing_remains(&name).await;
 }

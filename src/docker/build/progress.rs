@@ -37,7 +37,7 @@ impl Progress {
     /// A message of BuildKit.
     pub(super) fn buildkit(&mut self, status: StatusResponse, events: &Events) {
         for vertex in status.vertexes {
-            self.vertex(vertex, events);
+            self.vertex(&vertex, events);
         }
         for log in status.logs {
             self.log(&log, events);
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    fn vertex(&mut self, vertex: Vertex, events: &Events) {
+    fn vertex(&mut self, vertex: &Vertex, events: &Events) {
         // Loading the Dockerfile and the context are no steps to anybody but BuildKit.
         if vertex.name.starts_with("[internal]") {
             return;

@@ -51,11 +51,11 @@ impl Docker {
         let session = Session::open(self, &plan.secrets, &plan.logins).await?;
         let session = session.ok_or_else(|| DockerError::NoBuildKit { endpoint: self.endpoint().clone() })?;
         let session_id = session.id().to_owned();
-        let mut build = pin!(self.run_build(plan, Some(&session_id), events));
+        let mut building = pin!(self.run_build(plan, Some(&session_id), events));
         // A session that ends early makes the build fail with the builder's own words, so the build is awaited anyway.
         tokio::select! {
-            built = &mut build => built,
-            () = session.serve() => build.await,
+            built = &mut building => built,
+            () = session.serve() => building.await,
         }
     }
 

@@ -3,7 +3,7 @@
 //! Owns: what the two say to each other, and what the janitor does when its nauta is no more. Does not own: removing
 //! (`local`). Start reading at [`main`].
 //!
-//! The janitor's standard input is a pipe from nauta. It first gets an [`Order`] as one line of JSON, and answers
+//! The janitor's standard input is a pipe from nauta. It first gets its order as one line of JSON, and answers
 //! `ready`. Then either a word comes (`goodbye`: all was removed; `detach`: the run goes on without nauta), or the pipe
 //! ends, because the kernel closes it however nauta dies.
 

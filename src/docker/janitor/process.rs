@@ -28,7 +28,7 @@ const LOOK_PAUSE: Duration = Duration::from_secs(1);
 pub fn main(arguments: &[OsString]) -> u8 {
     // Ctrl-C and a closed terminal go to the session of nauta, which this process must outlive. It fails only when this
     // process leads a group already, and then it has been set apart by whoever started it.
-    nix::unistd::setsid().map_or_else(|_| (), |_| ());
+    let _ = nix::unistd::setsid();
     if !arguments.is_empty() {
         return answer("a janitor takes no arguments", 2);
     }

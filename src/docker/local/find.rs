@@ -140,13 +140,11 @@ impl Docker {
 
     /// What a container does, in the words of all engines; one that is not there any more is lost.
     pub(super) async fn state_of(&self, container: &str) -> Result<RankState, DockerError> {
-        Ok(match self.inspected(container).await? {
-            Some(found) => rank_state(found.state.unwrap_or_default()),
-            None => {
-                let message = "its container was removed".to_owned();
-                RankState::Ended(End { code: 125, reason: Reason::Lost { message } })
-            }
-        })
+        let Some(found) = self.inspected(container).await? else {
+            let message = "its container was removed".to_owned();
+            return Ok(RankState::Ended(End { code: 125, reason: Reason::Lost { message } }));
+        };
+        Ok(rank_state(found.state.unwrap_or_default()))
     }
 
     async fn ended_at(&self, container: &str) -> Result<Option<Timestamp>, DockerError> {
@@ -208,6 +206,8 @@ fn rank_state(state: ContainerState) -> RankState {
 
 #[cfg(test)]
 mod tests {
+    use ContainerStateStatusEnum::{CREATED, EXITED, RUNNING};
+
     use super::*;
 
     #[test]
@@ -221,7 +221,6 @@ mod tests {
                 ..ContainerState::default()
             })
         };
-        use ContainerStateStatusEnum::{CREATED, EXITED, RUNNING};
         let ended = |code, reason| RankState::Ended(End { code, reason });
         assert_eq!(state(EXITED, 0, false, ""), ended(0, Reason::Exited));
         assert_eq!(state(EXITED, 3, false, ""), ended(3, Reason::Exited));

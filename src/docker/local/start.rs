@@ -16,6 +16,7 @@ use super::{cleanup, find};
 use crate::docker::Docker;
 use crate::docker::error::DockerError;
 use crate::docker::janitor::{Janitor, Order};
+use crate::docker::upload;
 use crate::event::{Event, Events, Phase};
 
 /// Containers that are made and filled at the same time; more only contend for the engine's disk.
@@ -57,10 +58,9 @@ impl Docker {
         events: &Events,
     ) -> Result<(BTreeMap<u32, String>, Vec<Lease>), DockerError> {
         let writing = plan.clone();
-        let contents = tokio::task::spawn_blocking(move || Contents::write(&writing));
+        let contents = upload::blocking(move || Contents::write(&writing)).await?;
         let network = self.api().create_network(plan.network(labels)).await;
         network.map_err(|e| self.error("make the run's network", e))?;
-        let contents = contents.await.expect("writing an archive does not panic")?;
         let total = u64::from(plan.spec.nodes);
         let made = futures::stream::iter(plan.ranks())
             .map(|rank| self.make_rank(plan, rank, labels, &contents))
