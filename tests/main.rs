@@ -1,3 +1,7 @@
-//! All integration tests, in one binary.
+//! All integration tests, in one binary. `tests/run` starts what they need and runs them all.
 
+mod cli;
 mod docker;
+mod job;
+mod meta;
+mod support;

@@ -52,7 +52,7 @@ pub async fn run(args: LogsArgs, context: &Context, output: &Output) -> Result<u
         if args.follow {
             let (_states_tx, states) = mpsc::unbounded_channel();
             let folder = folder(&project.root, &args.run);
-            let engine = Arc::new(Engine::Cluster(run));
+            let engine = Arc::new(Engine::Cluster(Box::new(run)));
             follow(engine, summary.nodes, &folder, None, states, &events).await?;
             return Ok(0);
         }

@@ -55,12 +55,11 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
     let Destination::Cluster(_, target) = destination else {
         return Err(PullError::NoMailbox { run: args.run }.into());
     };
-    let (nodes, mailbox) = match record {
-        Ok(record) => (record.spec.nodes, record.mailbox),
-        Err(_) => {
-            let (_, summary) = open_cluster(&target).await?.find(&args.run).await?;
-            (summary.nodes, Some(summary.mailbox).filter(|mailbox| !mailbox.is_empty()))
-        }
+    let (nodes, mailbox) = if let Ok(record) = record {
+        (record.spec.nodes, record.mailbox)
+    } else {
+        let (_, summary) = open_cluster(&target).await?.find(&args.run).await?;
+        (summary.nodes, Some(summary.mailbox).filter(|mailbox| !mailbox.is_empty()))
     };
     let mailbox = mailbox.ok_or_else(|| PullError::NoMailbox { run: args.run.clone() })?;
     let repository = mailbox.split_once('/').map_or(mailbox.as_str(), |(_, repository)| repository);

@@ -14,7 +14,7 @@ use super::record::{Record, folder};
 use crate::cluster::ClusterRun;
 use crate::context::{Context, Destination};
 use crate::credentials::docker_config_json;
-use crate::delivery::{Surroundings, local_environment, plan_environment, run_image, write_code};
+use crate::delivery::{Delivery, Surroundings, local_environment, plan_environment, run_image, write_code};
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::digest::Digest;
 use crate::docker::{Code, JanitorProgram, LocalPlan};
@@ -35,7 +35,7 @@ const MOST_NODES: u32 = 4096;
 
 /// Run a program on this workstation or on a cluster
 ///
-/// The first line says which. Outputs that the program writes to $NAUTA_OUTPUTS come back to runs/<run>/ while it runs.
+/// The first line says which. Outputs that the program writes to `$NAUTA_OUTPUTS` come back to runs/<run>/ while it runs.
 /// The exit code is the program's: that of the rank that failed first, 128+n for signals, and 125 when nauta itself could
 /// not run it.
 ///
@@ -259,7 +259,8 @@ fn command(args: &RunArgs, project: &Project) -> Result<Vec<String>> {
 fn random_key() -> Result<Secret> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(RunError::Random)?;
-    Ok(Secret::new(key.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+    // A digest of random bits has as many bits, and is written in hexadecimal digits already.
+    Ok(Secret::new(Digest::of(key).hex()))
 }
 
 fn record(request: &Request, target: &str, mailbox: Option<String>) -> Record {
@@ -302,7 +303,7 @@ async fn run_locally(request: Request, context: &Context, events: &Events) -> Re
         }
         std::future::pending::<()>().await;
     });
-    let engine = Arc::new(Engine::Local(run));
+    let engine = Arc::new(Engine::Local(Box::new(run)));
     let folder = folder(&request.project.root, &request.spec.name);
     let following = follow(Arc::clone(&engine), request.spec.nodes, &folder, None, states, events);
     let outcome = until_done_or_stopped(following, &engine, &request.spec, events).await;
@@ -385,17 +386,14 @@ async fn run_on_cluster(
     let secrets = secrets(&mut plan, target, &access, &repository, events).await?;
     cluster.check(Some(&plan)).await?;
     events.send(Event::Finished { phase: Phase::Check, detail: format!("{target_name} takes the run") });
-    let image = run_image(
+    let delivery = Delivery {
         context,
-        &access.registry,
-        &repository,
-        &request.spec.project,
-        &request.environment,
-        &request.snapshot,
-        &request.surroundings,
+        registry: &access.registry,
+        repository: &repository,
+        project_name: &request.spec.project,
         events,
-    )
-    .await?;
+    };
+    let image = run_image(&delivery, &request.environment, &request.snapshot, &request.surroundings).await?;
     let from_nodes = target.registry_from_nodes.as_deref().unwrap_or(&access.host);
     plan.image = format!("{from_nodes}/{repository}@{}", image.digest);
     if args.dry_run {
@@ -439,7 +437,7 @@ async fn follow_on_cluster(
     events: &Events,
 ) -> Result<Option<Outcome>> {
     let (states_tx, states) = mpsc::unbounded_channel();
-    let engine = Arc::new(Engine::Cluster(run.clone()));
+    let engine = Arc::new(Engine::Cluster(Box::new(run.clone())));
     let folder = folder(&request.project.root, &request.spec.name);
     let nodes = request.spec.nodes;
     let following = follow(engine, nodes, &folder, mailbox, states, events);

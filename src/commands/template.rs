@@ -51,7 +51,8 @@ pub fn run(command: TemplateCommand, context: &Context, output: &Output) -> Resu
                 .iter()
                 .map(|(path, bytes)| (path.clone(), String::from_utf8_lossy(bytes).into_owned()))
                 .collect();
-            let text: String = files.iter().map(|(path, text)| format!("==> {path}\n{text}\n")).collect();
+            let text: Vec<String> = files.iter().map(|(path, text)| format!("==> {path}\n{text}\n")).collect();
+            let text = text.concat();
             output.result(&text, &json!({ "schema": 1, "name": name, "files": files }));
         }
         TemplateCommand::Copy { name, to } => {

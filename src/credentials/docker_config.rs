@@ -72,6 +72,7 @@ impl DockerConfig {
         Ok(removed)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "fits `map_err` as it is")]
     fn error(&self, reason: impl ToString) -> CredentialError {
         CredentialError::DockerConfig { path: self.path.clone(), reason: reason.to_string() }
     }

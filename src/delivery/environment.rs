@@ -92,7 +92,7 @@ pub async fn local_environment(
         return Ok(tag);
     }
     let builder = docker.builder().await?;
-    let mut build = build_plan(plan, snapshot, surroundings, builder)?;
+    let mut build = build_plan(plan, snapshot, surroundings, builder);
     build.tags = vec![tag.clone()];
     build.labels.insert(label::MANAGED_BY.to_owned(), label::MANAGED_BY_NAUTA.to_owned());
     build.labels.insert(label::PROJECT.to_owned(), project_name.to_owned());
@@ -101,12 +101,7 @@ pub async fn local_environment(
     Ok(tag)
 }
 
-fn build_plan(
-    plan: &EnvironmentPlan,
-    snapshot: &Snapshot,
-    surroundings: &Surroundings,
-    builder: Builder,
-) -> Result<BuildPlan, DeliveryError> {
+fn build_plan(plan: &EnvironmentPlan, snapshot: &Snapshot, surroundings: &Surroundings, builder: Builder) -> BuildPlan {
     let mut context = Vec::new();
     let ca = surroundings.ca_bundle.as_ref();
     let (dockerfile, uses_ca) = match plan {
@@ -134,5 +129,5 @@ fn build_plan(
     }
     build.context = context;
     build.proxies = surroundings.proxies.clone();
-    Ok(build)
+    build
 }

@@ -12,4 +12,4 @@ mod supervisor_layer;
 pub use code::write_code;
 pub use environment::{Surroundings, local_environment, plan_environment};
 pub use error::DeliveryError;
-pub use registry_image::{RunImage, run_image};
+pub use registry_image::{Delivery, RunImage, run_image};

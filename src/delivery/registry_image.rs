@@ -28,18 +28,14 @@ pub struct RunImage {
     pub digest: Digest,
 }
 
-/// Makes sure that `repository` has the run image.
+/// Makes sure that the delivery's repository has the run image.
 pub async fn run_image(
-    context: &Context,
-    registry: &Registry,
-    repository: &str,
-    project_name: &str,
+    delivery: &Delivery<'_>,
     plan: &EnvironmentPlan,
     snapshot: &Snapshot,
     surroundings: &Surroundings,
-    events: &Events,
 ) -> Result<RunImage> {
-    let delivery = Delivery { context, registry, repository, project_name, events };
+    let Delivery { context, registry, repository, project_name, events } = *delivery;
     let environment = delivery.environment(plan, snapshot, surroundings).await?;
     check_platform(&environment)?;
     let before = registry.traffic();
@@ -67,12 +63,18 @@ fn check_platform(environment: &Image) -> Result<(), DeliveryError> {
     if found == expected { Ok(()) } else { Err(DeliveryError::Platform { found, expected }) }
 }
 
-struct Delivery<'a> {
-    context: &'a Context,
-    registry: &'a Registry,
-    repository: &'a str,
-    project_name: &'a str,
-    events: &'a Events,
+/// Where to, and with what.
+pub struct Delivery<'a> {
+    /// The workstation.
+    pub context: &'a Context,
+    /// The registry.
+    pub registry: &'a Registry,
+    /// The project's repository in it.
+    pub repository: &'a str,
+    /// The project's name.
+    pub project_name: &'a str,
+    /// Where to report.
+    pub events: &'a Events,
 }
 
 impl Delivery<'_> {

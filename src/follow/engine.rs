@@ -13,9 +13,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// A run on an engine.
 pub enum Engine {
     /// Docker on this workstation.
-    Local(LocalRun),
+    Local(Box<LocalRun>),
     /// Kubernetes.
-    Cluster(ClusterRun),
+    Cluster(Box<ClusterRun>),
 }
 
 impl Engine {

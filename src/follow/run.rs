@@ -176,12 +176,11 @@ impl RankFollower {
             Ok(Err(error)) => Some(error.to_string()),
             Err(error) => Some(error.to_string()),
         };
-        if let Some(mut frames) = frames {
-            if frames.send(Request::Release).await.is_ok() {
-                // The supervisor reads the word before the stream is closed.
-                let _ =
-                    tokio::time::timeout(Duration::from_secs(2), async { while frames.next().await.is_ok() {} }).await;
-            }
+        if let Some(mut frames) = frames
+            && frames.send(Request::Release).await.is_ok()
+        {
+            // The supervisor reads the word before the stream is closed.
+            let _ = tokio::time::timeout(Duration::from_secs(2), async { while frames.next().await.is_ok() {} }).await;
         }
         Done { rank, end, first_failed, missing }
     }

@@ -101,6 +101,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    #[expect(clippy::needless_pass_by_value, reason = "called with `json!` alone")]
     fn pod(status: serde_json::Value) -> Pod {
         let labels = json!({ INDEX: "2" });
         serde_json::from_value(json!({ "metadata": { "labels": labels }, "status": status })).expect("a pod")

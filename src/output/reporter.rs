@@ -159,7 +159,7 @@ impl Inner {
             Event::Log { rank, stream, bytes } => self.log(*rank, *stream, bytes),
             Event::LogGap { rank, message } => self.narrate(&format!("[{rank}] … {message} …")),
             Event::Output { path, size, .. } => {
-                self.narrate(&format!("{FAINT}  received {path} ({}){FAINT:#}", bytes(*size)))
+                self.narrate(&format!("{FAINT}  received {path} ({}){FAINT:#}", bytes(*size)));
             }
         }
     }
@@ -252,7 +252,7 @@ impl Inner {
             text.push_str(&[" cause: ", &printable(&cause), "\n"].concat());
         }
         for hint in failure.hints() {
-            text.push_str(&format!("{HINT} hint:{HINT:#} {}\n", printable(&hint)));
+            let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{HINT} hint:{HINT:#} {}\n", printable(&hint)));
         }
         self.err(&text);
     }

@@ -23,6 +23,6 @@ impl Table {
 
     /// The table as text, without spaces at the ends of lines.
     pub fn render(&self) -> String {
-        self.0.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+        self.0.lines().flat_map(|line| [line.trim_end().to_owned(), "\n".to_owned()]).collect()
     }
 }

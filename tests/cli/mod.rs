@@ -1,0 +1,93 @@
+//! The command line, without engines: wrong input is named, with what to do next.
+
+use crate::support::Workstation;
+
+#[test]
+fn bad_input_says_what_where_and_what_next() {
+    let workstation = Workstation::new();
+    let fails = |arguments: &[&str], code: i32, words: &[&str]| {
+        let done = workstation.nauta(arguments);
+        assert_eq!(done.code, code, "{arguments:?}: {}", done.stderr);
+        for word in words {
+            assert!(done.stderr.contains(word), "{arguments:?} says nothing of {word:?}: {}", done.stderr);
+        }
+        assert_eq!(done.stdout, "", "{arguments:?}");
+    };
+    fails(&["run"], 125, &["the directory is empty", "nauta init"]);
+    fails(&["run", "--ndoes", "2"], 2, &["--ndoes", "--nodes"]);
+    fails(&["rnu"], 2, &["run"]);
+    fails(&["template", "show", "pytroch"], 1, &["did you mean `pytorch`?"]);
+    workstation.write("train.py", "");
+    fails(&["run", "--nodes", "0"], 125, &["from --nodes", "choose 1 to"]);
+    fails(&["run", "--nodes", "10000"], 125, &["cannot be 10000"]);
+    fails(&["run", "--cpu", "many"], 125, &["`many` is no amount of processors"]);
+    fails(&["run", "--env", "nonsense"], 125, &["NAME=VALUE"]);
+    fails(&["run", "--target", "nowhere"], 125, &["there is no target `nowhere` (from --target)"]);
+    workstation.write("nauta.toml", "[run]\nnodse = 2\n");
+    fails(&["run"], 125, &["nauta.toml` line 2, column 1", "did you mean `nodes`?"]);
+    workstation.write("nauta.toml", "[run\n");
+    fails(&["run"], 125, &["line 1"]);
+    assert!(!workstation.project.join("runs").exists(), "nothing half-made");
+}
+
+#[test]
+fn no_docker_is_said_with_what_to_do() {
+    let mut workstation = Workstation::new();
+    workstation.write("train.py", "");
+    workstation.set("DOCKER_HOST", "unix:///no/such/socket");
+    let done = workstation.nauta(&["run", "--local"]);
+    assert_eq!(done.code, 125);
+    assert!(done.stderr.contains("/no/such/socket") && done.stderr.contains("hint:"), "{}", done.stderr);
+}
+
+#[test]
+fn failures_are_json_where_json_is_asked_for() {
+    let workstation = Workstation::new();
+    let done = workstation.nauta(&["--json", "template", "show", "nothing"]);
+    let document: serde_json::Value = serde_json::from_str(&done.stderr).expect("one document");
+    assert_eq!(document["kind"], "input");
+    assert_eq!(document["schema"], 1);
+    let listed = workstation.succeeds(&["template", "list", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&listed.stdout).expect("one document");
+    assert_eq!(document["templates"][1]["name"], "pytorch");
+}
+
+#[test]
+fn names_with_spaces_and_newlines_become_fitting_names() {
+    let workstation = Workstation::new();
+    workstation
+        .write("nauta.toml", "[project]\nname = \"my odd\\nname\"\n[environment]\nbase='x y'\n")
+        .write("train.py", "");
+    let done = workstation.nauta(&["run", "--local"]);
+    assert!(done.code == 125 && done.stderr.starts_with("my-odd-name-"), "{}", done.stderr);
+}
+
+#[test]
+fn targets_are_added_listed_and_chosen() {
+    let workstation = Workstation::new();
+    workstation.configure("# mine\n");
+    let _ = workstation.succeeds(&["target", "add", "lab", "--registry", "r.example.com/team", "--namespace", "ml"]);
+    let _ = workstation.succeeds(&["target", "use", "lab"]);
+    let listed = workstation.succeeds(&["target", "list"]);
+    assert!(listed.stdout.contains("lab") && listed.stdout.contains("chosen"), "{}", listed.stdout);
+    let text = std::fs::read_to_string(workstation.project.join("../config/nauta/config.toml")).expect("readable");
+    assert!(text.starts_with("target = \"lab\"") || text.contains("# mine"), "{text}");
+    assert_eq!(workstation.nauta(&["target", "use", "lub"]).code, 1);
+    assert_eq!(workstation.nauta(&["target", "add", "local", "--registry", "x"]).code, 1);
+}
+
+#[test]
+fn completions_are_understood_by_the_shells_that_debian_has() {
+    let workstation = Workstation::new();
+    for (shell, check) in [("bash", &["bash", "-n"][..]), ("zsh", &["zsh", "-n"]), ("fish", &["fish", "--no-execute"])]
+    {
+        let script = workstation.succeeds(&["completions", shell]).stdout;
+        let path = workstation.project.join(shell);
+        std::fs::write(&path, script).expect("written");
+        let path = path.to_str().expect("text");
+        let _ = crate::support::tool(check[0], &[&check[1..], &[path]].concat());
+    }
+    for shell in ["powershell", "elvish"] {
+        assert!(workstation.succeeds(&["completions", shell]).stdout.contains("nauta"));
+    }
+}

@@ -1,0 +1,162 @@
+//! `nauta run` on Kubernetes.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use super::{parameters, pytorch};
+use crate::support::{Workstation, environment, kubectl};
+
+/// Deletes a run's Job when the test is over.
+struct Cleanup<'a>(&'a Workstation);
+
+impl Drop for Cleanup<'_> {
+    fn drop(&mut self) {
+        for run in crate::support::folders(&self.0.project.join("runs")) {
+            let name = run.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            let _ = self.0.nauta(&["cancel", "--target", "lab", &name]);
+        }
+    }
+}
+
+fn base(image: &str) -> String {
+    format!("{}/{}", environment("NAUTA_TEST_REGISTRY"), environment(image))
+}
+
+fn shell(script: &str) -> Workstation {
+    let workstation = Workstation::new();
+    let base = base("NAUTA_TEST_IMAGE_BUSYBOX");
+    workstation.write("job.sh", script);
+    workstation.write(
+        "nauta.toml",
+        &format!("[project]\nname = 'shell'\n[environment]\nbase = '{base}'\n[run]\ncommand = 'sh job.sh'\n"),
+    );
+    workstation
+}
+
+#[test]
+fn four_ranks_on_three_nodes_train_the_model_that_four_containers_train() {
+    let workstation = pytorch(&base("NAUTA_TEST_IMAGE_PYTORCH"));
+    workstation.configure_cluster("");
+    let _cleanup = Cleanup(&workstation);
+    let done = workstation.succeeds(&["run", "--nodes", "4"]);
+    let losses: Vec<f64> = done.stdout.lines().filter_map(|line| line.split("loss ").nth(1)?.parse().ok()).collect();
+    assert!(losses.len() == 5 && losses[4] < losses[0] / 4.0, "{losses:?}");
+    let on_cluster = parameters(&done.stdout);
+    assert!(on_cluster.len() == 4 && on_cluster.iter().all(|digest| *digest == on_cluster[0]), "{on_cluster:?}");
+    let run = workstation.only_run();
+    assert!(run.join("checkpoint.pt").is_file());
+    let name = run.file_name().and_then(|name| name.to_str()).expect("text").to_owned();
+    let label = format!("nauta.dev/run={name}");
+    let nodes = kubectl(&["get", "pods", "-l", &label, "-o", "jsonpath={.items[*].spec.nodeName}"]);
+    let distinct: std::collections::BTreeSet<&str> = nodes.split(' ').collect();
+    assert!(distinct.len() >= 3, "{nodes}");
+    // The mailbox outlives the pods.
+    let _ = workstation.succeeds(&["cancel", &name]);
+    std::fs::remove_file(run.join("checkpoint.pt")).expect("removed");
+    let pulled = workstation.succeeds(&["pull", &name]);
+    assert!(pulled.stdout.contains("received 1 files") && run.join("checkpoint.pt").is_file(), "{}", pulled.stdout);
+    let here = pytorch(&environment("NAUTA_TEST_IMAGE_PYTORCH"));
+    let done = here.succeeds(&["run", "--local", "--nodes", "4"]);
+    assert_eq!(parameters(&done.stdout), on_cluster);
+}
+
+#[test]
+fn a_change_of_code_needs_no_docker_and_few_bytes() {
+    let mut workstation = shell("echo one");
+    workstation.configure_cluster("");
+    let first = workstation.succeeds(&["run"]);
+    assert!(first.stdout.contains("[0] one"), "{}", first.stdout);
+    workstation.write("job.sh", "echo two");
+    workstation.set("DOCKER_HOST", "unix:///no/docker/here");
+    let _cleanup = Cleanup(&workstation);
+    let second = workstation.succeeds(&["run"]);
+    assert!(second.stdout.contains("[0] two"), "{}", second.stdout);
+    let sent = second.stderr.split("sent ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+    assert!(sent.is_some_and(|sent| sent < 20_000), "{}", second.stderr);
+}
+
+#[test]
+fn the_first_failure_gives_the_code_and_outputs_come_back() {
+    let workstation = shell("echo words > $NAUTA_OUTPUTS/words; [ $RANK = 0 ] || exit 9; sleep 100");
+    workstation.configure_cluster("");
+    let _cleanup = Cleanup(&workstation);
+    let done = workstation.nauta(&["run", "--nodes", "2"]);
+    assert_eq!(done.code, 9, "{}\n{}", done.stdout, done.stderr);
+    assert!(done.stderr.contains("failed: rank 1 exited with code 9"), "{}", done.stderr);
+    let run = workstation.only_run();
+    assert!(run.join("words").is_file() && run.join("rank-1/words").is_file());
+}
+
+#[test]
+fn dry_run_prints_manifests_that_kubectl_runs() {
+    let workstation = shell("echo from kubectl");
+    workstation.configure_cluster("");
+    let done = workstation.succeeds(&["run", "--nodes", "2", "--dry-run"]);
+    let program = std::path::Path::new(&environment("NAUTA_TEST_BIN")).join("kubectl");
+    let mut apply = Command::new(program);
+    apply.args(["--kubeconfig", &environment("NAUTA_TEST_KUBECONFIG_USER"), "apply", "-f", "-"]);
+    let mut apply = apply.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("kubectl starts");
+    apply.stdin.take().expect("piped").write_all(done.stdout.as_bytes()).expect("written");
+    let output = apply.wait_with_output().expect("waited");
+    assert!(output.status.success(), "{}", done.stdout);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let name = text.split("job.batch/").nth(1).and_then(|rest| rest.split(' ').next()).expect("a job").to_owned();
+    let job = format!("job/{name}");
+    let _ = kubectl(&["wait", "--for=condition=complete", "--timeout=240s", &job]);
+    let logs = kubectl(&["logs", "-l", &format!("nauta.dev/run={name}")]);
+    assert_eq!(logs.matches("from kubectl").count(), 2, "{logs}");
+    let _ = kubectl(&["delete", &job, &format!("service/{name}"), &format!("secret/{name}")]);
+}
+
+#[test]
+fn a_registry_with_a_password_gets_a_pull_secret_and_outputs_come_over_the_control_stream() {
+    let workstation = shell("echo kept > $NAUTA_OUTPUTS/kept");
+    let auth = environment("NAUTA_TEST_REGISTRY_AUTH");
+    let text = std::fs::read_to_string(workstation.project.join("nauta.toml")).expect("readable");
+    workstation.write("nauta.toml", &text.replace(&environment("NAUTA_TEST_REGISTRY"), &auth));
+    let pods = environment("NAUTA_TEST_REGISTRY_AUTH_FROM_PODS");
+    workstation.configure(&format!(
+        "[targets.lab]\nkubeconfig = '{}'\nnamespace = '{}'\nregistry = '{auth}/tests'\nregistry_from_pods = '{pods}'\nplain_http = ['{pods}']\n",
+        environment("NAUTA_TEST_KUBECONFIG_USER"),
+        environment("NAUTA_TEST_NAMESPACE"),
+    ));
+    let refused = workstation.nauta(&["run"]);
+    assert_eq!(refused.code, 125);
+    assert!(refused.stderr.contains(&format!("run `nauta login {auth}`")), "{}", refused.stderr);
+    let password = std::fs::File::open(environment("NAUTA_TEST_REGISTRY_PASSWORD_FILE")).expect("readable");
+    let mut login = workstation.command(&["login", "--user", "ada", "--store", "docker-config", &auth]);
+    assert!(login.stdin(password).status().expect("runs").success());
+    let _cleanup = Cleanup(&workstation);
+    let done = workstation.succeeds(&["run"]);
+    assert!(done.stderr.contains("outputs come over the control stream"), "{}", done.stderr);
+    let run = workstation.only_run();
+    assert_eq!(std::fs::read_to_string(run.join("kept")).expect("arrived"), "kept\n");
+    let _ = workstation.succeeds(&["logout", &auth]);
+}
+
+#[test]
+fn what_the_cluster_refuses_is_said_in_its_words_and_nothing_is_left() {
+    let workstation = shell("true");
+    let before = kubectl(&["get", "jobs,secrets,services", "-A", "-l", "nauta.dev/project=refused", "-o", "name"]);
+    workstation.configure_cluster("");
+    let with = |line: &str, from: &str| {
+        let text = std::fs::read_to_string(workstation.project.join("../config/nauta/config.toml")).expect("readable");
+        let lines: Vec<String> =
+            text.lines().map(|l| if l.starts_with(from) { line.to_owned() } else { l.to_owned() }).collect();
+        workstation.configure(&lines.join("\n"));
+        let done = workstation.nauta(&["run", "--memory", "64Mi"]);
+        workstation.configure_cluster("");
+        assert_eq!(done.code, 125, "{}", done.stderr);
+        done.stderr
+    };
+    let forbidden = with("namespace = 'kube-system'", "namespace");
+    assert!(forbidden.contains("you may not create jobs") && forbidden.contains("`kube-system`"), "{forbidden}");
+    let expired = with(&format!("kubeconfig = '{}'", environment("NAUTA_TEST_KUBECONFIG_EXPIRED")), "kubeconfig");
+    assert!(expired.contains("does not accept the login"), "{expired}");
+    let down = with("registry = 'localhost:1/tests'", "registry =");
+    assert!(down.contains("cannot reach the registry `localhost:1`"), "{down}");
+    let context = with("context = 'nowhere'", "namespace");
+    assert!(context.contains("cannot use the kubeconfig"), "{context}");
+    let after = kubectl(&["get", "jobs,secrets,services", "-A", "-l", "nauta.dev/project=refused", "-o", "name"]);
+    assert_eq!(before, after);
+}

@@ -1,0 +1,128 @@
+//! `nauta run --local`.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::{parameters, pytorch};
+use crate::support::{Workstation, environment, nothing_of};
+
+fn shell(base: &str) -> Workstation {
+    let workstation = Workstation::new();
+    workstation.write("nauta.toml", &format!("[environment]\nbase = '{base}'\n[project]\nname = 'shell'\n"));
+    workstation
+}
+
+#[test]
+fn every_rank_of_the_python_template_brings_its_outputs() {
+    let workstation = Workstation::new();
+    let _ = workstation.succeeds(&["init", "--template", "python"]);
+    workstation.configure(&format!("[defaults]\nbase = '{}'\n", environment("NAUTA_TEST_IMAGE_PYTHON")));
+    let done = workstation.succeeds(&["run", "--local", "--nodes", "3", "-e", "DARTS=3000"]);
+    assert!(done.stderr.starts_with("estimate-pi-"), "the first line says where: {}", done.stderr);
+    assert!(done.stderr.contains("runs on Docker here with 3 ranks (from --local)"), "{}", done.stderr);
+    assert!(done.stdout.contains("[2] 1000 of 1000 darts"), "{}", done.stdout);
+    let run = workstation.only_run();
+    for file in ["estimate.json", "rank-1/estimate.json", "rank-2/estimate.json"] {
+        let file = run.join(file);
+        assert_eq!(file.metadata().expect("arrived").uid(), nix::unistd::getuid().as_raw());
+    }
+    nothing_of(run.file_name().and_then(|name| name.to_str()).expect("text"));
+    let listed = workstation.succeeds(&["list", "--json"]);
+    assert!(listed.stdout.contains(r#""state":"done""#), "{}", listed.stdout);
+    let logs = workstation.succeeds(&[
+        "logs",
+        "--rank",
+        "2",
+        "--tail",
+        "1",
+        run.file_name().and_then(|n| n.to_str()).expect("text"),
+    ]);
+    assert!(logs.stdout.starts_with("[2] 1000 of 1000") && logs.stdout.lines().count() == 1, "{}", logs.stdout);
+}
+
+#[test]
+fn torchrun_and_plain_python_train_the_same_model() {
+    let workstation = pytorch(&environment("NAUTA_TEST_IMAGE_PYTORCH"));
+    let plain = workstation.succeeds(&["run", "--local", "-e", "EPOCHS=2"]);
+    let torchrun = workstation.succeeds(&["run", "--local", "-e", "EPOCHS=2", "--", "torchrun", "train.py"]);
+    let digests = parameters(&plain.stdout);
+    assert_eq!(digests.len(), 2, "{}", plain.stdout);
+    assert!(digests[0] == digests[1] && digests == parameters(&torchrun.stdout));
+}
+
+#[test]
+fn the_exit_code_is_that_of_the_rank_that_failed_first() {
+    let workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
+    let script = "echo words > $NAUTA_OUTPUTS/words; if [ $RANK = 1 ]; then exit 7; fi; sleep 100";
+    let done = workstation.nauta(&["run", "--local", "-n", "3", "--", "sh", "-c", script]);
+    assert_eq!(done.code, 7, "{}", done.stderr);
+    assert!(done.stderr.contains("failed: rank 1 exited with code 7"), "{}", done.stderr);
+    let run = workstation.only_run();
+    assert!(run.join("rank-2/words").is_file(), "outputs come back on failure too");
+    nothing_of(run.file_name().and_then(|name| name.to_str()).expect("text"));
+    let code = |script: &str| workstation.nauta(&["run", "--local", "--", "sh", "-c", script]).code;
+    assert_eq!(code("kill -9 $$"), 137);
+    assert_eq!(code("exit 255"), 255);
+    let missing = workstation.nauta(&["run", "--local", "--", "no-such-program"]);
+    assert_eq!(missing.code, 127);
+    assert!(missing.stderr.contains("`no-such-program` is not in the image"), "{}", missing.stderr);
+}
+
+#[test]
+fn requirements_are_installed_once() {
+    let workstation = Workstation::new();
+    workstation
+        .write("train.py", "import six; print('six', six.__version__)")
+        .write("requirements.txt", "six==1.16.0\n");
+    workstation.configure(&format!(
+        "[defaults]\nbase = '{}'\nca_bundle = '/etc/ssl/certs/ca-certificates.crt'\n",
+        environment("NAUTA_TEST_IMAGE_PYTHON")
+    ));
+    let first = workstation.succeeds(&["run", "--local"]);
+    assert!(first.stdout.contains("[0] six 1.16.0"), "{}", first.stdout);
+    workstation.write("train.py", "import six; print('again')");
+    let second = workstation.succeeds(&["run", "--local"]);
+    assert!(second.stderr.contains("requirements.txt is unchanged"), "{}", second.stderr);
+}
+
+#[test]
+fn nothing_is_left_when_nauta_is_killed() {
+    let workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
+    let mut command = workstation.command(&["run", "--local", "-n", "2", "--", "sh", "-c", "echo up; sleep 1000"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("nauta starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    assert!(lines.next().expect("a line").expect("text").ends_with("up"));
+    child.kill().expect("killed");
+    child.wait().expect("waited");
+    let run = workstation.only_run();
+    let name = run.file_name().and_then(|name| name.to_str()).expect("text").to_owned();
+    // The janitor's work: seen when the containers are gone, at most the time that it gives them.
+    for _ in 0..300 {
+        let filter = format!("label=nauta.dev/run={name}");
+        let containers = crate::support::tool("docker", &["ps", "-aq", "--filter", &filter]);
+        let networks = crate::support::tool("docker", &["network", "ls", "-q", "--filter", &filter]);
+        if containers.is_empty() && networks.is_empty() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    nothing_of(&name);
+}
+
+#[test]
+fn ctrl_c_stops_the_run_and_leaves_nothing() {
+    let workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
+    let script = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done";
+    let mut command = workstation.command(&["run", "--local", "--", "sh", "-c", script]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("nauta starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    assert!(lines.next().expect("a line").expect("text").ends_with("up"));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("small"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("sent");
+    assert!(lines.next().expect("a line").expect("text").ends_with("bye"));
+    assert_eq!(child.wait().expect("waited").code(), Some(3));
+    let run = workstation.only_run();
+    nothing_of(run.file_name().and_then(|name| name.to_str()).expect("text"));
+}

@@ -1,0 +1,24 @@
+//! The main job: runs on the real Docker and the real cluster.
+
+mod cluster;
+mod local;
+
+/// The digests of parameters that the ranks of the pytorch template print.
+fn parameters(stdout: &str) -> Vec<String> {
+    let mut all: Vec<String> =
+        stdout.lines().filter_map(|line| line.split("parameters ").nth(1).map(str::to_owned)).collect();
+    all.sort();
+    all
+}
+
+/// A directory with the pytorch template on an image that is there.
+fn pytorch(base: &str) -> crate::support::Workstation {
+    let workstation = crate::support::Workstation::new();
+    let _ = workstation.succeeds(&["init", "--template", "pytorch"]);
+    let text = std::fs::read_to_string(workstation.project.join("nauta.toml")).expect("readable");
+    let lines = text.lines().filter(|line| !line.starts_with("packages"));
+    let text: Vec<String> =
+        lines.map(|line| if line.starts_with("base") { format!("base = '{base}'") } else { line.to_owned() }).collect();
+    workstation.write("nauta.toml", &text.join("\n"));
+    workstation
+}

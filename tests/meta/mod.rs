@@ -1,0 +1,104 @@
+//! The repository itself: the direction of its layers, and that nothing generated is stale.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::support::Workstation;
+
+/// The layers, lowest first.
+const LAYERS: [&[&str]; 7] = [
+    &["diagnosis", "digest", "secret", "layout", "env_vars", "archive"],
+    &["project", "snapshot", "image", "job", "sync", "control", "settings", "event"],
+    &[],
+    &["docker", "registry", "cluster", "credentials", "output"],
+    &["context", "delivery", "follow"],
+    &["commands", "supervisor"],
+    &["cli"],
+];
+/// Adapters know nothing of each other.
+const ADAPTERS: usize = 3;
+
+fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("readable").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+#[test]
+fn modules_import_only_from_lower_layers() {
+    let layer: BTreeMap<&str, usize> = LAYERS
+        .iter()
+        .enumerate()
+        .flat_map(|(level, modules)| modules.iter().map(move |module| (*module, level)))
+        .collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let mut wrong = Vec::new();
+    for file in &files {
+        let relative = file.strip_prefix(&root).expect("below");
+        let first = relative.iter().next().and_then(|name| name.to_str()).expect("text");
+        let own = first.trim_end_matches(".rs");
+        let Some(own_level) = layer.get(own) else { continue };
+        let text = std::fs::read_to_string(file).expect("readable");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for used in code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .flat_map(|line| line.split("crate::").skip(1))
+        {
+            let module: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let Some(level) = layer.get(module.as_str()) else { continue };
+            let sideways = *level == ADAPTERS && own_level == level && module != own;
+            if level > own_level || sideways {
+                wrong.push(format!("{} uses {module}", relative.display()));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn every_module_is_in_a_layer() {
+    let lib = include_str!("../../src/lib.rs");
+    for line in lib.lines().filter_map(|line| line.strip_prefix("pub mod ")) {
+        let module = line.trim_end_matches(';');
+        assert!(LAYERS.iter().any(|layer| layer.contains(&module)), "{module}");
+    }
+}
+
+#[test]
+fn the_completion_files_are_those_that_the_binary_writes() {
+    let workstation = Workstation::new();
+    for (shell, file) in [
+        ("bash", "nauta.bash"),
+        ("zsh", "_nauta"),
+        ("fish", "nauta.fish"),
+        ("powershell", "_nauta.ps1"),
+        ("elvish", "nauta.elv"),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions").join(file);
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            workstation.succeeds(&["completions", shell]).stdout == kept,
+            "run `nauta completions {shell} > completions/{file}`"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let words =
+        [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["todo", "!("].concat(), ["unimpl", "emented!("].concat()];
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("readable");
+        assert!(!words.iter().any(|word| text.contains(word)), "{}", file.display());
+    }
+}
