@@ -4,30 +4,30 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A variable of the running test environment.
-pub fn environment(name: &str) -> String {
+pub(crate) fn environment(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("${name} is not set: run `tests/run`, or `eval \"$(tests/env/exports)\"`"))
 }
 
 /// A workstation of a test's own.
-pub struct Workstation {
+pub(crate) struct Workstation {
     temp: tempfile::TempDir,
     /// The project's directory, empty at first.
-    pub project: PathBuf,
+    pub(crate) project: PathBuf,
     variables: Vec<(String, String)>,
 }
 
 /// What a command did.
 #[must_use]
 #[derive(Debug)]
-pub struct Done {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Workstation {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let temp = tempfile::tempdir().expect("a temporary directory");
         let project = temp.path().join("project");
         std::fs::create_dir(&project).expect("created");
@@ -35,7 +35,7 @@ impl Workstation {
     }
 
     /// Puts a file into the project.
-    pub fn write(&self, path: &str, text: &str) -> &Self {
+    pub(crate) fn write(&self, path: &str, text: &str) -> &Self {
         let path = self.project.join(path);
         std::fs::create_dir_all(path.parent().expect("has one")).expect("created");
         std::fs::write(path, text).expect("written");
@@ -43,7 +43,7 @@ impl Workstation {
     }
 
     /// Replaces the user's configuration.
-    pub fn configure(&self, text: &str) -> &Self {
+    pub(crate) fn configure(&self, text: &str) -> &Self {
         let folder = self.temp.path().join("config/nauta");
         std::fs::create_dir_all(&folder).expect("created");
         std::fs::write(folder.join("config.toml"), text).expect("written");
@@ -51,7 +51,7 @@ impl Workstation {
     }
 
     /// A target of the test cluster, with `more` lines.
-    pub fn configure_cluster(&self, more: &str) -> &Self {
+    pub(crate) fn configure_cluster(&self, more: &str) -> &Self {
         let (kubeconfig, pods) =
             (environment("NAUTA_TEST_KUBECONFIG_USER"), environment("NAUTA_TEST_REGISTRY_FROM_PODS"));
         let (registry, namespace) = (environment("NAUTA_TEST_REGISTRY"), environment("NAUTA_TEST_NAMESPACE"));
@@ -62,12 +62,12 @@ impl Workstation {
     }
 
     /// Sets a variable for all commands.
-    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> &mut Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nauta"));
         let home = |name: &str| self.temp.path().join(name);
         command.args(arguments).env_clear().current_dir(&self.project).stdin(Stdio::null());
@@ -83,7 +83,7 @@ impl Workstation {
     }
 
     /// Runs nauta to its end.
-    pub fn nauta(&self, arguments: &[&str]) -> Done {
+    pub(crate) fn nauta(&self, arguments: &[&str]) -> Done {
         let output = self.command(arguments).output().expect("nauta starts");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let (stdout, stderr) = (text(output.stdout), text(output.stderr));
@@ -91,14 +91,14 @@ impl Workstation {
     }
 
     /// Runs nauta and expects success.
-    pub fn succeeds(&self, arguments: &[&str]) -> Done {
+    pub(crate) fn succeeds(&self, arguments: &[&str]) -> Done {
         let done = self.nauta(arguments);
         assert_eq!(done.code, 0, "nauta {arguments:?}\n{}\n{}", done.stdout, done.stderr);
         done
     }
 
     /// The folder of the only run there is.
-    pub fn only_run(&self) -> PathBuf {
+    pub(crate) fn only_run(&self) -> PathBuf {
         let mut runs: Vec<PathBuf> = folders(&self.project.join("runs"));
         assert_eq!(runs.len(), 1, "{runs:?}");
         runs.remove(0)
@@ -106,19 +106,19 @@ impl Workstation {
 }
 
 /// The entries of a folder; none where it does not exist.
-pub fn folders(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn folders(path: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(path).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
 }
 
 /// Runs a program of the test environment and gives what it said.
-pub fn tool(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn tool(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The administrator's view of the test cluster.
-pub fn kubectl(arguments: &[&str]) -> String {
+pub(crate) fn kubectl(arguments: &[&str]) -> String {
     let program = Path::new(&environment("NAUTA_TEST_BIN")).join("kubectl");
     let kubeconfig = environment("NAUTA_TEST_KUBECONFIG");
     let namespace = environment("NAUTA_TEST_NAMESPACE");
@@ -127,7 +127,7 @@ pub fn kubectl(arguments: &[&str]) -> String {
 }
 
 /// Asserts that Docker has nothing of a run.
-pub fn nothing_of(run: &str) {
+pub(crate) fn nothing_of(run: &str) {
     let filter = format!("label=nauta.dev/run={run}");
     for kind in [&["ps", "-aq"][..], &["network", "ls", "-q"], &["volume", "ls", "-q"]] {
         let left = tool("docker", &[kind, &["--filter", &filter]].concat());
