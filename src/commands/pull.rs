@@ -13,7 +13,7 @@ use crate::output::Output;
 use crate::registry::Registry;
 use crate::sync::{Index, index_tag};
 
-/// Bring a run's outputs from the mailbox to runs/<run>/
+/// Bring a run's outputs from the mailbox to runs/RUN/
 ///
 /// What is here already is not sent again. Exit code 3: not everything is there (yet).
 ///

@@ -35,7 +35,7 @@ const MOST_NODES: u32 = 4096;
 
 /// Run a program on this workstation or on a cluster
 ///
-/// The first line says which. Outputs that the program writes to `$NAUTA_OUTPUTS` come back to runs/<run>/ while it runs.
+/// The first line says which. Outputs that the program writes to `$NAUTA_OUTPUTS` come back to runs/RUN/ while it runs.
 /// The exit code is the program's: that of the rank that failed first, 128+n for signals, and 125 when nauta itself could
 /// not run it.
 ///

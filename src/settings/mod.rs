@@ -1,7 +1,7 @@
 //! Configuration in layers: flags, `nauta.toml`, the user's own file, defaults. Every value remembers where it came from.
 //!
 //! Owns: the two files' forms ([`ProjectFile`], [`UserFile`]) and how layers combine ([`Setting`]). Does not own: reading
-//! files or the environment (`context`). Start reading at [`project_file`].
+//! files or the environment (`context`). Start reading at [`ProjectFile`].
 
 mod command_line;
 mod parse;

@@ -15,7 +15,7 @@ fn bad_input_says_what_where_and_what_next() {
     };
     fails(&["run"], 125, &["the directory is empty", "nauta init"]);
     fails(&["run", "--ndoes", "2"], 2, &["--ndoes", "--nodes"]);
-    fails(&["rnu"], 2, &["run"]);
+    fails(&["stauts"], 2, &["status"]);
     fails(&["template", "show", "pytroch"], 1, &["did you mean `pytorch`?"]);
     workstation.write("train.py", "");
     fails(&["run", "--nodes", "0"], 125, &["from --nodes", "choose 1 to"]);

@@ -323,7 +323,8 @@ fn signal(pid: u32, signal: nix::sys::signal::Signal) {
 
 #[tokio::test]
 async fn a_killed_owner_leaves_nothing() {
-    for how in [nix::sys::signal::SIGKILL, nix::sys::signal::SIGINT, nix::sys::signal::SIGTERM] {
+    // No SIGINT: it is ignored where the tests run in the background of a script.
+    for how in [nix::sys::signal::SIGKILL, nix::sys::signal::SIGTERM] {
         let name = unique("run");
         let mut holder = holder(&name, "leased");
         assert_ne!(remains(&name), "");
