@@ -1,6 +1,6 @@
 //! `nauta run` on Kubernetes.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use super::{parameters, pytorch};
@@ -159,4 +159,53 @@ fn what_the_cluster_refuses_is_said_in_its_words_and_nothing_is_left() {
     assert!(context.contains("cannot use the kubeconfig"), "{context}");
     let after = kubectl(&["get", "jobs,secrets,services", "-A", "-l", "nauta.dev/project=refused", "-o", "name"]);
     assert_eq!(before, after);
+}
+
+#[test]
+fn ctrl_c_leaves_the_run_alone_and_one_can_come_back() {
+    let workstation =
+        shell("for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 1; done; echo kept > $NAUTA_OUTPUTS/kept");
+    workstation.configure_cluster("");
+    let _cleanup = Cleanup(&workstation);
+    let mut child =
+        workstation.command(&["run"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("nauta starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    assert_eq!(lines.next().expect("a line").expect("text"), "[0] line 1");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("small"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("sent");
+    assert_eq!(child.wait().expect("waited").code(), Some(130));
+    let run = workstation.only_run();
+    let name = run.file_name().and_then(|name| name.to_str()).expect("text");
+    let status = workstation.succeeds(&["status", name]);
+    assert!(status.stdout.contains("runs"), "{}", status.stdout);
+    let followed = workstation.succeeds(&["logs", "-f", name]);
+    assert!(
+        followed.stdout.starts_with("[0] line 1\n") && followed.stdout.ends_with("[0] line 8\n"),
+        "{}",
+        followed.stdout
+    );
+    let _ = workstation.succeeds(&["pull", name]);
+    assert_eq!(std::fs::read_to_string(run.join("kept")).expect("arrived"), "kept\n");
+}
+
+#[test]
+fn a_quota_and_a_lack_of_accelerators_are_said_in_the_clusters_words() {
+    let workstation = shell("true");
+    let (kubeconfig, namespace) = (environment("NAUTA_TEST_KUBECONFIG"), environment("NAUTA_TEST_NAMESPACE_QUOTA"));
+    let registry = environment("NAUTA_TEST_REGISTRY");
+    workstation.configure(&format!(
+        "[targets.lab]\nkubeconfig = '{kubeconfig}'\nnamespace = '{namespace}'\nregistry = '{registry}/tests'\n"
+    ));
+    let refused = workstation.nauta(&["run", "--memory", "2Gi", "--cpu", "1"]);
+    assert!(refused.code == 125 && refused.stderr.contains("exceeded quota"), "{}", refused.stderr);
+    workstation.configure_cluster("");
+    let _cleanup = Cleanup(&workstation);
+    let detached = workstation.succeeds(&["run", "--gpus", "99", "--detach"]);
+    let name = detached.stdout.trim().to_owned();
+    let pods = format!("nauta.dev/run={name}");
+    let _ = kubectl(&["wait", "--for=condition=PodScheduled=false", "--timeout=60s", "pods", "-l", &pods]);
+    let status = workstation.succeeds(&["status", &name]);
+    assert!(status.stdout.contains("Insufficient nvidia.com/gpu"), "{}", status.stdout);
+    let _ = workstation.succeeds(&["cancel", &name]);
+    assert_eq!(workstation.nauta(&["cancel", &name]).code, 1, "there is nothing left to cancel");
 }
