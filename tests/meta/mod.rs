@@ -102,3 +102,15 @@ fn nothing_is_left_unfinished() {
         assert!(!words.iter().any(|word| text.contains(word)), "{}", file.display());
     }
 }
+
+#[test]
+fn the_published_schema_is_that_of_the_code() {
+    let schema =
+        serde_json::to_string_pretty(&schemars::schema_for!(nauta::settings::ProjectFile)).expect("JSON") + "\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/nauta.schema.json");
+    if std::env::var_os("NAUTA_TEST_UPDATE").is_some() {
+        std::fs::write(&path, &schema).expect("written");
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(kept == schema, "run `NAUTA_TEST_UPDATE=1 cargo test --test main schema`");
+}
