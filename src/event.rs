@@ -198,9 +198,16 @@ pub enum Event {
         rank: u32,
         /// Where to.
         stream: Stream,
+        /// When, in milliseconds since 1970.
+        time: i64,
         /// The bytes, cut anywhere.
         #[serde(serialize_with = "as_text")]
         bytes: Bytes,
+    },
+    /// What a rank had written before it was followed was shown; what comes now is news.
+    LogCurrent {
+        /// Which.
+        rank: u32,
     },
     /// A part of a rank's log cannot be had.
     LogGap {

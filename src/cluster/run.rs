@@ -192,12 +192,13 @@ impl ClusterRun {
         Ok(stream)
     }
 
-    /// What the kubelet still has of a rank's output.
+    /// What the kubelet still has of a rank's output; each line begins with its time (RFC 3339) and a space.
     pub async fn kubelet_log(&self, rank: u32) -> Result<String, ClusterError> {
         let pods = self.pods().await?;
         let name = pods.get(&rank).and_then(|pod| pod.metadata.name.clone()).unwrap_or_default();
         let api: Api<Pod> = Api::namespaced(self.cluster.client.clone(), &self.cluster.namespace);
-        api.logs(&name, &LogParams::default()).await.map_err(|error| self.cluster.error("get pods/log", error))
+        let timed = LogParams { timestamps: true, ..LogParams::default() };
+        api.logs(&name, &timed).await.map_err(|error| self.cluster.error("get pods/log", error))
     }
 }
 

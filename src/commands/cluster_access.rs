@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::credentials::{Credentials, Login};
 use crate::diagnosis::Result;
 use crate::env_vars;
+use crate::follow::Mailbox;
 use crate::registry::{Auth, Endpoint, Registry};
 use crate::settings::{SettingsError, Target};
 
@@ -46,6 +47,18 @@ pub(super) fn open_registry(context: &Context, target: &Target) -> Result<Target
         Some(Login { user, secret }) => Auth::Basic { user: user.clone(), password: secret.clone() },
     };
     Ok(TargetRegistry { registry: Registry::new(endpoint, auth)?, host: host.to_owned(), prefix, login })
+}
+
+/// The mailbox of a run at `address` (`host/repository`, as the workstation sees it); `None` where a run has none.
+pub(super) fn open_mailbox(
+    context: &Context,
+    target: &Target,
+    address: Option<&str>,
+    run: &str,
+) -> Result<Option<Mailbox>> {
+    let Some((_, repository)) = address.and_then(|address| address.split_once('/')) else { return Ok(None) };
+    let registry = open_registry(context, target)?.registry;
+    Ok(Some(Mailbox { registry, repository: repository.to_owned(), run: run.to_owned() }))
 }
 
 pub(super) async fn open_cluster(target: &Target) -> Result<Cluster> {

@@ -1,21 +1,32 @@
 //! `nauta logs`.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
-use tokio::sync::mpsc;
 
-use super::cluster_access::open_cluster;
+use super::cluster_access::{open_cluster, open_mailbox};
+use super::cluster_follow::{Followed, follow_on_cluster};
 use super::record::{Record, folder};
+use crate::cluster::{ClusterRun, ClusterSummary};
 use crate::context::{Context, Destination};
-use crate::diagnosis::Result;
+use crate::diagnosis::{Kind, Result};
 use crate::event::{Event, Events, Stream};
-use crate::follow::{Engine, follow};
+use crate::follow::{Collector, FollowError, KeptLog, history};
 use crate::output::Output;
+use crate::settings::Target;
+
+/// Between two looks at a log that another nauta writes.
+const LOOK: Duration = Duration::from_millis(200);
+/// A run of another terminal is looked for after so many quiet looks.
+const QUIET_LOOKS: u32 = 10;
 
 /// Show what a run's ranks wrote
 ///
-/// Example: nauta logs -f --rank 0 digits-7k3fq
+/// Example: nauta logs -f --rank 0 --since 10m digits-7k3fq
 #[derive(Args, Debug)]
 pub struct LogsArgs {
     /// The run
@@ -26,12 +37,27 @@ pub struct LogsArgs {
     /// Only this rank
     #[arg(long, value_name = "R")]
     rank: Option<u32>,
-    /// Only the last lines of each rank
+    /// Only what is younger (30s, 10m, 2h, 1d), or was written after a time (2026-11-23T14:00:00Z)
+    #[arg(long, value_name = "AGE|TIME", value_parser = parse_since)]
+    since: Option<i64>,
+    /// Only the last lines of each rank; with -f, what follows as well
     #[arg(long, value_name = "LINES")]
     tail: Option<usize>,
     /// The target it is on
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
+}
+
+/// Milliseconds since 1970 of an age or a time.
+fn parse_since(text: &str) -> std::result::Result<i64, String> {
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(time.as_millisecond());
+    }
+    let wrong = || format!("`{text}` is neither an age such as 10m nor a time such as 2026-11-23T14:00:00Z");
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).map(|days| format!("{}h", days * 24));
+    let age = days.as_deref().unwrap_or(text).parse::<jiff::SignedDuration>().map_err(|_| wrong())?;
+    let then = jiff::Timestamp::now().checked_sub(age.abs()).map_err(|_| wrong())?;
+    Ok(then.as_millisecond())
 }
 
 /// Shows it.
@@ -40,40 +66,245 @@ pub async fn run(args: LogsArgs, context: &Context, output: &Output) -> Result<u
     let record = Record::find(&project.root, &args.run);
     let name = args.target.clone().or_else(|| record.as_ref().ok().map(|record| record.target.clone()));
     let flag = name.as_deref().map(|name| ("--target", name));
-    let all = output.events();
-    let wanted = args.rank;
-    let events = Events::new(move |event| match &event {
-        Event::Log { rank, .. } if wanted.is_some_and(|wanted| wanted != *rank) => {}
-        _ => all.send(event),
-    });
-    if let Destination::Cluster(_, target) = context.destination(flag, None)?.value
-        && let Ok((run, summary)) = open_cluster(&target).await?.find(&args.run).await
-    {
-        if args.follow {
-            let (_states_tx, states) = mpsc::unbounded_channel();
-            let folder = folder(&project.root, &args.run);
-            let engine = Arc::new(Engine::Cluster(Box::new(run)));
-            follow(engine, summary.nodes, &folder, None, states, &events).await?;
-            return Ok(0);
+    let selection = Selection::new(&args, output.events());
+    let events = selection.events();
+    let code = match context.destination(flag, None)?.value {
+        Destination::Cluster(_, target) => {
+            let shown = OnCluster { args: &args, context, target: &target, root: &project.root, events: &events };
+            shown.show(record).await?
         }
-        for rank in (0..summary.nodes).filter(|rank| args.rank.is_none_or(|wanted| wanted == *rank)) {
-            let text = run.kubelet_log(rank).await?;
-            show(rank, text.as_bytes(), args.tail, &events);
+        Destination::Local if args.follow => follow_here(record?, context, &project.root, &events).await?,
+        Destination::Local => {
+            let record = record?;
+            show_kept(&record, &project.root, &events)?;
+            0
         }
-        return Ok(0);
-    }
-    let nodes = record?.spec.nodes;
-    for rank in (0..nodes).filter(|rank| args.rank.is_none_or(|wanted| wanted == *rank)) {
-        let path = folder(&project.root, &args.run).join(".nauta").join(format!("rank-{rank}.log"));
-        show(rank, &std::fs::read(path).unwrap_or_default(), args.tail, &events);
-    }
-    Ok(0)
+    };
+    selection.finish();
+    Ok(code)
 }
 
-fn show(rank: u32, bytes: &[u8], tail: Option<usize>, events: &Events) {
-    let mut lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
-    if let Some(tail) = tail {
-        lines.drain(..lines.len().saturating_sub(tail));
+/// A run on a cluster: from its mailbox, its pods, or what was kept here.
+struct OnCluster<'a> {
+    args: &'a LogsArgs,
+    context: &'a Context,
+    target: &'a Target,
+    root: &'a Path,
+    events: &'a Events,
+}
+
+impl OnCluster<'_> {
+    async fn show(&self, record: std::result::Result<Record, super::record::RecordError>) -> Result<u8> {
+        let cluster = open_cluster(self.target).await?;
+        match (cluster.find(&self.args.run).await, record) {
+            (Ok((run, summary)), record) if self.args.follow => self.follow(&run, &summary, record.ok()).await,
+            (Ok((run, summary)), _) => self.ranks(Some(&run), summary.nodes, Some(&summary.mailbox)).await,
+            // The Job is gone, by its time to live or by hand: the mailbox outlives it.
+            (Err(_), Ok(record)) if record.mailbox.is_some() => {
+                self.ranks(None, record.spec.nodes, record.mailbox.as_deref()).await
+            }
+            (Err(_), Ok(record)) => show_kept(&record, self.root, self.events).map(|()| 0),
+            (Err(error), Err(_)) => Err(error.into()),
+        }
     }
-    events.send(Event::Log { rank, stream: Stream::Stdout, bytes: lines.concat().into() });
+
+    async fn ranks(&self, run: Option<&ClusterRun>, nodes: u32, mailbox: Option<&str>) -> Result<u8> {
+        let mailbox = open_mailbox(self.context, self.target, mailbox, &self.args.run)?;
+        for rank in (0..nodes).filter(|rank| self.args.rank.is_none_or(|wanted| wanted == *rank)) {
+            history(run, mailbox.as_ref(), rank, self.events).await?;
+        }
+        Ok(0)
+    }
+
+    /// Comes back to a run: its outputs arrive as they do with `nauta run`.
+    async fn follow(&self, run: &ClusterRun, summary: &ClusterSummary, record: Option<Record>) -> Result<u8> {
+        let mailbox = open_mailbox(self.context, self.target, Some(&summary.mailbox), &self.args.run)?;
+        let collector = Some(Collector::open(&folder(self.root, &self.args.run))?);
+        match follow_on_cluster(run, summary.nodes, Duration::MAX, collector, mailbox, self.events).await? {
+            Followed::Ended(outcome) => {
+                for missing in &outcome.missing_outputs {
+                    self.events.warn(format!("outputs are not complete: {missing}"));
+                }
+                if let Some(mut record) = record {
+                    record.code = Some(outcome.code(summary.nodes));
+                    record.save(self.root)?;
+                }
+                Ok(0)
+            }
+            Followed::CannotStart(message) => Err(FollowError::CannotStart { message }.into()),
+            Followed::Left => Ok(Kind::Interrupted.exit_code()),
+        }
+    }
+}
+
+fn kept(record: &Record, root: &Path) -> Vec<KeptLog> {
+    let folder = folder(root, &record.spec.name);
+    (0..record.spec.nodes).filter_map(|rank| KeptLog::open(&folder, rank)).collect()
+}
+
+fn show_kept(record: &Record, root: &Path, events: &Events) -> Result<()> {
+    let unreadable = |source| super::record::RecordError::Read { path: folder(root, &record.spec.name), source };
+    for mut log in kept(record, root) {
+        log.show(events).map_err(unreadable)?;
+    }
+    Ok(())
+}
+
+/// A run of another terminal: what its nauta keeps, until the run has ended.
+async fn follow_here(mut record: Record, context: &Context, root: &Path, events: &Events) -> Result<u8> {
+    let unreadable = |source| super::record::RecordError::Read { path: root.join("runs"), source };
+    let mut logs = Vec::new();
+    let mut looks = 0;
+    let mut is_current = false;
+    loop {
+        // The record first: what was written before the end is then there to be read.
+        record = Record::find(root, &record.spec.name)?;
+        looks += 1;
+        let gone = record.code.is_some()
+            || looks % QUIET_LOOKS == 0 && context.docker().await?.find_local(&record.spec.name).await?.is_none();
+        if logs.len() < record.spec.nodes as usize {
+            logs = kept(&record, root);
+        }
+        for log in &mut logs {
+            log.show(events).map_err(unreadable)?;
+        }
+        if !std::mem::replace(&mut is_current, true) {
+            (0..record.spec.nodes).for_each(|rank| events.send(Event::LogCurrent { rank }));
+        }
+        if gone {
+            return Ok(0);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            Ok(()) = tokio::signal::ctrl_c() => return Ok(Kind::Interrupted.exit_code()),
+        }
+    }
+}
+
+/// What of the logs was asked for.
+#[derive(Clone)]
+struct Selection {
+    rank: Option<u32>,
+    since: i64,
+    events: Events,
+    /// With `--tail`: the last lines of ranks whose past is still being read.
+    tails: Option<Arc<Mutex<Tails>>>,
+}
+
+impl Selection {
+    fn new(args: &LogsArgs, events: Events) -> Self {
+        let tails = args.tail.map(|most| Arc::new(Mutex::new(Tails { most, ranks: BTreeMap::new() })));
+        Self { rank: args.rank, since: args.since.unwrap_or(i64::MIN), events, tails }
+    }
+
+    fn events(&self) -> Events {
+        let selection = self.clone();
+        Events::new(move |event| selection.take(event))
+    }
+
+    fn take(&self, event: Event) {
+        match event {
+            Event::Log { rank, time, .. } if self.rank.is_some_and(|r| r != rank) || time < self.since => {}
+            Event::Log { rank, stream, time, bytes } => {
+                let passed = match &self.tails {
+                    Some(tails) => locked(tails).hold(rank, stream, time, bytes),
+                    None => Some(bytes),
+                };
+                if let Some(bytes) = passed {
+                    self.events.send(Event::Log { rank, stream, time, bytes });
+                }
+            }
+            Event::LogCurrent { rank } => {
+                let held = self.tails.as_ref().map(|tails| locked(tails).release(rank)).unwrap_or_default();
+                held.into_iter().for_each(|event| self.events.send(event));
+                self.events.send(Event::LogCurrent { rank });
+            }
+            other => self.events.send(other),
+        }
+    }
+
+    /// The past is all there is.
+    fn finish(&self) {
+        let Some(tails) = &self.tails else { return };
+        let ranks: Vec<u32> = locked(tails).ranks.keys().copied().collect();
+        for rank in ranks {
+            let held = locked(tails).release(rank);
+            held.into_iter().for_each(|event| self.events.send(event));
+        }
+    }
+}
+
+fn locked(tails: &Mutex<Tails>) -> std::sync::MutexGuard<'_, Tails> {
+    tails.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The last lines of each rank; `None` once a rank is current.
+struct Tails {
+    most: usize,
+    ranks: BTreeMap<u32, Option<VecDeque<Line>>>,
+}
+
+struct Line {
+    stream: Stream,
+    time: i64,
+    bytes: Vec<u8>,
+}
+
+impl Tails {
+    /// Holds bytes back; gives them where there is no more reason to.
+    fn hold(&mut self, rank: u32, stream: Stream, time: i64, bytes: Bytes) -> Option<Bytes> {
+        let Some(lines) = self.ranks.entry(rank).or_insert_with(|| Some(VecDeque::new())) else { return Some(bytes) };
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match lines.back_mut() {
+                Some(line) if line.stream == stream && !line.bytes.ends_with(b"\n") => {
+                    line.bytes.extend_from_slice(piece)
+                }
+                _ => lines.push_back(Line { stream, time, bytes: piece.to_vec() }),
+            }
+            if lines.len() > self.most {
+                lines.pop_front();
+            }
+        }
+        None
+    }
+
+    fn release(&mut self, rank: u32) -> Vec<Event> {
+        let held = self.ranks.insert(rank, None).flatten().unwrap_or_default();
+        let event = |Line { stream, time, bytes }| Event::Log { rank, stream, time, bytes: bytes.into() };
+        held.into_iter().map(event).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_the_last_lines_however_they_were_cut() {
+        let mut tails = Tails { most: 2, ranks: BTreeMap::new() };
+        for piece in ["a\nb", "b\nc", "\nd"] {
+            assert_eq!(tails.hold(0, Stream::Stdout, 0, Bytes::from_static(piece.as_bytes())), None);
+        }
+        let text: Vec<u8> = tails
+            .release(0)
+            .into_iter()
+            .flat_map(|event| match event {
+                Event::Log { bytes, .. } => bytes.to_vec(),
+                _ => Vec::new(),
+            })
+            .collect();
+        assert_eq!(text, b"c\nd");
+        assert!(tails.hold(0, Stream::Stdout, 0, Bytes::from_static(b"e")).is_some());
+    }
+
+    #[test]
+    fn ages_and_times_are_understood() {
+        assert_eq!(parse_since("1970-01-01T00:00:01Z"), Ok(1000));
+        let now = jiff::Timestamp::now().as_millisecond();
+        for (age, seconds) in [("30s", 30), ("10m", 600), ("2h", 7200), ("1d", 86_400), ("1h30m", 5400)] {
+            let then = parse_since(age).expect("understood");
+            assert!((now - then - seconds * 1000).abs() < 60_000, "{age}");
+        }
+        assert!(parse_since("yesterday").is_err() && parse_since("").is_err());
+    }
 }

@@ -15,4 +15,5 @@ pub mod template;
 pub mod version;
 
 mod cluster_access;
+mod cluster_follow;
 mod record;

@@ -3,15 +3,12 @@
 use clap::Args;
 use serde_json::json;
 
-use super::cluster_access::{open_cluster, open_registry};
+use super::cluster_access::{open_cluster, open_mailbox};
 use super::record::{Record, folder};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::follow::{Collector, Pieces};
-use crate::image::compose::config_of;
 use crate::output::Output;
-use crate::registry::Registry;
-use crate::sync::{Index, index_tag};
 
 /// Bring a run's outputs from the mailbox to runs/RUN/
 ///
@@ -55,26 +52,27 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
     let Destination::Cluster(_, target) = destination else {
         return Err(PullError::NoMailbox { run: args.run }.into());
     };
-    let (nodes, mailbox) = if let Ok(record) = record {
+    let (nodes, address) = if let Ok(record) = record {
         (record.spec.nodes, record.mailbox)
     } else {
         let (_, summary) = open_cluster(&target).await?.find(&args.run).await?;
-        (summary.nodes, Some(summary.mailbox).filter(|mailbox| !mailbox.is_empty()))
+        (summary.nodes, Some(summary.mailbox))
     };
+    let mailbox = open_mailbox(context, &target, address.as_deref(), &args.run)?;
     let mailbox = mailbox.ok_or_else(|| PullError::NoMailbox { run: args.run.clone() })?;
-    let repository = mailbox.split_once('/').map_or(mailbox.as_str(), |(_, repository)| repository);
-    let registry = open_registry(context, &target)?.registry;
     let folder = folder(&project.root, &args.run);
     let mut collector = Collector::open(&folder)?;
     let events = output.events();
     let (mut files, mut missing) = (0, Vec::new());
     for rank in 0..nodes {
-        let index = read_index(&registry, repository, &args.run, rank).await?;
+        let index = mailbox.index(rank).await?;
         if !index.as_ref().is_some_and(|index| index.complete) {
             missing.push(rank);
         }
         if let Some(index) = index {
-            files += collector.receive(&index, &mut Pieces::Mailbox(&registry, repository), &events).await?;
+            files += collector
+                .receive(&index, &mut Pieces::Mailbox(&mailbox.registry, &mailbox.repository), &events)
+                .await?;
         }
     }
     let state = if missing.is_empty() { "complete".to_owned() } else { format!("ranks {missing:?} have not ended") };
@@ -84,10 +82,4 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
         &json!({ "schema": 1, "run": args.run, "received": files, "folder": folder, "incomplete_ranks": missing }),
     );
     Ok(if missing.is_empty() { 0 } else { Kind::Unavailable.exit_code() })
-}
-
-async fn read_index(registry: &Registry, repository: &str, run: &str, rank: u32) -> Result<Option<Index>> {
-    let Some(manifest) = registry.pull_manifest(repository, &index_tag(run, rank)).await? else { return Ok(None) };
-    let (config, _) = config_of(&manifest.bytes).map_err(crate::delivery::DeliveryError::from)?;
-    Ok(serde_json::from_slice(&registry.pull_blob(repository, &config).await?).ok())
 }

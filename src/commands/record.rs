@@ -27,6 +27,8 @@ pub(super) struct Record {
 pub(super) enum RecordError {
     #[error("cannot write `{}`", path.display())]
     Write { path: PathBuf, source: std::io::Error },
+    #[error("cannot read the log in `{}`", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
     #[error("there is no run `{run}` here")]
     None { run: String, nearest: Option<String> },
 }
@@ -37,7 +39,7 @@ impl Diagnosis for RecordError {
     }
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Write { .. } => vec!["check permissions and free space".to_owned()],
+            Self::Write { .. } | Self::Read { .. } => vec!["check permissions and free space".to_owned()],
             Self::None { nearest: Some(near), .. } => vec![format!("did you mean `{near}`?")],
             Self::None { .. } => vec!["`nauta list` shows the runs there are".to_owned()],
         }

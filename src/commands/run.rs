@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::cluster_access::{TargetRegistry, open_cluster, open_registry};
+use super::cluster_follow::{Followed, follow_on_cluster};
 use super::record::{Record, folder};
-use crate::cluster::ClusterRun;
 use crate::context::{Context, Destination};
 use crate::credentials::docker_config_json;
 use crate::delivery::{Delivery, Surroundings, local_environment, plan_environment, run_image, write_code};
@@ -19,13 +19,13 @@ use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::digest::Digest;
 use crate::docker::{Code, JanitorProgram, LocalPlan};
 use crate::event::{Event, Events, Phase};
-use crate::follow::{Engine, FollowError, Outcome, follow};
+use crate::follow::{Collector, Engine, FollowError, Mailbox, Outcome, follow};
 use crate::image::EnvironmentPlan;
 use crate::job::objects::{self, ClusterPlan};
-use crate::job::{Cpu, Deadlines, Mailbox, Memory, Resources, RunSpec};
+use crate::job::{self, Cpu, Deadlines, Memory, Resources, RunSpec};
 use crate::output::Output;
 use crate::project::{Project, project_name, run_name, template};
-use crate::registry::{Access, Registry};
+use crate::registry::Access;
 use crate::secret::Secret;
 use crate::settings::{MailboxPolicy, Setting, Source, Target};
 use crate::snapshot::{self, Snapshot};
@@ -305,7 +305,8 @@ async fn run_locally(request: Request, context: &Context, events: &Events) -> Re
     });
     let engine = Arc::new(Engine::Local(Box::new(run)));
     let folder = folder(&request.project.root, &request.spec.name);
-    let following = follow(Arc::clone(&engine), request.spec.nodes, &folder, None, states, events);
+    let collector = Some(Collector::open(&folder)?);
+    let following = follow(Arc::clone(&engine), request.spec.nodes, collector, None, states, events);
     let outcome = until_done_or_stopped(following, &engine, &request.spec, events).await;
     watching.abort();
     if let Some(Engine::Local(run)) = Arc::into_inner(engine) {
@@ -402,7 +403,11 @@ async fn run_on_cluster(
         output.result(&texts.join("---\n"), &json!({ "schema": 1, "manifests": manifests }));
         return Ok(0);
     }
-    let mailbox = plan.mailbox.is_some().then(|| (access.registry.clone(), repository.clone()));
+    let mailbox = plan.mailbox.is_some().then(|| Mailbox {
+        registry: access.registry.clone(),
+        repository: repository.clone(),
+        run: request.spec.name.clone(),
+    });
     let address = (!plan.mailbox_from_workstation.is_empty()).then(|| plan.mailbox_from_workstation.clone());
     let mut record = record(&request, target_name, address);
     record.save(&request.project.root)?;
@@ -414,11 +419,20 @@ async fn run_on_cluster(
         output.result(&format!("{}\n", run.name), &json!({ "schema": 1, "run": run.name, "target": target_name }));
         return Ok(0);
     }
-    let Some(outcome) = follow_on_cluster(&run, &request, mailbox, events).await? else {
-        come_back(&run.name, events);
-        return Ok(Kind::Interrupted.exit_code());
-    };
     let folder = folder(&request.project.root, &request.spec.name);
+    let collector = Some(Collector::open(&folder)?);
+    let (nodes, start) = (request.spec.nodes, request.spec.deadlines.start);
+    let outcome = match follow_on_cluster(&run, nodes, start, collector, mailbox, events).await? {
+        Followed::Ended(outcome) => outcome,
+        Followed::CannotStart(message) => {
+            run.delete().await?;
+            return Err(FollowError::CannotStart { message }.into());
+        }
+        Followed::Left => {
+            come_back(&run.name, events);
+            return Ok(Kind::Interrupted.exit_code());
+        }
+    };
     let code = report(&outcome, &request.spec, &folder, events);
     record.code = Some(code);
     record.save(&request.project.root)?;
@@ -429,28 +443,6 @@ fn come_back(run: &str, events: &Events) {
     events.note(format!("{run} goes on; `nauta logs -f {run}` follows it, `nauta pull {run}` brings its outputs, `nauta cancel {run}` ends it"));
 }
 
-/// `None`: the user went away, and the run goes on.
-async fn follow_on_cluster(
-    run: &ClusterRun,
-    request: &Request,
-    mailbox: Option<(Registry, String)>,
-    events: &Events,
-) -> Result<Option<Outcome>> {
-    let (states_tx, states) = mpsc::unbounded_channel();
-    let engine = Arc::new(Engine::Cluster(Box::new(run.clone())));
-    let folder = folder(&request.project.root, &request.spec.name);
-    let nodes = request.spec.nodes;
-    let following = follow(engine, nodes, &folder, mailbox, states, events);
-    tokio::select! {
-        outcome = following => Ok(Some(outcome?)),
-        message = run.watch(nodes, request.spec.deadlines.start, states_tx) => {
-            run.delete().await?;
-            Err(FollowError::CannotStart { message }.into())
-        }
-        Ok(()) = tokio::signal::ctrl_c() => Ok(None),
-    }
-}
-
 async fn cluster_plan(
     request: &Request,
     target: &Target,
@@ -459,7 +451,7 @@ async fn cluster_plan(
     namespace: &str,
 ) -> Result<ClusterPlan> {
     let from_ranks = target.registry_from_pods.as_deref().unwrap_or(&access.host);
-    let mailbox = Mailbox {
+    let mailbox = job::Mailbox {
         from_ranks: format!("{from_ranks}/{repository}"),
         plain_http: target.plain_http.iter().any(|allowed| allowed == from_ranks),
     };

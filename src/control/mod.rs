@@ -36,8 +36,6 @@ pub enum Request {
     Follow {
         /// Journal offset in bytes, as former [`Reply::Log`] frames gave it; 0 for all.
         offset: u64,
-        /// `false`: only what the journal holds now, then [`Reply::Caught`].
-        live: bool,
     },
     /// Send a piece of an output file. Answered by [`Reply::Piece`] with the bytes, or [`Reply::NoPiece`].
     Fetch {
@@ -87,6 +85,8 @@ pub enum Reply {
     Log {
         /// Where the program wrote them.
         stream: Stream,
+        /// When, in milliseconds since 1970.
+        time: i64,
         /// Journal offset behind these bytes: what to resume from.
         next: u64,
     },
@@ -97,7 +97,7 @@ pub enum Reply {
         /// Journal offset behind the gap.
         next: u64,
     },
-    /// With `live: false`: all that the journal held was sent.
+    /// All that the journal held was sent; what follows is news.
     Caught,
     /// The outputs changed. Body: an [`crate::sync::Index`] as JSON.
     Outputs {

@@ -86,6 +86,11 @@ impl Collector {
         Ok(Self { folder: folder.to_owned(), ledger: ledger.unwrap_or_default() })
     }
 
+    /// Where outputs go.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Brings all files of an index that are not here yet. Nothing is ever deleted, and nothing that nauta has not
     /// written is replaced: the new file then goes beside it.
     pub async fn receive(

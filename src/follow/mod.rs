@@ -1,13 +1,19 @@
 //! A run as a stream of events, whichever engine it is on; and its outputs on their way back.
 //!
-//! Owns: [`Engine`], [`follow`], [`Collector`]. Does not own: the streams themselves (`docker`, `cluster`). Start reading
+//! Owns: [`Engine`], [`follow`], [`history`], [`Collector`], [`Mailbox`]. Does not own: the streams themselves (`docker`, `cluster`). Start reading
 //! at [`follow`].
 
 mod collect;
 mod engine;
+mod history;
+mod log;
+mod mailbox;
 mod rank;
 mod run;
 
 pub use collect::{CollectError, Collector, Pieces};
 pub use engine::Engine;
+pub use history::history;
+pub use log::KeptLog;
+pub use mailbox::Mailbox;
 pub use run::{FollowError, Outcome, follow};

@@ -1,8 +1,7 @@
 //! Follows all ranks of a run to their ends, and brings their outputs back meanwhile.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +10,15 @@ use tokio::task::JoinSet;
 
 use super::collect::{CollectError, Collector, Pieces};
 use super::engine::Engine;
+use super::history::from_kubelet;
+use super::log::Log;
+use super::mailbox::Mailbox;
 use super::rank::Frames;
 use crate::control::{Reply, Request};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::event::{End, Event, Events, RankState, Reason};
-use crate::registry::Registry;
 use crate::sync::Index;
+use crate::sync::journal::Record;
 
 /// Between two tries to reach a rank.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -80,29 +82,30 @@ impl Diagnosis for FollowError {
 struct Shared {
     engine: Arc<Engine>,
     events: Events,
-    collector: Mutex<Collector>,
-    mailbox: Option<(Registry, String)>,
-    folder: PathBuf,
+    /// `None`: only watch, and leave the outputs to whoever brings them.
+    collector: Option<Mutex<Collector>>,
+    mailbox: Option<Mailbox>,
     /// Ends that the engine knows, for ranks whose supervisor can no longer say.
     engine_ends: watch::Sender<BTreeMap<u32, End>>,
 }
 
-/// Follows a run; `folder` is where its outputs go. `engine_states` are the engine's own observations.
+/// Follows a run; its outputs go to `collector`. `engine_states` are the engine's own observations.
 pub async fn follow(
     engine: Arc<Engine>,
     nodes: u32,
-    folder: &Path,
-    mailbox: Option<(Registry, String)>,
+    collector: Option<Collector>,
+    mailbox: Option<Mailbox>,
     mut engine_states: mpsc::UnboundedReceiver<(u32, RankState)>,
     events: &Events,
 ) -> Result<Outcome, FollowError> {
-    let collector = Mutex::new(Collector::open(folder)?);
+    let folder = collector.as_ref().map(|collector| collector.folder().to_owned());
     let engine_ends = watch::Sender::new(BTreeMap::new());
-    let shared =
-        Arc::new(Shared { engine, events: events.clone(), collector, mailbox, folder: folder.to_owned(), engine_ends });
+    let collector = collector.map(Mutex::new);
+    let shared = Arc::new(Shared { engine, events: events.clone(), collector, mailbox, engine_ends });
     let mut ranks = JoinSet::new();
     for rank in 0..nodes {
-        ranks.spawn(RankFollower::new(rank, Arc::clone(&shared)).follow());
+        let log = Log::create(folder.as_deref(), rank, events.clone());
+        ranks.spawn(RankFollower::new(rank, log, Arc::clone(&shared)).follow());
     }
     let mut outcome = Outcome::default();
     loop {
@@ -137,14 +140,12 @@ struct RankFollower {
     shared: Arc<Shared>,
     offset: u64,
     instance: String,
-    log: Option<std::fs::File>,
+    log: Log,
     index_tx: watch::Sender<Option<Index>>,
 }
 
 impl RankFollower {
-    fn new(rank: u32, shared: Arc<Shared>) -> Self {
-        let path = shared.folder.join(".nauta").join(format!("rank-{rank}.log"));
-        let log = std::fs::File::create(path).ok();
+    fn new(rank: u32, log: Log, shared: Arc<Shared>) -> Self {
         Self { rank, shared, offset: 0, instance: String::new(), log, index_tx: watch::Sender::new(None) }
     }
 
@@ -157,10 +158,12 @@ impl RankFollower {
                 Ok((end, first_failed, frames)) => break (end, first_failed, Some(frames)),
                 Err(reason) => tracing::debug!(rank = self.rank, reason, "the control stream is not there"),
             }
-            if let Some(end) = engine_ends.borrow_and_update().get(&self.rank).cloned() {
+            let end = engine_ends.borrow_and_update().get(&self.rank).cloned();
+            if let Some(end) = end {
                 refused += 1;
                 // The container may just be going: one more try to hear it from the supervisor itself.
                 if refused > 1 {
+                    self.read_legacy().await;
                     break (end, None, None);
                 }
             }
@@ -168,15 +171,17 @@ impl RankFollower {
         };
         self.shared.events.send(Event::Rank { rank: self.rank, state: RankState::Ended(end.clone()) });
         // With the sender gone, the collector finishes what it has heard of.
-        let Self { index_tx, rank, .. } = self;
+        let Self { index_tx, rank, shared, .. } = self;
         drop(index_tx);
         let missing = match collecting.await {
-            Ok(Ok(complete)) if complete || frames.is_none() => None,
-            Ok(Ok(_)) => Some(format!("rank {rank} announced no final list of its outputs")),
+            Ok(Ok(true)) => None,
+            Ok(Ok(false)) => Some(format!("rank {rank} left no final list of its outputs")),
             Ok(Err(error)) => Some(error.to_string()),
             Err(error) => Some(error.to_string()),
         };
         if let Some(mut frames) = frames
+            && shared.collector.is_some()
+            && missing.is_none()
             && frames.send(Request::Release).await.is_ok()
         {
             // The supervisor reads the word before the stream is closed.
@@ -185,33 +190,76 @@ impl RankFollower {
         Done { rank, end, first_failed, missing }
     }
 
+    /// Takes what a rank left that is no more: a program may end before anybody could reach its supervisor.
+    async fn read_legacy(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let left = match &shared.mailbox {
+            Some(mailbox) => self.read_mailbox(mailbox).await.map_err(|error| error.to_string()),
+            None => Ok(false),
+        };
+        let problem = match (left, &*shared.engine) {
+            (Ok(true), _) => return,
+            (Ok(false), Engine::Cluster(run)) if self.offset == 0 => {
+                match from_kubelet(run, self.rank, &mut self.log).await {
+                    Ok(()) => return,
+                    Err(error) => error.to_string(),
+                }
+            }
+            (Ok(false), _) => "its supervisor could not be reached before it ended".to_owned(),
+            (Err(problem), _) => problem,
+        };
+        self.log.gap(format!("the end of the log is missing: {problem}"));
+    }
+
+    /// Whether the mailbox had the journal to its end.
+    async fn read_mailbox(&mut self, mailbox: &Mailbox) -> Result<bool, CollectError> {
+        let Some(index) = mailbox.index(self.rank).await? else { return Ok(false) };
+        let journal = index.journal.clone();
+        self.index_tx.send_replace(Some(index));
+        let Some(journal) = journal else { return Ok(false) };
+        if self.instance != journal.instance {
+            self.restart(&journal.instance);
+        }
+        if journal.start > self.offset {
+            self.log.gap(format!("{} bytes are no longer in the journal", journal.start - self.offset));
+        }
+        let log = &mut self.log;
+        let write = |record, _| {
+            log.write(record);
+            ControlFlow::Continue(())
+        };
+        mailbox.journal(&journal, self.offset, write).await?;
+        Ok(true)
+    }
+
+    /// Another supervisor writes another journal.
+    fn restart(&mut self, instance: &str) {
+        if !self.instance.is_empty() {
+            self.log.gap("the rank was started anew; what it had written since the last word is lost");
+        }
+        instance.clone_into(&mut self.instance);
+        self.offset = 0;
+    }
+
     /// Follows the supervisor's words to its end.
     async fn attend(&mut self) -> Result<(End, Option<u32>, Frames), String> {
         let mut frames = Frames::open(&self.shared.engine, self.rank).await?;
         if self.instance != frames.instance {
-            if !self.instance.is_empty() {
-                let message = "the rank was started anew; what it had written since the last word is lost".to_owned();
-                self.shared.events.send(Event::LogGap { rank: self.rank, message });
-            }
-            self.instance.clone_from(&frames.instance);
-            self.offset = 0;
+            self.restart(&frames.instance);
         }
-        frames.send(Request::Follow { offset: self.offset, live: true }).await?;
+        frames.send(Request::Follow { offset: self.offset }).await?;
         loop {
             let (reply, body) = frames.next().await?;
             match reply {
-                Reply::Log { stream, next } => {
+                Reply::Log { stream, time, next } => {
                     self.offset = next;
-                    if let Some(log) = &mut self.log {
-                        let _ = log.write_all(&body);
-                    }
-                    self.shared.events.send(Event::Log { rank: self.rank, stream, bytes: body });
+                    self.log.write(Record { stream, time, bytes: body });
                 }
                 Reply::Gap { bytes, next } => {
                     self.offset = next;
-                    let message = format!("{bytes} bytes are no longer in the journal");
-                    self.shared.events.send(Event::LogGap { rank: self.rank, message });
+                    self.log.gap(format!("{bytes} bytes are no longer in the journal"));
                 }
+                Reply::Caught => self.shared.events.send(Event::LogCurrent { rank: self.rank }),
                 Reply::State(state) if !matches!(state, RankState::Ended(_)) => {
                     self.shared.events.send(Event::Rank { rank: self.rank, state });
                 }
@@ -260,10 +308,23 @@ async fn collect(
 }
 
 async fn receive(rank: u32, shared: &Shared, index: &Index, frames: &mut Option<Frames>) -> Result<(), CollectError> {
-    let mut collector = shared.collector.lock().await;
-    if let Some((registry, repository)) = &shared.mailbox {
-        let mut pieces = Pieces::Mailbox(registry, repository);
-        return collector.receive(index, &mut pieces, &shared.events).await.map(drop);
+    let Some(collector) = &shared.collector else { return Ok(()) };
+    let mut collector = collector.lock().await;
+    let from_mailbox = match &shared.mailbox {
+        Some(Mailbox { registry, repository, .. }) => {
+            let mut pieces = Pieces::Mailbox(registry, repository);
+            Some(collector.receive(index, &mut pieces, &shared.events).await.map(drop))
+        }
+        None => None,
+    };
+    match from_mailbox {
+        Some(Ok(())) => return Ok(()),
+        Some(Err(error @ CollectError::Write { .. })) => return Err(error),
+        // What a rank could not push it still gives over the control stream, as long as it lives.
+        Some(Err(error)) => {
+            tracing::debug!(rank, %error, "not in the mailbox");
+        }
+        None => {}
     }
     if index.files.is_empty() {
         return Ok(());

@@ -156,7 +156,8 @@ impl Inner {
             Event::Note { text } => self.narrate(text),
             Event::Warning { text } => self.err(&format!("{WARNING}warning:{WARNING:#} {}\n", printable(text))),
             Event::Rank { rank, state } => self.rank(*rank, state),
-            Event::Log { rank, stream, bytes } => self.log(*rank, *stream, bytes),
+            Event::Log { rank, stream, bytes, .. } => self.log(*rank, *stream, bytes),
+            Event::LogCurrent { .. } => {}
             Event::LogGap { rank, message } => self.narrate(&format!("[{rank}] … {message} …")),
             Event::Output { path, size, .. } => {
                 self.narrate(&format!("{FAINT}  received {path} ({}){FAINT:#}", bytes(*size)));

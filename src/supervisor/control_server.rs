@@ -17,6 +17,7 @@ use super::outputs::Outputs;
 use crate::control::{FrameCodec, HEARTBEAT, PROTOCOL, Reply, Request};
 use crate::event::{End, RankState};
 use crate::layout;
+use crate::sync::journal::Record;
 
 /// What a rank came to, once it is all over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ pub(super) async fn listen() -> std::io::Result<TcpListener> {
 /// A workstation's following: what it was sent so far.
 struct Following {
     offset: u64,
-    live: bool,
+    caught: bool,
     ended_sent: bool,
 }
 
@@ -152,11 +153,11 @@ impl Conversation {
                 };
                 self.send(reply).await
             }
-            Request::Follow { offset, live } => {
+            Request::Follow { offset } => {
                 if self.following.is_none() {
                     self.board.followers.send_modify(|count| *count += 1);
                 }
-                self.following = Some(Following { offset, live, ended_sent: false });
+                self.following = Some(Following { offset, caught: false, ended_sent: false });
                 Ok(())
             }
             Request::Fetch { path, offset, len } => {
@@ -189,9 +190,9 @@ impl Conversation {
         let Some(following) = &mut self.following else { return Ok(()) };
         for _ in 0..BURST {
             match self.board.journal.read(following.offset)? {
-                Found::Record(stream, bytes, next) => {
+                Found::Record(Record { stream, time, bytes }, next) => {
                     following.offset = next;
-                    self.frames.feed((Reply::Log { stream, next }, bytes)).await?;
+                    self.frames.feed((Reply::Log { stream, time, next }, bytes)).await?;
                 }
                 Found::Gap(bytes, next) => {
                     following.offset = next;
@@ -199,10 +200,10 @@ impl Conversation {
                 }
                 Found::End => {
                     let over = over.borrow().clone();
-                    if !following.live {
-                        following.live = true;
+                    if !std::mem::replace(&mut following.caught, true) {
                         self.frames.feed((Reply::Caught, Bytes::new())).await?;
-                    } else if let (Some(over), false) = (over, following.ended_sent) {
+                    }
+                    if let (Some(over), false) = (over, following.ended_sent) {
                         following.ended_sent = true;
                         // Whoever hears of the end has heard of everything before it.
                         let index = self.board.outputs.subscribe().borrow().clone();

@@ -1,7 +1,7 @@
 //! The journal: every byte the program wrote, in a file, with offsets that never change their meaning.
 //!
-//! A record is one byte for the stream, four for the length (big-endian), and the bytes. Offsets count from the first
-//! record ever written. When the journal is full its oldest half is dropped, and readers are told how much is missing.
+//! Its form is that of [`crate::sync::journal`]. Offsets count from the first record ever written. When the journal is
+//! full its oldest half is dropped, and readers are told how much is missing.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,11 +13,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::event::Stream;
+use crate::sync::journal::{Damaged, HEADER, LARGEST, Record, parse_header};
 
-/// Bytes of a record before its content.
-const HEADER: u64 = 5;
-/// The largest content of a record, in bytes.
-pub(super) const RECORD: usize = 64 * 1024;
 /// Most bytes that a journal keeps on disk.
 const CAP: u64 = 1024 * 1024 * 1024;
 
@@ -52,7 +49,7 @@ struct Half {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// A record, and the offset behind it.
-    Record(Stream, Bytes, u64),
+    Record(Record, u64),
     /// This many bytes are gone; go on at that offset.
     Gap(u64, u64),
     /// Nothing yet.
@@ -74,12 +71,10 @@ impl Journal {
     /// Adds bytes; a disk that takes no more is said once and costs the log, not the program.
     pub(super) fn append(&self, stream: Stream, bytes: &[u8]) {
         let mut files = self.files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for piece in bytes.chunks(RECORD) {
+        let time = jiff::Timestamp::now().as_millisecond();
+        for piece in bytes.chunks(LARGEST) {
             let end = *self.end.borrow();
-            let mut record = Vec::with_capacity(piece.len() + 5);
-            record.push(code(stream));
-            record.extend_from_slice(&u32::try_from(piece.len()).unwrap_or(0).to_be_bytes());
-            record.extend_from_slice(piece);
+            let record = Record { stream, time, bytes: Bytes::copy_from_slice(piece) }.encode();
             if let Err(error) = files.write(end, &record, self.cap) {
                 if !std::mem::replace(&mut files.broken, true) {
                     say(&format!("the log cannot be kept: {error}"));
@@ -113,20 +108,21 @@ impl Journal {
         }
         let half = files.older.as_ref().filter(|_| offset < files.current.start).unwrap_or(&files.current);
         let at = offset - half.start;
-        let mut header = [0; 5];
+        let mut header = [0; HEADER];
         half.file.read_exact_at(&mut header, at)?;
-        let [stream, len @ ..] = header;
-        let mut bytes = vec![0; u32::from_be_bytes(len) as usize];
-        half.file.read_exact_at(&mut bytes, at + HEADER)?;
-        let next = offset + HEADER + bytes.len() as u64;
-        Ok(Found::Record(stream_of(stream), bytes.into(), next))
+        let (stream, time, len) = parse_header(&header).map_err(|Damaged| io::ErrorKind::InvalidData)?;
+        let mut bytes = vec![0; len];
+        half.file.read_exact_at(&mut bytes, at + HEADER as u64)?;
+        let record = Record { stream, time, bytes: bytes.into() };
+        let next = offset + record.len();
+        Ok(Found::Record(record, next))
     }
 
-    /// The files that hold what is left, oldest first.
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
+    /// The offset of the oldest record that is left, and the files from there on, oldest first.
+    pub(super) fn files(&self) -> (u64, Vec<PathBuf>) {
         let files = self.files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let halves = files.older.iter().chain([&files.current]);
-        halves.map(|half| path(&files.folder, half.start)).collect()
+        let halves: Vec<&Half> = files.older.iter().chain([&files.current]).collect();
+        (halves[0].start, halves.iter().map(|half| path(&files.folder, half.start)).collect())
     }
 }
 
@@ -151,22 +147,6 @@ fn new_file(folder: &Path, start: u64) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path(folder, start))
 }
 
-const fn code(stream: Stream) -> u8 {
-    match stream {
-        Stream::Stdout => 1,
-        Stream::Stderr => 2,
-        Stream::Supervisor => 3,
-    }
-}
-
-const fn stream_of(code: u8) -> Stream {
-    match code {
-        1 => Stream::Stdout,
-        2 => Stream::Stderr,
-        _ => Stream::Supervisor,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,8 +155,8 @@ mod tests {
         let (mut bytes, mut missing) = (Vec::new(), 0);
         loop {
             match journal.read(offset).expect("readable") {
-                Found::Record(_, piece, next) => {
-                    bytes.extend_from_slice(&piece);
+                Found::Record(record, next) => {
+                    bytes.extend_from_slice(&record.bytes);
                     offset = next;
                 }
                 Found::Gap(gone, next) => {
@@ -208,6 +188,6 @@ mod tests {
         }
         let (read, missing) = read_all(&journal, 0);
         assert!(missing > 0 && read.ends_with(b"line 999\n") && read.starts_with(b"line "));
-        assert!(journal.paths().len() == 2 && read.len() < 4200);
+        assert!(journal.files().1.len() == 2 && read.len() < 4200);
     }
 }

@@ -57,7 +57,8 @@ impl Mailbox {
         let size = config.len();
         self.push(&Blob { digest: digest.clone(), content: crate::registry::Content::Bytes(config.into()) }).await?;
         let mut packs: Vec<(&Digest, u64)> = Vec::new();
-        for chunk in index.files.iter().chain(&index.journal).flat_map(|file| &file.chunks) {
+        let journal = index.journal.iter().flat_map(|journal| &journal.chunks);
+        for chunk in index.files.iter().flat_map(|file| &file.chunks).chain(journal) {
             let end = chunk.offset + chunk.size;
             match packs.iter_mut().find(|(blob, _)| **blob == chunk.blob) {
                 Some((_, size)) => *size = end.max(*size),

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use super::journal::Journal;
 use super::mailbox::{Mailbox, MailboxConfig};
 use crate::digest::Hasher;
 use crate::event::End;
 use crate::registry::{Blob, Content};
-use crate::sync::{CHUNK, Chunk, File, Index, Skipped};
+use crate::sync::{CHUNK, Chunk, File, Index, JournalCopy, Skipped};
 
 /// How often the folder is looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -84,19 +86,28 @@ impl Outputs {
     pub(super) async fn watch(&self) {
         loop {
             tokio::time::sleep(INTERVAL).await;
-            if let Err(problem) = self.pass(Pass::Running, None, None).await {
+            if let Err(problem) = self.pass().await {
                 super::journal::say(&format!("outputs will be sent later: {problem}"));
             }
         }
     }
 
     /// Takes everything that is there now; the program is no more.
-    pub(super) async fn finish(&self, end: &End, journal: Vec<PathBuf>, deadline: Duration) -> Finished {
-        let problem = match tokio::time::timeout(deadline, self.pass(Pass::Last, Some(end), Some(journal))).await {
-            Ok(Ok(())) => None,
-            Ok(Err(problem)) => Some(problem),
-            Err(_) => Some(format!("not everything was sent within {} s", deadline.as_secs())),
+    pub(super) async fn finish(&self, end: &End, journal: &Journal, instance: &str, deadline: Duration) -> Finished {
+        let deadline = Instant::now() + deadline;
+        let copied = match &self.0.mailbox {
+            Some(mailbox) => in_time(deadline, push_journal(mailbox, journal, instance)).await.map(Some),
+            None => Ok(None),
         };
+        // The files are listed whatever became of the log: they can still be had over the control stream.
+        let (copy, log_problem) = copied.map_or_else(|problem| (None, Some(problem)), |copy| (copy, None));
+        let index = match self.look(Pass::Last, Some(end), copy).await {
+            Ok(index) => index,
+            Err(problem) => return Finished { in_mailbox: false, problem: Some(problem) },
+        };
+        let pushed = in_time(deadline, self.push(&index)).await;
+        self.0.index.send_replace(Arc::new(index));
+        let problem = log_problem.or(pushed.err());
         Finished { in_mailbox: self.0.mailbox.is_some() && problem.is_none(), problem }
     }
 
@@ -110,32 +121,34 @@ impl Outputs {
         read.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
-    async fn pass(&self, pass: Pass, end: Option<&End>, journal: Option<Vec<PathBuf>>) -> Result<(), String> {
+    /// Takes what has stood still since the last look.
+    async fn pass(&self) -> Result<(), String> {
+        let index = self.look(Pass::Running, None, None).await?;
+        let current = Arc::clone(&self.0.index.borrow());
+        if current.files == index.files && current.skipped == index.skipped {
+            return Ok(());
+        }
+        self.push(&index).await?;
+        self.0.index.send_replace(Arc::new(index));
+        Ok(())
+    }
+
+    /// What the folder holds now.
+    async fn look(&self, pass: Pass, end: Option<&End>, journal: Option<JournalCopy>) -> Result<Index, String> {
         let inner = Arc::clone(&self.0);
         let scan = tokio::task::spawn_blocking(move || inner.scan(pass));
         let (files, skipped) = scan.await.map_err(|error| error.to_string())?;
-        let current = Arc::clone(&self.0.index.borrow());
-        if pass == Pass::Running && current.files == files && current.skipped == skipped {
-            return Ok(());
-        }
-        let journal = match (&self.0.mailbox, journal) {
-            (Some(mailbox), Some(paths)) => push_journal(mailbox, &paths).await?,
-            _ => None,
-        };
-        let index = Index {
+        Ok(Index {
             schema: 1,
             run: self.0.run.clone(),
             rank: self.0.rank,
-            sequence: current.sequence + 1,
+            sequence: self.0.index.borrow().sequence + 1,
             complete: pass == Pass::Last,
             end: end.cloned(),
             files,
             skipped,
             journal,
-        };
-        let pushed = self.push(&index).await;
-        self.0.index.send_replace(Arc::new(index));
-        pushed
+        })
     }
 
     /// All blobs, then the index: whoever reads it finds all it names.
@@ -185,6 +198,12 @@ impl Inner {
         }
         (files, skipped)
     }
+}
+
+/// The outcome of `sending`, unless it takes too long.
+async fn in_time<T>(deadline: Instant, sending: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let late = |_| "not everything was sent in time".to_owned();
+    tokio::time::timeout_at(deadline, sending).await.map_err(late)?
 }
 
 /// Regular files below `folder`, sorted by path.
@@ -262,17 +281,14 @@ async fn push_file(mailbox: &Mailbox, path: &Path, file: &File) -> Result<(), cr
     Ok(())
 }
 
-/// The journal's files, pushed as one file of the index.
-async fn push_journal(mailbox: &Mailbox, paths: &[PathBuf]) -> Result<Option<File>, String> {
-    let mut whole: Option<File> = None;
+/// The journal's files, pushed one behind the other.
+async fn push_journal(mailbox: &Mailbox, journal: &Journal, instance: &str) -> Result<JournalCopy, String> {
+    let (start, paths) = journal.files();
+    let mut copy = JournalCopy { instance: instance.to_owned(), start, chunks: Vec::new() };
     for path in paths {
-        let (_, file) = read_file(path, "journal").map_err(|error| format!("the log: {error}"))?;
-        push_file(mailbox, path, &file).await.map_err(|error| error.to_string())?;
-        whole = Some(match whole {
-            None => file,
-            // The digest is then only that of the newest part; each chunk has its own.
-            Some(older) => File { size: older.size + file.size, chunks: [older.chunks, file.chunks].concat(), ..file },
-        });
+        let (_, file) = read_file(&path, "journal").map_err(|error| format!("the log: {error}"))?;
+        push_file(mailbox, &path, &file).await.map_err(|error| error.to_string())?;
+        copy.chunks.extend(file.chunks);
     }
-    Ok(whole)
+    Ok(copy)
 }

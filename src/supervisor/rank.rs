@@ -250,7 +250,7 @@ impl Rank {
         let lease_lost = *self.lease_lost.borrow();
         let drain = if lease_lost { Duration::from_secs(1) } else { self.config.drain };
         let deadline = Instant::now() + drain;
-        let finished = self.board.outputs.finish(&end, self.board.journal.paths(), drain).await;
+        let finished = self.board.outputs.finish(&end, &self.board.journal, &self.board.instance, drain).await;
         if let Some(problem) = &finished.problem {
             self.board.journal.say(&format!("outputs are not complete in the mailbox: {problem}"));
         }
@@ -321,7 +321,7 @@ impl Output {
         let pump = |mut pipe: Box<dyn Read + Send>, stream| {
             let journal = Arc::clone(journal);
             tokio::task::spawn_blocking(move || {
-                let mut buffer = vec![0; super::journal::RECORD];
+                let mut buffer = vec![0; crate::sync::journal::LARGEST];
                 loop {
                     match pipe.read(&mut buffer) {
                         Ok(0) => return,
@@ -352,9 +352,9 @@ fn pass_on(journal: Arc<Journal>) {
         let mut offset = 0;
         loop {
             match journal.read(offset) {
-                Ok(Found::Record(stream, bytes, next)) => {
+                Ok(Found::Record(record, next)) => {
                     offset = next;
-                    write_through(stream, &bytes);
+                    write_through(record.stream, &record.bytes);
                 }
                 Ok(Found::Gap(_, next)) => offset = next,
                 Ok(Found::End) => {

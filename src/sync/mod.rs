@@ -3,6 +3,8 @@
 //! Owns: the [`Index`] (its JSON form is stored in the mailbox and sent over the control stream). Does not own: the
 //! registry or the control stream that carry it. Start reading at [`Index`].
 
+pub mod journal;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -36,7 +38,18 @@ pub struct Index {
     /// Files that could not be taken, with the reason (still changing, unreadable, no regular file, a path we refuse).
     pub skipped: Vec<Skipped>,
     /// The rank's journal, when it is in the mailbox.
-    pub journal: Option<File>,
+    pub journal: Option<JournalCopy>,
+}
+
+/// A rank's journal in the mailbox: records as [`journal`] describes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalCopy {
+    /// Which start of the supervisor wrote it.
+    pub instance: String,
+    /// Journal offset of its first byte; more than 0 when the oldest records were dropped.
+    pub start: u64,
+    /// Where its bytes are, in order.
+    pub chunks: Vec<Chunk>,
 }
 
 /// A file of the outputs.

@@ -406,10 +406,10 @@ async fn follow(run: &LocalRun, rank: u32) -> (String, End, Control) {
     let to_the_end = async {
         loop {
             let mut control = control(run, rank).await;
-            control.send((Request::Follow { offset, live: true }, Bytes::new())).await.unwrap();
+            control.send((Request::Follow { offset }, Bytes::new())).await.unwrap();
             while let Some(frame) = control.next().await {
                 match frame.unwrap() {
-                    (Reply::Log { stream, next }, bytes) => {
+                    (Reply::Log { stream, next, .. }, bytes) => {
                         offset = next;
                         if stream == Stream::Stdout {
                             log.extend_from_slice(&bytes);

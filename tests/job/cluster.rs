@@ -186,6 +186,32 @@ fn ctrl_c_leaves_the_run_alone_and_one_can_come_back() {
     );
     let _ = workstation.succeeds(&["pull", name]);
     assert_eq!(std::fs::read_to_string(run.join("kept")).expect("arrived"), "kept\n");
+    // The log outlives the pods in the mailbox, with its times.
+    let _ = workstation.succeeds(&["cancel", name]);
+    let logs = |options: &[&str]| workstation.succeeds(&[&["logs", name], options].concat()).stdout;
+    assert_eq!(logs(&[]), followed.stdout);
+    assert_eq!(logs(&["--tail", "2"]), "[0] line 7\n[0] line 8\n");
+    assert_eq!(logs(&["--since", "1s"]), "");
+    assert_eq!(logs(&["--since", "1h"]), followed.stdout);
+    assert_eq!(logs(&["--rank", "1"]), "");
+}
+
+#[test]
+fn a_program_that_ends_before_anybody_could_follow_it_loses_nothing() {
+    let workstation = shell("echo one; echo two >&2; echo kept > $NAUTA_OUTPUTS/kept");
+    workstation.configure_cluster("");
+    let _cleanup = Cleanup(&workstation);
+    for _ in 0..3 {
+        let done = workstation.succeeds(&["run", "--nodes", "2"]);
+        for line in ["[0] one", "[0] two", "[1] one", "[1] two"] {
+            assert!(done.stdout.contains(line), "{}\n{}", done.stdout, done.stderr);
+        }
+        let run = workstation.only_run();
+        assert!(run.join("kept").is_file() && run.join("rank-1/kept").is_file(), "{}", done.stderr);
+        let name = run.file_name().and_then(|name| name.to_str()).expect("text");
+        let _ = workstation.succeeds(&["cancel", name]);
+        std::fs::remove_dir_all(&run).expect("removed");
+    }
 }
 
 #[test]

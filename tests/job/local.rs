@@ -112,6 +112,27 @@ fn nothing_is_left_when_nauta_is_killed() {
 }
 
 #[test]
+fn another_terminal_can_follow_a_run() {
+    let workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
+    let script = "echo up; while [ ! -e $NAUTA_OUTPUTS/go ]; do sleep 0.1; done; echo last";
+    let mut command = workstation.command(&["run", "--local", "--", "sh", "-c", script]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("nauta starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    assert!(lines.next().expect("a line").expect("text").ends_with("up"));
+    let run = workstation.only_run();
+    let name = run.file_name().and_then(|name| name.to_str()).expect("text").to_owned();
+    let mut command = workstation.command(&["logs", "-f", "--tail", "1", &name]);
+    let mut follower = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("nauta starts");
+    let mut followed = BufReader::new(follower.stdout.take().expect("piped")).lines();
+    assert_eq!(followed.next().expect("a line").expect("text"), "[0] up");
+    let container = crate::support::tool("docker", &["ps", "-q", "--filter", &format!("label=nauta.dev/run={name}")]);
+    let _ = crate::support::tool("docker", &["exec", container.trim(), "sh", "-c", "touch /nauta/outputs/go"]);
+    assert_eq!(followed.next().expect("a line").expect("text"), "[0] last");
+    assert!(followed.next().is_none() && follower.wait().expect("waited").success());
+    assert!(child.wait().expect("waited").success());
+}
+
+#[test]
 fn ctrl_c_stops_the_run_and_leaves_nothing() {
     let workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
     let script = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done";
