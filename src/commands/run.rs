@@ -1,6 +1,7 @@
 //! `nauta run`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +95,8 @@ enum RunError {
     Quantity(#[from] crate::job::quantity::InvalidQuantity),
     #[error("a secret value cannot be made: {0}")]
     Random(getrandom::Error),
+    #[error("cannot read the certificates in `{}` (from {source_text})", path.display())]
+    Certificates { path: PathBuf, source_text: String, source: std::io::Error },
     #[error("--dry-run prints a cluster's manifests, and this run is for Docker")]
     DryRunLocal,
 }
@@ -115,6 +118,7 @@ impl Diagnosis for RunError {
             Self::Empty => "begin with `nauta init --template pytorch`, or go to your program's directory".to_owned(),
             Self::Quantity(_) => "amounts are written as Kubernetes writes them".to_owned(),
             Self::Random(_) => "the system's random source does not answer".to_owned(),
+            Self::Certificates { .. } => "name a readable file of PEM certificates".to_owned(),
             Self::DryRunLocal => "name a target with `--target`".to_owned(),
         };
         vec![hint]
@@ -185,10 +189,23 @@ fn resolve(args: &RunArgs, context: &Context, events: &Events) -> Result<Request
     events.send(Event::Finished { phase: Phase::Snapshot, detail: format!("{files} files, {size} bytes") });
     let environment = plan_environment(&project, context.user_file(), &snapshot)?;
     spec.snapshot = snapshot.digest();
-    let ca = project.file.environment.ca_bundle.as_ref().map(|path| project.root.join(path));
-    let ca_bundle = ca.or_else(|| context.user_file().defaults.ca_bundle.as_ref().map(Into::into));
-    let surroundings = Surroundings { ca_bundle, proxies: context.proxies() };
+    let surroundings = Surroundings { ca_bundle: ca_bundle(&project, context)?, proxies: context.proxies() };
     Ok(Request { project, snapshot, environment, spec, destination, surroundings })
+}
+
+/// The certificates that builds must trust.
+fn ca_bundle(project: &Project, context: &Context) -> Result<Option<PathBuf>> {
+    let of_project = project.file.environment.ca_bundle.as_ref().map(|path| project.root.join(path));
+    let of_user = context.user_file().defaults.ca_bundle.as_ref().map(PathBuf::from);
+    let named = Setting::any([
+        (of_project, Source::ProjectFile("environment.ca_bundle")),
+        (of_user, Source::UserFile("defaults.ca_bundle")),
+    ]);
+    let Some(Setting { value: path, source }) = named else { return Ok(None) };
+    match std::fs::File::open(&path) {
+        Ok(_) => Ok(Some(path)),
+        Err(error) => Err(RunError::Certificates { path, source_text: source.to_string(), source: error }.into()),
+    }
 }
 
 /// All but the snapshot, which takes longer.

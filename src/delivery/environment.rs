@@ -19,6 +19,8 @@ use crate::snapshot::{Content, Snapshot};
 
 /// The image that Python projects are built on where nobody says another.
 const PYTHON: &str = "python:3.12-slim";
+/// The same for projects with an `environment.yml`.
+const CONDA: &str = "mambaorg/micromamba:2";
 
 /// What builds need from the workstation.
 #[derive(Clone, Debug, Default)]
@@ -58,8 +60,9 @@ pub fn plan_environment(project: &Project, user: &UserFile, snapshot: &Snapshot)
         None => project.found.dependencies.clone(),
     };
     let is_python = dependencies.is_some() || project.found.program.is_some();
-    let python = || is_python.then(|| Setting { value: PYTHON.to_owned(), source: Source::Default });
-    let base = base.or_else(python).ok_or_else(|| DeliveryError::NoBase { root: project.root.clone() })?;
+    let usual = if matches!(dependencies, Some(Dependencies::Conda(_))) { CONDA } else { PYTHON };
+    let usual = is_python.then(|| Setting { value: usual.to_owned(), source: Source::Default });
+    let base = base.or(usual).ok_or_else(|| DeliveryError::NoBase { root: project.root.clone() })?;
     if dependencies.is_none() && section.packages.is_empty() {
         return Ok(EnvironmentPlan::Base { base });
     }

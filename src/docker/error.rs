@@ -355,12 +355,20 @@ impl Diagnosis for DockerError {
             Self::SecretsNeedBuildKit { .. } | Self::NoBuildKit { .. } => {
                 vec!["update Docker to 20.10 or later".to_owned()]
             }
+            Self::BuildFailed { lines, .. } => failed_build_hints(lines),
             Self::BuildRefused { message, .. } => refused_build_hints(message),
             Self::Archive(error) => error.hints(),
             Self::RunExists { run } => vec![format!("choose another name, or end it: run `nauta cancel {run}`")],
+            Self::Local { .. } => vec!["check that the file is there, and its permissions".to_owned()],
             _ => Vec::new(),
         }
     }
+}
+
+fn failed_build_hints(lines: &[String]) -> Vec<String> {
+    let mut hints: Vec<String> = lines.last().map(|line| format!("its last words: {line}")).into_iter().collect();
+    hints.push("mend what the step needs, and run again: the steps before it are kept".to_owned());
+    hints
 }
 
 fn context_hints(context: &str, known: &[String]) -> Vec<String> {
@@ -423,6 +431,6 @@ fn refused_build_hints(message: &str) -> Vec<String> {
     {
         vec!["check the base image's name; if it is private, run `docker login` for its registry".to_owned()]
     } else {
-        Vec::new()
+        vec!["check the Dockerfile and the base image it names".to_owned()]
     }
 }

@@ -65,11 +65,15 @@ fn dependency_steps(text: &mut String, dependencies: &Dependencies, builder: Bui
         Dependencies::Conda(path) => {
             let file = file(path);
             let command = format!(
-                "for conda in micromamba mamba conda; do if command -v $conda >/dev/null; then \
-                 exec $conda env update -n base -f /nauta/environment/{file}; fi; done; \
-                 echo 'the base image has none of micromamba, mamba and conda, which {file} needs' >&2; exit 1"
+                "cd /nauta/environment; \
+                 if command -v micromamba >/dev/null; then micromamba install --yes --name base --file {file}; \
+                 elif command -v mamba >/dev/null; then mamba env update --name base --file {file}; \
+                 elif command -v conda >/dev/null; then conda env update --name base --file {file}; \
+                 else echo 'the base image has none of micromamba, mamba and conda, which {file} needs' >&2; exit 1; fi"
             );
             step(text, builder, ca, &["/opt/conda/pkgs"], &command);
+            // Nothing activates the environment: its programs are found because they come first.
+            text.push_str("ENV PATH=/opt/conda/bin:$PATH\n");
         }
     }
 }

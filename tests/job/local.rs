@@ -71,23 +71,6 @@ fn the_exit_code_is_that_of_the_rank_that_failed_first() {
 }
 
 #[test]
-fn requirements_are_installed_once() {
-    let workstation = Workstation::new();
-    workstation
-        .write("train.py", "import six; print('six', six.__version__)")
-        .write("requirements.txt", "six==1.16.0\n");
-    workstation.configure(&format!(
-        "[defaults]\nbase = '{}'\nca_bundle = '/etc/ssl/certs/ca-certificates.crt'\n",
-        environment("NAUTA_TEST_IMAGE_PYTHON")
-    ));
-    let first = workstation.succeeds(&["run", "--local"]);
-    assert!(first.stdout.contains("[0] six 1.16.0"), "{}", first.stdout);
-    workstation.write("train.py", "import six; print('again')");
-    let second = workstation.succeeds(&["run", "--local"]);
-    assert!(second.stderr.contains("requirements.txt is unchanged"), "{}", second.stderr);
-}
-
-#[test]
 fn nothing_is_left_when_nauta_is_killed() {
     let workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
     let mut command = workstation.command(&["run", "--local", "-n", "2", "--", "sh", "-c", "echo up; sleep 1000"]);

@@ -1,6 +1,7 @@
 //! The main job: runs on the real Docker and the real cluster.
 
 mod cluster;
+mod environment;
 mod local;
 
 /// The digests of parameters that the ranks of the pytorch template print.

@@ -137,7 +137,10 @@ impl Progress {
                 DockerError::BuildFailed { step: step.name, code: Some(code), lines: step.last_lines.into() }
             }
             (None, failed) => {
-                let step = failed.map(|index| self.steps.swap_remove(index).name).filter(|step| !step.is_empty());
+                let step = failed.map(|index| self.steps.swap_remove(index).name);
+                // BuildKit's own errands (such as `copy /context /`) are nothing that the user wrote.
+                let step = step.filter(|step| !step.is_empty() && !step.starts_with("copy /"));
+                let message = message.rsplit("failed to create LLB definition: ").next().unwrap_or(message);
                 DockerError::BuildRefused { step, message: message.trim().to_owned() }
             }
             (Some(_), None) => DockerError::BuildRefused { step: None, message: message.trim().to_owned() },
@@ -183,9 +186,16 @@ fn visible(line: &str) -> String {
     line.rsplit('\r').next().unwrap_or(line).to_owned()
 }
 
-/// An instruction that goes over several lines, as one.
+/// An instruction as one line of bearable length: without its mounts, and with what matters of a long one, its end.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    const LONGEST: usize = 120;
+    let words: Vec<&str> = text.split_whitespace().filter(|word| !word.starts_with("--mount=")).collect();
+    let line = words.join(" ");
+    let surplus = line.chars().count().saturating_sub(LONGEST);
+    match line.split_once("RUN ").filter(|_| surplus > 0) {
+        Some((before, command)) => format!("{before}RUN … {}", command.chars().skip(surplus).collect::<String>()),
+        None => line,
+    }
 }
 
 /// `Step 2/5 : RUN make` as its parts.
