@@ -1,2 +1,4 @@
 //! All integration tests, in one binary.
-fn main() {}
+
+mod registry;
+mod support;

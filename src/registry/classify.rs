@@ -58,7 +58,8 @@ fn tls_failure(error: &rustls::Error) -> TlsFailure {
     use CertificateError as C;
     match error {
         rustls::Error::InvalidCertificate(problem) => TlsFailure::Certificate(match problem {
-            C::UnknownIssuer => CertificateProblem::UnknownIssuer,
+            // Another authority of the same name, as one made anew is, is found by its signature alone.
+            C::UnknownIssuer | C::BadSignature => CertificateProblem::UnknownIssuer,
             C::Expired | C::ExpiredContext { .. } => CertificateProblem::Expired,
             C::NotValidYet => CertificateProblem::NotYetValid(None),
             C::NotValidYetContext { time, not_before } => {

@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 
 use super::auth::{Access, Scope};
-use super::blob::Blob;
+use super::blob::{Blob, Slice};
 use super::classify;
 use super::client::Registry;
 use super::error::RegistryError;
@@ -125,10 +125,22 @@ impl Registry {
             None => (session, blob.whole()),
             Some(piece) => self.send_pieces(session, blob, piece, &scope, &doing, progress).await?,
         };
-        let mut url = session;
-        url.query_pairs_mut().append_pair("digest", blob.digest().as_str());
+        self.complete(session, blob, last, &scope, &doing, progress).await
+    }
+
+    /// Sends the last or only piece, which makes the blob.
+    pub(super) async fn complete(
+        &self,
+        mut session: Url,
+        blob: &Blob,
+        last: Slice<'_>,
+        scope: &Scope,
+        doing: &str,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), RegistryError> {
+        session.query_pairs_mut().append_pair("digest", blob.digest().as_str());
         let call =
-            Call::new(Method::PUT, url, &scope, &doing).header(CONTENT_TYPE, "application/octet-stream").body(last);
+            Call::new(Method::PUT, session, scope, doing).header(CONTENT_TYPE, "application/octet-stream").body(last);
         let already = blob.size() - last.len();
         let response = self.exchange_once(&call, &|sent| progress(already + sent)).await?;
         match response.status() {
@@ -138,7 +150,7 @@ impl Registry {
     }
 
     /// Asks for a place to send a blob to.
-    pub(super) async fn open_upload(&self, repository: &str, scope: &Scope, doing: &str) -> Result<Url, RegistryError> {
+    async fn open_upload(&self, repository: &str, scope: &Scope, doing: &str) -> Result<Url, RegistryError> {
         let call = opening(self.endpoint().url(&format!("{repository}/blobs/uploads/")), scope, doing);
         let response = self.exchange_once(&call, &|_| ()).await?;
         match response.status() {
@@ -156,7 +168,7 @@ impl Registry {
         scope: &Scope,
         doing: &str,
         progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<(Url, super::blob::Slice<'b>), RegistryError> {
+    ) -> Result<(Url, Slice<'b>), RegistryError> {
         let mut offset = 0;
         while blob.size() - offset > piece {
             let range = format!("{offset}-{}", offset + piece - 1);
@@ -175,7 +187,7 @@ impl Registry {
     }
 
     /// Where to send the blob, or its next piece.
-    fn session(&self, from: &Url, response: &Response) -> Result<Url, RegistryError> {
+    pub(super) fn session(&self, from: &Url, response: &Response) -> Result<Url, RegistryError> {
         let lying =
             || RegistryError::Lying { host: self.host(), what: "it opens an upload and does not say where".to_owned() };
         self.endpoint().follow(from, &location(response.headers()).ok_or_else(lying)?)
@@ -200,14 +212,11 @@ impl Registry {
     }
 
     /// Takes an opened upload back, so that the registry need not keep it; it forgets such uploads by itself after a week.
-    pub(super) async fn abandon(&self, opened: &Call<'_>, response: &Response) {
-        if let Ok(url) = self.session(&opened.url, response) {
-            self.abandon_at(url, opened.scope).await;
-        }
-    }
-
-    pub(super) async fn abandon_at(&self, session: Url, scope: &Scope) {
-        let call = Call::new(Method::DELETE, session, scope, "take an upload back");
+    async fn abandon(&self, opened: &Call<'_>, response: &Response) {
+        let Ok(session) = self.session(&opened.url, response) else {
+            return;
+        };
+        let call = Call::new(Method::DELETE, session, opened.scope, "take an upload back");
         if let Err(error) = self.exchange_once(&call, &|_| ()).await {
             tracing::debug!(%error, "an opened upload stays behind");
         }
@@ -215,7 +224,7 @@ impl Registry {
 }
 
 /// A POST without a body has to say so, or some proxies refuse it.
-fn opening<'a>(url: Url, scope: &'a Scope, doing: &'a str) -> Call<'a> {
+pub(super) fn opening<'a>(url: Url, scope: &'a Scope, doing: &'a str) -> Call<'a> {
     let mut call = Call::new(Method::POST, url, scope, doing);
     call.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     call
