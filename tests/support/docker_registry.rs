@@ -38,10 +38,6 @@ impl DockerRegistry {
         Self::builder().start()
     }
 
-    pub fn port(&self) -> &str {
-        self.address.rsplit_once(':').expect("has a port").1
-    }
-
     /// The storage's folder (unless the builder was given another one).
     pub fn storage(&self) -> PathBuf {
         self.folder.path().join("storage")
