@@ -1,1 +1,16 @@
-//! Where registry credentials come from; nothing else sees one in clear.
+//! Where registry credentials are kept: the system's keyring, Docker's credential helpers, Docker's `config.json`.
+//!
+//! Owns: [`find`], [`store`], [`erase`], and Docker's form of credentials for pods. Does not own: what credentials are used
+//! for (`registry`), the environment (it arrives as [`CredentialSources`]). Start reading at [`find`].
+
+mod credential;
+mod docker_config;
+mod error;
+mod helper;
+mod search;
+mod system_keyring;
+
+pub use credential::{Credential, Found, Lookup, Place, Skipped};
+pub use docker_config::{credential_in_docker_config, docker_config_json};
+pub use error::CredentialsError;
+pub use search::{CredentialSources, Destination, Erased, erase, find, store};

@@ -89,16 +89,22 @@ mod tests {
 
     use super::*;
 
-    fn bearer(realm: &str, service: Option<&str>, insufficient_scope: bool) -> Option<Challenge> {
-        Some(Challenge::Bearer { realm: realm.into(), service: service.map(str::to_owned), insufficient_scope })
+    fn bearer(realm: &str, service: Option<&str>, insufficient_scope: bool) -> Challenge {
+        Challenge::Bearer { realm: realm.into(), service: service.map(str::to_owned), insufficient_scope }
     }
 
     #[test]
     fn challenges_of_real_registries_are_understood() {
         let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push",error="insufficient_scope""#;
-        assert_eq!(Challenge::parse(hub), bearer("https://auth.docker.io/token", Some("registry.docker.io"), true));
-        assert_eq!(Challenge::parse("bearer realm=https://a/t , service=x"), bearer("https://a/t", Some("x"), false));
-        assert_eq!(Challenge::parse(r#"Bearer realm="a\"b""#), bearer("a\"b", None, false));
+        assert_eq!(
+            Challenge::parse(hub),
+            Some(bearer("https://auth.docker.io/token", Some("registry.docker.io"), true))
+        );
+        assert_eq!(
+            Challenge::parse("bearer realm=https://a/t , service=x"),
+            Some(bearer("https://a/t", Some("x"), false))
+        );
+        assert_eq!(Challenge::parse(r#"Bearer realm="a\"b""#), Some(bearer("a\"b", None, false)));
         assert_eq!(Challenge::parse(r#"Basic realm="nauta""#), Some(Challenge::Basic));
         assert_eq!(Challenge::parse("Basic"), Some(Challenge::Basic));
         for other in ["", "Negotiate", "Bearer", "Bearer service=x", "Bearer realm"] {
@@ -111,7 +117,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(WWW_AUTHENTICATE, "Basic realm=x".parse().expect("a header"));
         headers.append(WWW_AUTHENTICATE, "Bearer realm=\"https://a\"".parse().expect("a header"));
-        assert_eq!(Challenge::find(&headers), bearer("https://a", None, false));
+        assert_eq!(Challenge::find(&headers), Some(bearer("https://a", None, false)));
     }
 
     proptest! {

@@ -12,7 +12,7 @@ fn page(status: u16) -> Action {
     Action::Answer { status, headers, body: b"<html>Log in to the hotel's network</html>".to_vec() }
 }
 
-async fn check(address: impl ToString) -> RegistryError {
+async fn check(address: impl std::fmt::Display) -> RegistryError {
     anonymous(address).check("a", Access::Push).await.expect_err("is no good")
 }
 

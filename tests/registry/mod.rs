@@ -5,6 +5,7 @@ mod check;
 mod faults;
 mod full;
 mod hostile;
+mod proxies;
 mod pull;
 mod push;
 mod tokens;
@@ -28,11 +29,11 @@ const PATIENCE: Patience =
 /// For tests in which nothing moves on purpose.
 const HASTE: Patience = Patience { stall: Duration::from_millis(500), ..PATIENCE };
 
-fn open(address: impl ToString, auth: Auth) -> Registry {
-    Registry::new(Endpoint::new(&address.to_string()).expect("an address"), auth).with_patience(PATIENCE)
+fn open(address: impl std::fmt::Display, auth: Auth) -> Registry {
+    Registry::new(Endpoint::new(&format!("{address}")).expect("an address"), auth).with_patience(PATIENCE)
 }
 
-fn anonymous(address: impl ToString) -> Registry {
+fn anonymous(address: impl std::fmt::Display) -> Registry {
     open(address, Auth::Anonymous)
 }
 

@@ -105,7 +105,9 @@ async fn setup(reply: impl Fn(&Signer, &Head, usize) -> Action + Send + Sync + '
 fn lawful(signer: &Signer, head: &Head, expires_in: u64) -> Action {
     let mut grants = asked(head);
     if !is_ada(head) {
-        grants.iter_mut().for_each(|(_, actions)| actions.retain(|action| action == "pull"));
+        for (_, actions) in &mut grants {
+            actions.retain(|action| action == "pull");
+        }
     }
     Action::json(200, &json!({"token": signer.token(&grants, now() + 300), "expires_in": expires_in}))
 }

@@ -80,7 +80,7 @@ impl DockerRegistryBuilder {
             .expect("htpasswd: run tests/run");
         htpasswd.stdin.take().expect("piped").write_all(PASSWORD.as_bytes()).expect("reads");
         assert!(htpasswd.wait().expect("ours").success());
-        self.sections += &format!("auth: {{htpasswd: {{realm: nauta-test, path: '{}'}}}}\n", path.display());
+        self.section(&format!("auth: {{htpasswd: {{realm: nauta-test, path: '{}'}}}}", path.display()));
         self
     }
 
@@ -89,9 +89,9 @@ impl DockerRegistryBuilder {
         let path = self.folder.path().join("tokens.pem");
         std::fs::write(&path, authority).expect("writable");
         let bundle = path.display();
-        self.sections += &format!(
-            "auth: {{token: {{realm: '{realm}', service: nauta-test, issuer: nauta-test, rootcertbundle: '{bundle}'}}}}\n"
-        );
+        self.section(&format!(
+            "auth: {{token: {{realm: '{realm}', service: nauta-test, issuer: nauta-test, rootcertbundle: '{bundle}'}}}}"
+        ));
         self
     }
 
@@ -99,8 +99,13 @@ impl DockerRegistryBuilder {
         let (certificate, key) = (self.folder.path().join("tls.pem"), self.folder.path().join("tls.key"));
         std::fs::write(&certificate, &identity.certificate).expect("writable");
         std::fs::write(&key, identity.key.serialize_pem()).expect("writable");
-        self.http += &format!(", tls: {{certificate: '{}', key: '{}'}}", certificate.display(), key.display());
+        self.http = format!(", tls: {{certificate: '{}', key: '{}'}}", certificate.display(), key.display());
         self
+    }
+
+    fn section(&mut self, text: &str) {
+        self.sections.push_str(text);
+        self.sections.push('\n');
     }
 
     /// Keeps blobs there, such as on a small file system.
@@ -154,5 +159,6 @@ fn serve(config: &Path) -> (Child, String) {
         said += &line;
         said.push('\n');
     }
+    let _ = child.wait();
     panic!("docker-registry did not start:\n{said}");
 }

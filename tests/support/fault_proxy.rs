@@ -227,14 +227,12 @@ async fn answer(
     headers: &[(&str, String)],
     body: &[u8],
 ) -> Option<()> {
-    let mut reply = format!("HTTP/1.1 {status} Scripted\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        reply += &format!("{name}: {value}\r\n");
-    }
+    let mut lines = vec![format!("HTTP/1.1 {status} Scripted"), "Connection: close".to_owned()];
+    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
-        reply += &format!("Content-Length: {}\r\n", body.len());
+        lines.push(format!("Content-Length: {}", body.len()));
     }
-    reply += "\r\n";
+    let reply = lines.join("\r\n") + "\r\n\r\n";
     client.write_all(reply.as_bytes()).await.ok()?;
     if head.method != "HEAD" {
         client.write_all(body).await.ok()?;

@@ -4,4 +4,5 @@
 pub mod certificates;
 pub mod docker_registry;
 pub mod fault_proxy;
+pub mod own_process;
 pub mod random;
