@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Method, Request, StatusCode};
 
-use super::auth::{Access, Auth, Scope};
+use super::auth::{Access, Scope};
 use super::blob::Blob;
 use super::challenge::Challenge;
 use super::classify;
@@ -46,8 +46,7 @@ impl Registry {
 
     /// Whether it would work without credentials too. Decides whether pods need some.
     pub async fn allows_anonymous(&self, repository: &str, access: Access) -> Result<bool, RegistryError> {
-        let nobody = Self::new(self.endpoint().clone(), Auth::Anonymous).with_patience(self.patience);
-        match nobody.check(repository, access).await {
+        match self.as_nobody().check(repository, access).await {
             Ok(()) => Ok(true),
             Err(RegistryError::Unauthorised { .. } | RegistryError::Forbidden { .. }) => Ok(false),
             Err(error) => Err(error),

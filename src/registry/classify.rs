@@ -200,14 +200,32 @@ pub(super) fn is_server_trouble(status: StatusCode) -> bool {
         || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
-/// A foreign text made fit for a terminal: one line, no control characters, cut.
+/// A foreign text made fit for a terminal: one line, no control characters, cut, and nothing in it that looks like a
+/// credential (some servers repeat what they were sent).
 pub(super) fn shown(text: &str) -> String {
     let mut line: String =
         text.chars().take(SHOWN).map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).collect();
     if text.chars().nth(SHOWN).is_some() {
         line.push('…');
     }
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
+    let mut hide = false;
+    let words = line.split_whitespace().map(|word| {
+        let shown = if hide { "***".to_owned() } else { without_url_secrets(word) };
+        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_ascii_lowercase();
+        hide = bare.ends_with("bearer") || bare.ends_with("basic");
+        shown
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A word without the user and the query of the URL in it.
+fn without_url_secrets(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else {
+        return word.to_owned();
+    };
+    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    format!("{scheme}://{host}{query}")
 }
 
 /// Characters that reorder or hide others on a terminal.
@@ -228,6 +246,14 @@ mod tests {
         assert_eq!(said.code, "DENIED");
         assert!(said.message.starts_with("[31mred x"), "{}", said.message);
         assert!(said.message.chars().count() <= SHOWN + 1);
+    }
+
+    #[test]
+    fn what_servers_repeat_of_credentials_is_hidden() {
+        let said = shown(
+            "got header 'Authorization: Bearer canary' for https://u:canary@s3.example.com/x?sig=canary&a=1 basic: canary",
+        );
+        assert_eq!(said, "got header 'Authorization: Bearer *** for https://s3.example.com/x?*** basic: ***");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Registry {
 }
 
 pub(super) struct Shared {
-    pub(super) transport: Transport,
+    pub(super) transport: Arc<Transport>,
     pub(super) authenticator: Authenticator,
     bytes_sent: AtomicU64,
 }
@@ -39,14 +39,21 @@ pub struct Counters {
 impl Registry {
     /// A client for the registry at `endpoint`, as `auth`. Nothing is sent before the first call.
     pub fn new(endpoint: Endpoint, auth: Auth) -> Self {
-        let patience = Patience::default();
-        let transport = Transport::new(endpoint, patience.connect);
-        let authenticator = Authenticator::new(auth);
-        let shared = Arc::new(Shared { transport, authenticator, bytes_sent: AtomicU64::new(0) });
-        Self { shared, patience, events: Events::none() }
+        Self::over(Arc::new(Transport::new(endpoint)), auth)
     }
 
-    /// The same with other limits; `patience.connect` counts for connections of new clients only.
+    fn over(transport: Arc<Transport>, auth: Auth) -> Self {
+        let authenticator = Authenticator::new(auth);
+        let shared = Arc::new(Shared { transport, authenticator, bytes_sent: AtomicU64::new(0) });
+        Self { shared, patience: Patience::default(), events: Events::none() }
+    }
+
+    /// Nobody in particular, over the same connections.
+    pub(super) fn as_nobody(&self) -> Self {
+        Self::over(Arc::clone(&self.shared.transport), Auth::Anonymous).with_patience(self.patience)
+    }
+
+    /// The same with other limits.
     #[must_use]
     pub fn with_patience(mut self, patience: Patience) -> Self {
         self.patience = patience;

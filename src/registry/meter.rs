@@ -8,9 +8,12 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::error::Reach;
+use super::retry::Patience;
 
 /// How often progress is looked at.
 const GLANCE: Duration = Duration::from_millis(100);
+/// How much of what was handed over may still be in the operating system's buffers, in bytes (Linux: `tcp_wmem`).
+const BUFFERED: u64 = 4 * 1024 * 1024;
 /// The slowest that a registry may store what it has received before it answers, in bytes per second. Copying a large
 /// blob within its storage happens after the last byte has come, in silence.
 const SLOWEST_STORE: u64 = 8 * 1024 * 1024;
@@ -39,6 +42,13 @@ impl Meter {
         self.moved.load(Ordering::Relaxed)
     }
 
+    /// How long bytes may still move, or be stored, without anything to be seen of it here.
+    fn unseen(&self, moved: u64, slowest: u64) -> Duration {
+        let leaving = moved.min(BUFFERED) / slowest.max(1);
+        let storing = if moved >= self.total { self.total / SLOWEST_STORE } else { 0 };
+        Duration::from_secs(leaving + storing)
+    }
+
     /// Notes why the body's source failed; the HTTP library would hide it.
     pub(super) fn fail(&self, error: io::Error) {
         *self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
@@ -50,15 +60,15 @@ impl Meter {
     }
 }
 
-/// Waits for `work` as long as bytes move; once all are handed over, as long as storing them may take.
+/// Waits for `work` as long as bytes move, or may move unseen; once all are handed over, as long as storing them may take.
 pub(super) async fn guard<T>(
     work: impl Future<Output = T>,
-    stall: Duration,
+    patience: Patience,
     meter: &Meter,
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<T, Reach> {
     tokio::pin!(work);
-    let mut glance = tokio::time::interval(GLANCE.min(stall / 4).max(Duration::from_millis(1)));
+    let mut glance = tokio::time::interval(GLANCE.min(patience.stall / 4).max(Duration::from_millis(1)));
     glance.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = (meter.moved(), Instant::now());
     loop {
@@ -76,14 +86,9 @@ pub(super) async fn guard<T>(
             last = (moved, Instant::now());
             progress(moved);
         }
-        let storing =
-            if moved >= meter.total { Duration::from_secs(meter.total / SLOWEST_STORE) } else { Duration::ZERO };
-        if last.1.elapsed() >= stall + storing {
-            return Err(if moved > 0 && moved < meter.total {
-                Reach::Stalled(stall)
-            } else {
-                Reach::TimedOut(stall + storing)
-            });
+        let limit = patience.stall + meter.unseen(moved, patience.slowest);
+        if last.1.elapsed() >= limit {
+            return Err(if moved > 0 && moved < meter.total { Reach::Stalled(limit) } else { Reach::TimedOut(limit) });
         }
     }
 }
@@ -93,6 +98,19 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    fn patience(stall: Duration) -> Patience {
+        Patience { stall, ..Patience::default() }
+    }
+
+    #[test]
+    fn a_full_buffer_on_a_slow_line_is_given_time() {
+        let meter = Meter::new(64 << 20);
+        assert_eq!(meter.unseen(0, 50_000), Duration::ZERO);
+        assert_eq!(meter.unseen(1_000_000, 50_000), Duration::from_secs(20));
+        assert_eq!(meter.unseen(32 << 20, 50_000), Duration::from_secs(83));
+        assert_eq!(meter.unseen(64 << 20, 50_000), Duration::from_secs(83 + 8));
+    }
 
     #[tokio::test]
     async fn slow_is_not_stalled() {
@@ -106,15 +124,21 @@ mod tests {
                 }
             }
         };
-        assert_eq!(guard(work, Duration::from_secs(1), &meter, &|_| ()).await, Ok(()));
+        assert_eq!(guard(work, patience(Duration::from_secs(1)), &meter, &|_| ()).await, Ok(()));
     }
 
     #[tokio::test]
     async fn silence_ends_the_wait() {
         let stall = Duration::from_millis(50);
         let meter = Meter::new(100);
-        assert_eq!(guard(std::future::pending::<()>(), stall, &meter, &|_| ()).await, Err(Reach::TimedOut(stall)));
+        assert_eq!(
+            guard(std::future::pending::<()>(), patience(stall), &meter, &|_| ()).await,
+            Err(Reach::TimedOut(stall))
+        );
         meter.add(50);
-        assert_eq!(guard(std::future::pending::<()>(), stall, &meter, &|_| ()).await, Err(Reach::Stalled(stall)));
+        assert_eq!(
+            guard(std::future::pending::<()>(), patience(stall), &meter, &|_| ()).await,
+            Err(Reach::Stalled(stall))
+        );
     }
 }

@@ -10,26 +10,25 @@ use crate::event::Events;
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// For a connection to stand.
-    pub connect: Duration,
-    /// For the next byte, in either direction; then the request (for blobs: the blob) is tried again.
+    /// For a connection or the next byte, in either direction; then the request (for blobs: the blob) is tried again.
     pub stall: Duration,
+    /// The slowest network that is still used, in bytes per second: what the operating system has buffered may take so long
+    /// to leave, while nothing can be seen to move. (A dead network or a stuck server is found by the kernel meanwhile.)
+    pub slowest: u64,
     /// From the first failure of a request until it is given up; 0 for no second try.
     pub budget: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self { connect: seconds(10), stall: seconds(30), budget: seconds(120) }
+        Self { stall: Duration::from_secs(30), slowest: 50_000, budget: Duration::from_mins(2) }
     }
 }
 
 impl Patience {
     /// For the check before any slow work: an answer within about two seconds, or none.
     pub(super) fn for_check(self) -> Self {
-        let most = Duration::from_secs(2);
-        Self { connect: self.connect.min(most), stall: self.stall.min(most), budget: Duration::ZERO }
+        Self { stall: self.stall.min(Duration::from_secs(2)), budget: Duration::ZERO, ..self }
     }
 }
 

@@ -13,24 +13,26 @@ use super::meter::{Meter, guard};
 use super::retry::Patience;
 use super::tls;
 
+/// A connection that does not stand after so long never will.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// Connections to one registry, and to the hosts it sends us to.
 pub(super) struct Transport {
     endpoint: Endpoint,
     own: Client,
     /// For redirects and token servers, made when the first one is met: on this machine, and elsewhere (proxies apply).
     foreign: [OnceLock<Client>; 2],
-    connect: Duration,
     requests: AtomicU64,
 }
 
 impl Transport {
-    pub(super) fn new(endpoint: Endpoint, connect: Duration) -> Self {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
         let own = if endpoint.is_plain_http() {
-            client(tls::without_authorities(), endpoint.is_loopback(), connect)
+            client(tls::without_authorities(), endpoint.is_loopback())
         } else {
-            client(tls::configuration(endpoint.authorities()), endpoint.is_loopback(), connect)
+            client(tls::configuration(endpoint.authorities()), endpoint.is_loopback())
         };
-        Self { endpoint, own, foreign: [OnceLock::new(), OnceLock::new()], connect, requests: AtomicU64::new(0) }
+        Self { endpoint, own, foreign: [OnceLock::new(), OnceLock::new()], requests: AtomicU64::new(0) }
     }
 
     pub(super) const fn endpoint(&self) -> &Endpoint {
@@ -49,7 +51,7 @@ impl Transport {
         }
         let direct = url.host_str().is_some_and(is_loopback);
         self.foreign[usize::from(direct)]
-            .get_or_init(|| client(tls::configuration(self.endpoint.authorities()), direct, self.connect))
+            .get_or_init(|| client(tls::configuration(self.endpoint.authorities()), direct))
     }
 
     /// Sends a request once and waits for the head of the answer, as long as something moves.
@@ -63,10 +65,10 @@ impl Transport {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let url = request.url().clone();
         let host = self.shown_host(&url);
-        let sent = guard(self.client(&url).execute(request), patience.stall, meter, progress).await;
+        let sent = guard(self.client(&url).execute(request), patience, meter, progress).await;
         match sent {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(classify::transport(&error, &host, self.connect)),
+            Ok(Err(error)) => Err(classify::transport(&error, &host, CONNECT)),
             Err(reach) => Err(RegistryError::Unreachable { host, reach }),
         }
     }
@@ -80,7 +82,7 @@ impl Transport {
         let host = self.shown_host(response.url());
         match tokio::time::timeout(stall, response.chunk()).await {
             Ok(Ok(piece)) => Ok(piece),
-            Ok(Err(error)) => Err(classify::transport(&error, &host, self.connect)),
+            Ok(Err(error)) => Err(classify::transport(&error, &host, CONNECT)),
             Err(_) => Err(RegistryError::Unreachable { host, reach: Reach::Stalled(stall) }),
         }
     }
@@ -94,18 +96,18 @@ impl Transport {
     }
 }
 
-fn client(tls: rustls::ClientConfig, direct: bool, connect: Duration) -> Client {
+fn client(tls: rustls::ClientConfig, direct: bool) -> Client {
     let builder = Client::builder()
         .tls_backend_preconfigured(tls)
         .http1_only()
         .redirect(redirect::Policy::none())
         .referer(false)
         .user_agent(concat!("nauta/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(connect)
+        .connect_timeout(CONNECT)
         .tcp_nodelay(true)
         .tcp_keepalive(Duration::from_secs(15))
         .pool_idle_timeout(Duration::from_secs(30));
-    // A dead peer under a full send buffer would otherwise hold the connection for a quarter of an hour.
+    // A dead network or a peer that takes nothing would otherwise hold the connection for a quarter of an hour.
     #[cfg(target_os = "linux")]
     let builder = builder.tcp_user_timeout(Duration::from_secs(30));
     let builder = if direct { builder.no_proxy() } else { builder };
