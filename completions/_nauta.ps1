@@ -121,7 +121,8 @@ Register-ArgumentCompleter -Native -CommandName 'nauta' -ScriptBlock {
         }
         'nauta;logs' {
             [CompletionResult]::new('--rank', '--rank', [CompletionResultType]::ParameterName, 'Only this rank')
-            [CompletionResult]::new('--tail', '--tail', [CompletionResultType]::ParameterName, 'Only the last lines of each rank')
+            [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Only what is younger (30s, 10m, 2h, 1d), or was written after a time (2026-11-23T14:00:00Z)')
+            [CompletionResult]::new('--tail', '--tail', [CompletionResultType]::ParameterName, 'Only the last lines of each rank; with -f, what follows as well')
             [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'The target it is on')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
             [CompletionResult]::new('-f', '-f', [CompletionResultType]::ParameterName, 'Go on until the run ends')
@@ -169,7 +170,9 @@ Register-ArgumentCompleter -Native -CommandName 'nauta' -ScriptBlock {
             [CompletionResult]::new('-u', '-u', [CompletionResultType]::ParameterName, 'Your name there')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Your name there')
             [CompletionResult]::new('--store', '--store', [CompletionResultType]::ParameterName, 'Where it is kept')
+            [CompletionResult]::new('--ca', '--ca', [CompletionResultType]::ParameterName, 'Certificates (PEM) to trust for it')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Read the password from standard input, though it is a terminal')
             [CompletionResult]::new('--plain-http', '--plain-http', [CompletionResultType]::ParameterName, 'The registry is reached without TLS although it is not this machine')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON: one document, or one object per line where it goes on')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say only results, warnings and errors')
@@ -183,6 +186,7 @@ Register-ArgumentCompleter -Native -CommandName 'nauta' -ScriptBlock {
             break
         }
         'nauta;logout' {
+            [CompletionResult]::new('--store', '--store', [CompletionResultType]::ParameterName, 'Where it is kept')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON: one document, or one object per line where it goes on')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say only results, warnings and errors')

@@ -635,7 +635,7 @@ _nauta() {
             return 0
             ;;
         nauta__subcmd__login)
-            opts="-u -q -v -h -V --user --store --plain-http --json --quiet --verbose --color --help --version"
+            opts="-u -q -v -h -V --user --password-stdin --store --plain-http --ca --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -653,6 +653,10 @@ _nauta() {
                     COMPREPLY=($(compgen -W "keyring docker-config" -- "${cur}"))
                     return 0
                     ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -665,12 +669,16 @@ _nauta() {
             return 0
             ;;
         nauta__subcmd__logout)
-            opts="-q -v -h -V --json --quiet --verbose --color --help --version"
+            opts="-q -v -h -V --store --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -W "keyring docker-config" -- "${cur}"))
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -683,13 +691,17 @@ _nauta() {
             return 0
             ;;
         nauta__subcmd__logs)
-            opts="-f -q -v -h -V --follow --rank --tail --target --json --quiet --verbose --color --help --version"
+            opts="-f -q -v -h -V --follow --rank --since --tail --target --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --rank)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -113,7 +113,8 @@ set edit:completion:arg-completer[nauta] = {|@words|
         }
         &'nauta;logs'= {
             cand --rank 'Only this rank'
-            cand --tail 'Only the last lines of each rank'
+            cand --since 'Only what is younger (30s, 10m, 2h, 1d), or was written after a time (2026-11-23T14:00:00Z)'
+            cand --tail 'Only the last lines of each rank; with -f, what follows as well'
             cand --target 'The target it is on'
             cand --color 'When to use colours'
             cand -f 'Go on until the run ends'
@@ -158,7 +159,9 @@ set edit:completion:arg-completer[nauta] = {|@words|
             cand -u 'Your name there'
             cand --user 'Your name there'
             cand --store 'Where it is kept'
+            cand --ca 'Certificates (PEM) to trust for it'
             cand --color 'When to use colours'
+            cand --password-stdin 'Read the password from standard input, though it is a terminal'
             cand --plain-http 'The registry is reached without TLS although it is not this machine'
             cand --json 'Print JSON: one document, or one object per line where it goes on'
             cand -q 'Say only results, warnings and errors'
@@ -171,6 +174,7 @@ set edit:completion:arg-completer[nauta] = {|@words|
             cand --version 'Print version'
         }
         &'nauta;logout'= {
+            cand --store 'Where it is kept'
             cand --color 'When to use colours'
             cand --json 'Print JSON: one document, or one object per line where it goes on'
             cand -q 'Say only results, warnings and errors'

@@ -95,7 +95,8 @@ complete -c nauta -n "__fish_nauta_using_subcommand status" -s v -l verbose -d '
 complete -c nauta -n "__fish_nauta_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nauta -n "__fish_nauta_using_subcommand status" -s V -l version -d 'Print version'
 complete -c nauta -n "__fish_nauta_using_subcommand logs" -l rank -d 'Only this rank' -r
-complete -c nauta -n "__fish_nauta_using_subcommand logs" -l tail -d 'Only the last lines of each rank' -r
+complete -c nauta -n "__fish_nauta_using_subcommand logs" -l since -d 'Only what is younger (30s, 10m, 2h, 1d), or was written after a time (2026-11-23T14:00:00Z)' -r
+complete -c nauta -n "__fish_nauta_using_subcommand logs" -l tail -d 'Only the last lines of each rank; with -f, what follows as well' -r
 complete -c nauta -n "__fish_nauta_using_subcommand logs" -l target -d 'The target it is on' -r
 complete -c nauta -n "__fish_nauta_using_subcommand logs" -l color -d 'When to use colours' -r -f -a "auto\t''
 always\t''
@@ -125,17 +126,21 @@ complete -c nauta -n "__fish_nauta_using_subcommand cancel" -s v -l verbose -d '
 complete -c nauta -n "__fish_nauta_using_subcommand cancel" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nauta -n "__fish_nauta_using_subcommand cancel" -s V -l version -d 'Print version'
 complete -c nauta -n "__fish_nauta_using_subcommand login" -s u -l user -d 'Your name there' -r
-complete -c nauta -n "__fish_nauta_using_subcommand login" -l store -d 'Where it is kept' -r -f -a "keyring\t'The system\'s keyring'
+complete -c nauta -n "__fish_nauta_using_subcommand login" -l store -d 'Where it is kept' -r -f -a "keyring\t'The system\'s keyring, else Docker\'s credential helper'
 docker-config\t'Docker\'s config.json, readable for you'"
+complete -c nauta -n "__fish_nauta_using_subcommand login" -l ca -d 'Certificates (PEM) to trust for it' -r -F
 complete -c nauta -n "__fish_nauta_using_subcommand login" -l color -d 'When to use colours' -r -f -a "auto\t''
 always\t''
 never\t''"
+complete -c nauta -n "__fish_nauta_using_subcommand login" -l password-stdin -d 'Read the password from standard input, though it is a terminal'
 complete -c nauta -n "__fish_nauta_using_subcommand login" -l plain-http -d 'The registry is reached without TLS although it is not this machine'
 complete -c nauta -n "__fish_nauta_using_subcommand login" -l json -d 'Print JSON: one document, or one object per line where it goes on'
 complete -c nauta -n "__fish_nauta_using_subcommand login" -s q -l quiet -d 'Say only results, warnings and errors'
 complete -c nauta -n "__fish_nauta_using_subcommand login" -s v -l verbose -d 'Trace what nauta does, on stderr (twice for more)'
 complete -c nauta -n "__fish_nauta_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nauta -n "__fish_nauta_using_subcommand login" -s V -l version -d 'Print version'
+complete -c nauta -n "__fish_nauta_using_subcommand logout" -l store -d 'Where it is kept' -r -f -a "keyring\t'The system\'s keyring, else Docker\'s credential helper'
+docker-config\t'Docker\'s config.json, readable for you'"
 complete -c nauta -n "__fish_nauta_using_subcommand logout" -l color -d 'When to use colours' -r -f -a "auto\t''
 always\t''
 never\t''"

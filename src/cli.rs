@@ -101,7 +101,7 @@ impl Cli {
             Verb::Pull(args) => pull::run(args, context, output).await,
             Verb::Cancel(args) => cancel::run(args, context, output).await,
             Verb::Login(args) => login::login(args, context, output).await,
-            Verb::Logout(args) => login::logout(&args, context, output),
+            Verb::Logout(args) => login::logout(args, context, output).await,
             Verb::Target(command) => target::run(command, context, output),
             Verb::Doctor(args) => doctor::run(args, context, output).await,
             Verb::Template(command) => template::run(command, context, output),

@@ -1,6 +1,6 @@
 //! A value that is never shown: its Debug, Display and serialised forms are masked.
 //!
-//! Owns: [`Secret`]. Does not own: where secrets are kept (`credentials`).
+//! Owns: [`Secret`], [`Credential`]. Does not own: where secrets are kept (`credentials`).
 
 use std::fmt;
 
@@ -38,6 +38,22 @@ impl serde::Serialize for Secret {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("***")
     }
+}
+
+/// What convinces a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A user and a password (or an access token in its place).
+    Password {
+        /// The user's name.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// What some registries give at login; their token server turns it into tokens.
+    IdentityToken(Secret),
+    /// A ready token for the registry itself, usually short-lived.
+    RegistryToken(Secret),
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! All integration tests, in one binary. `tests/run` starts what they need and runs them all.
 
 mod cli;
+mod credentials;
 mod docker;
 mod job;
 mod meta;
+mod registry;
 mod support;

@@ -4,22 +4,22 @@ use std::path::Path;
 
 use crate::cluster::{Cluster, ClusterSettings};
 use crate::context::Context;
-use crate::credentials::{Credentials, Login};
-use crate::diagnosis::Result;
+use crate::credentials::{self, Credential, CredentialSources, Lookup, Skipped};
+use crate::diagnosis::{Failure, Result};
 use crate::env_vars;
+use crate::event::Events;
 use crate::follow::Mailbox;
-use crate::registry::{Auth, Endpoint, Registry};
+use crate::registry::{Access, Auth, Endpoint, Registry, RegistryError};
 use crate::settings::{SettingsError, Target};
 
 /// Where credentials are looked for.
-pub(super) fn credentials(context: &Context) -> Credentials {
+pub(super) fn credential_sources(context: &Context) -> CredentialSources {
     let home = context.variable("HOME").map(|home| Path::new(home).join(".docker"));
-    let bus = context.variable("DBUS_SESSION_BUS_ADDRESS").is_some()
-        || context.variable("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(folder).join("bus").exists());
-    Credentials {
-        docker_config: context.variable(env_vars::DOCKER_CONFIG).map(Into::into).or(home),
-        search_path: context.variable("PATH").map(str::to_owned),
-        has_session_bus: bus,
+    CredentialSources {
+        docker_config_dir: context.variable(env_vars::DOCKER_CONFIG).map(Into::into).or(home),
+        path: context.variable("PATH").map(Into::into),
+        dbus_session_bus_address: context.variable("DBUS_SESSION_BUS_ADDRESS").map(Into::into),
+        runtime_dir: context.variable("XDG_RUNTIME_DIR").map(Into::into),
     }
 }
 
@@ -29,35 +29,51 @@ pub(super) struct TargetRegistry {
     pub(super) host: String,
     /// The prefix of all repositories; empty or ending in `/`.
     pub(super) prefix: String,
-    pub(super) login: Option<Login>,
+    pub(super) login: Option<Credential>,
+    /// Places that a login may be in, and that could not be looked into.
+    skipped: Vec<Skipped>,
 }
 
-pub(super) fn open_registry(context: &Context, target: &Target) -> Result<TargetRegistry> {
+impl TargetRegistry {
+    /// Whether the registry lets us do that in a repository. When it wants a login, places that could not be looked into
+    /// are part of the answer.
+    pub(super) async fn check(&self, repository: &str, access: Access) -> Result<()> {
+        self.registry.check(repository, access).await.map_err(|error| {
+            let wants_login = matches!(error, RegistryError::Unauthorised { .. });
+            let skipped = self.skipped.iter().filter(|_| wants_login);
+            skipped.fold(Failure::from(error), |failure, skipped| failure.hinted(skipped.to_string()))
+        })
+    }
+}
+
+pub(super) async fn open_registry(context: &Context, target: &Target, events: &Events) -> Result<TargetRegistry> {
     let (host, prefix) = target.registry.split_once('/').unwrap_or((&target.registry, ""));
     let prefix = if prefix.is_empty() { String::new() } else { format!("{}/", prefix.trim_end_matches('/')) };
-    let mut endpoint = Endpoint::new(host).allow_plain_http(target.plain_http.iter().any(|allowed| allowed == host));
+    let mut endpoint = Endpoint::new(host)?;
+    if target.plain_http.iter().any(|allowed| allowed == host) {
+        endpoint = endpoint.plain_http();
+    }
     if let Some(path) = &target.registry_ca {
         let read = std::fs::read(path).map_err(|source| SettingsError::Unreadable { path: path.into(), source });
-        endpoint.ca = Some(read?);
+        endpoint = endpoint.trusting(&read?)?;
     }
-    let login = credentials(context).find(host)?;
-    let auth = match &login {
-        None => Auth::Anonymous,
-        Some(Login { user, secret }) if user == "<token>" => Auth::IdentityToken(secret.clone()),
-        Some(Login { user, secret }) => Auth::Basic { user: user.clone(), password: secret.clone() },
-    };
-    Ok(TargetRegistry { registry: Registry::new(endpoint, auth)?, host: host.to_owned(), prefix, login })
+    let Lookup { found, skipped } = credentials::find(host, &credential_sources(context)).await;
+    let login = found.map(|found| found.credential);
+    let auth = login.clone().map_or(Auth::Anonymous, Auth::from);
+    let registry = Registry::new(endpoint, auth).with_events(events.clone());
+    Ok(TargetRegistry { registry, host: host.to_owned(), prefix, login, skipped })
 }
 
 /// The mailbox of a run at `address` (`host/repository`, as the workstation sees it); `None` where a run has none.
-pub(super) fn open_mailbox(
+pub(super) async fn open_mailbox(
     context: &Context,
     target: &Target,
     address: Option<&str>,
     run: &str,
+    events: &Events,
 ) -> Result<Option<Mailbox>> {
     let Some((_, repository)) = address.and_then(|address| address.split_once('/')) else { return Ok(None) };
-    let registry = open_registry(context, target)?.registry;
+    let registry = open_registry(context, target, events).await?.registry;
     Ok(Some(Mailbox { registry, repository: repository.to_owned(), run: run.to_owned() }))
 }
 

@@ -33,8 +33,8 @@ pub async fn run(args: DoctorArgs, context: &Context, output: &Output) -> Result
         };
         findings.push(("cluster", cluster.await));
         let registry = async {
-            let access = open_registry(context, &target)?;
-            access.registry.check(&format!("{}nauta-doctor", access.prefix), Access::Push).await?;
+            let access = open_registry(context, &target, &output.events()).await?;
+            access.check(&format!("{}nauta-doctor", access.prefix), Access::Push).await?;
             Ok(format!("{} takes pushes", target.registry))
         };
         findings.push(("registry", registry.await));

@@ -1,23 +1,28 @@
 //! `nauta login` and `nauta logout`.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::cluster_access::credentials;
+use super::cluster_access::credential_sources;
 use crate::context::Context;
-use crate::credentials::{Login, Stored};
+use crate::credentials::{self, Credential, Destination, Place};
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::output::Output;
 use crate::registry::{Access, Auth, Endpoint, Registry};
 use crate::secret::Secret;
+use crate::settings::SettingsError;
+
+/// A password is shorter than this, in bytes.
+const LONGEST: u64 = 64 * 1024;
 
 /// Keep a login for a registry
 ///
-/// The password is read from standard input. It is tried first, then kept in the system's keyring.
+/// The password is asked for without showing it, or read from standard input where that is no terminal. It is tried
+/// first, then kept in the system's keyring.
 ///
-/// Example: nauta login --user ada registry.example.com < password
+/// Example: nauta login --user ada registry.example.com < password-file
 #[derive(Args, Debug)]
 pub struct LoginArgs {
     /// The registry's host
@@ -25,21 +30,36 @@ pub struct LoginArgs {
     /// Your name there
     #[arg(long, short = 'u')]
     user: String,
+    /// Read the password from standard input, though it is a terminal
+    #[arg(long)]
+    password_stdin: bool,
     /// Where it is kept
     #[arg(long, value_enum, default_value_t = Store::Keyring)]
     store: Store,
     /// The registry is reached without TLS although it is not this machine
     #[arg(long)]
     plain_http: bool,
+    /// Certificates (PEM) to trust for it
+    #[arg(long, value_name = "FILE")]
+    ca: Option<std::path::PathBuf>,
 }
 
 /// Where a login is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Store {
-    /// The system's keyring
+    /// The system's keyring, else Docker's credential helper
     Keyring,
     /// Docker's config.json, readable for you
     DockerConfig,
+}
+
+impl From<Store> for Destination {
+    fn from(store: Store) -> Self {
+        match store {
+            Store::Keyring => Self::Safe,
+            Store::DockerConfig => Self::DockerConfig,
+        }
+    }
 }
 
 /// Forget a login for a registry
@@ -49,12 +69,17 @@ pub enum Store {
 pub struct LogoutArgs {
     /// The registry's host
     registry: String,
+    /// Where it is kept
+    #[arg(long, value_enum, default_value_t = Store::Keyring)]
+    store: Store,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum LoginError {
     #[error("no password came on standard input")]
     NoPassword,
+    #[error("the password cannot be read from the terminal")]
+    Terminal(std::io::Error),
 }
 
 impl Diagnosis for LoginError {
@@ -66,40 +91,57 @@ impl Diagnosis for LoginError {
     }
 }
 
-/// Keeps a login.
-pub async fn login(args: LoginArgs, context: &Context, output: &Output) -> Result<u8> {
+/// The password, never from the command line, which every process can read.
+fn read_password(args: &LoginArgs) -> Result<Secret, LoginError> {
+    if std::io::stdin().is_terminal() && !args.password_stdin {
+        let prompt = format!("password of {} at {}: ", args.user, args.registry);
+        return rpassword::prompt_password(prompt).map(Secret::new).map_err(LoginError::Terminal);
+    }
     let mut password = String::new();
-    let read = std::io::stdin().take(64 * 1024).read_to_string(&mut password);
+    let read = std::io::stdin().take(LONGEST).read_to_string(&mut password);
     let password = password.trim_end_matches(['\n', '\r']);
     if read.is_err() || password.is_empty() {
-        return Err(LoginError::NoPassword.into());
+        return Err(LoginError::NoPassword);
     }
-    let login = Login { user: args.user.clone(), secret: Secret::new(password) };
-    let endpoint = Endpoint::new(&args.registry).allow_plain_http(args.plain_http);
-    let auth = Auth::Basic { user: args.user, password: login.secret.clone() };
-    Registry::new(endpoint, auth)?.check("nauta/login", Access::Pull).await?;
-    let credentials = credentials(context);
-    let stored = match args.store {
-        Store::Keyring => credentials.store_in_keyring(&args.registry, &login)?,
-        Store::DockerConfig => credentials.store_in_docker_config(&args.registry, &login)?,
-    };
-    let place = match &stored {
-        Stored::Keyring => "the keyring".to_owned(),
-        Stored::DockerConfig(path) => {
-            output.events().warn(format!("the password is readable (base64) in {}", path.display()));
-            path.display().to_string()
-        }
-    };
+    Ok(Secret::new(password))
+}
+
+fn endpoint(args: &LoginArgs) -> Result<Endpoint> {
+    let endpoint = Endpoint::new(&args.registry)?;
+    if let Some(path) = &args.ca {
+        let read = std::fs::read(path).map_err(|source| SettingsError::Unreadable { path: path.clone(), source });
+        return Ok(endpoint.trusting(&read?)?);
+    }
+    Ok(if args.plain_http { endpoint.plain_http() } else { endpoint })
+}
+
+/// Keeps a login.
+pub async fn login(args: LoginArgs, context: &Context, output: &Output) -> Result<u8> {
+    let endpoint = endpoint(&args)?;
+    let credential = Credential::Password { user: args.user.clone(), password: read_password(&args)? };
+    Registry::new(endpoint, Auth::from(credential.clone())).check("nauta/login", Access::Pull).await?;
+    let sources = credential_sources(context);
+    let place = credentials::store(&args.registry, &credential, args.store.into(), &sources).await?;
+    if let Some(warning) = place.warning() {
+        output.events().warn(warning);
+    }
     let text = format!("the login for {} is kept in {place}\n", args.registry);
-    output.result(&text, &json!({ "schema": 1, "registry": args.registry, "kept_in": place }));
+    output.result(&text, &json!({ "schema": 1, "registry": args.registry, "kept_in": place.to_string() }));
     Ok(0)
 }
 
 /// Forgets a login.
-pub fn logout(args: &LogoutArgs, context: &Context, output: &Output) -> Result<u8> {
-    let erased = credentials(context).erase(&args.registry)?;
-    let text = if erased { "is forgotten" } else { "was not there" };
-    let document = json!({ "schema": 1, "registry": args.registry, "erased": erased });
+pub async fn logout(args: LogoutArgs, context: &Context, output: &Output) -> Result<u8> {
+    let sources = credential_sources(context);
+    let erased = credentials::erase(&args.registry, args.store.into(), &sources).await?;
+    let places: Vec<String> = erased.removed.iter().map(Place::to_string).collect();
+    let text =
+        if places.is_empty() { "was not there".to_owned() } else { format!("is gone from {}", places.join(", ")) };
+    if let Some(left) = &erased.left {
+        output.events().warn(format!("another login for {} is in {left}, and goes on being used", args.registry));
+    }
+    let left = erased.left.map(|place| place.to_string());
+    let document = json!({ "schema": 1, "registry": args.registry, "removed_from": places, "left_in": left });
     output.result(&format!("the login for {} {text}\n", args.registry), &document);
     Ok(0)
 }

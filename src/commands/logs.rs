@@ -109,7 +109,7 @@ impl OnCluster<'_> {
     }
 
     async fn ranks(&self, run: Option<&ClusterRun>, nodes: u32, mailbox: Option<&str>) -> Result<u8> {
-        let mailbox = open_mailbox(self.context, self.target, mailbox, &self.args.run)?;
+        let mailbox = open_mailbox(self.context, self.target, mailbox, &self.args.run, self.events).await?;
         for rank in (0..nodes).filter(|rank| self.args.rank.is_none_or(|wanted| wanted == *rank)) {
             history(run, mailbox.as_ref(), rank, self.events).await?;
         }
@@ -118,7 +118,8 @@ impl OnCluster<'_> {
 
     /// Comes back to a run: its outputs arrive as they do with `nauta run`.
     async fn follow(&self, run: &ClusterRun, summary: &ClusterSummary, record: Option<Record>) -> Result<u8> {
-        let mailbox = open_mailbox(self.context, self.target, Some(&summary.mailbox), &self.args.run)?;
+        let address = Some(summary.mailbox.as_str());
+        let mailbox = open_mailbox(self.context, self.target, address, &self.args.run, self.events).await?;
         let collector = Some(Collector::open(&folder(self.root, &self.args.run))?);
         match follow_on_cluster(run, summary.nodes, Duration::MAX, collector, mailbox, self.events).await? {
             Followed::Ended(outcome) => {
@@ -216,7 +217,9 @@ impl Selection {
             }
             Event::LogCurrent { rank } => {
                 let held = self.tails.as_ref().map(|tails| locked(tails).release(rank)).unwrap_or_default();
-                held.into_iter().for_each(|event| self.events.send(event));
+                for event in held {
+                    self.events.send(event);
+                }
                 self.events.send(Event::LogCurrent { rank });
             }
             other => self.events.send(other),
@@ -229,7 +232,9 @@ impl Selection {
         let ranks: Vec<u32> = locked(tails).ranks.keys().copied().collect();
         for rank in ranks {
             let held = locked(tails).release(rank);
-            held.into_iter().for_each(|event| self.events.send(event));
+            for event in held {
+                self.events.send(event);
+            }
         }
     }
 }
@@ -257,7 +262,7 @@ impl Tails {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             match lines.back_mut() {
                 Some(line) if line.stream == stream && !line.bytes.ends_with(b"\n") => {
-                    line.bytes.extend_from_slice(piece)
+                    line.bytes.extend_from_slice(piece);
                 }
                 _ => lines.push_back(Line { stream, time, bytes: piece.to_vec() }),
             }

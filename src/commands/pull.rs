@@ -44,6 +44,7 @@ impl Diagnosis for PullError {
 
 /// Brings them.
 pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u8> {
+    let events = output.events();
     let project = context.project()?;
     let record = Record::find(&project.root, &args.run);
     let name = args.target.or_else(|| record.as_ref().ok().map(|record| record.target.clone()));
@@ -58,11 +59,10 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
         let (_, summary) = open_cluster(&target).await?.find(&args.run).await?;
         (summary.nodes, Some(summary.mailbox))
     };
-    let mailbox = open_mailbox(context, &target, address.as_deref(), &args.run)?;
+    let mailbox = open_mailbox(context, &target, address.as_deref(), &args.run, &events).await?;
     let mailbox = mailbox.ok_or_else(|| PullError::NoMailbox { run: args.run.clone() })?;
     let folder = folder(&project.root, &args.run);
     let mut collector = Collector::open(&folder)?;
-    let events = output.events();
     let (mut files, mut missing) = (0, Vec::new());
     for rank in 0..nodes {
         let index = mailbox.index(rank).await?;

@@ -1,218 +1,274 @@
-//! Docker's `config.json` and credential helpers, as the `docker` command uses them.
+//! Docker's `config.json`: which helpers keep what, and credentials in base64.
 
-use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
 
-use base64::Engine;
+use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{CredentialError, Login};
-use crate::secret::Secret;
+use super::error::CredentialsError;
+use crate::secret::{Credential, Secret};
 
-/// A helper that does not answer in this time has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// No answer of a helper is longer, in bytes.
-const LONGEST: u64 = 64 * 1024;
-/// The key that Docker Hub's credentials are stored under.
-const HUB: &str = "https://index.docker.io/v1/";
-/// The user name that stands for an identity token.
-pub(super) const TOKEN: &str = "<token>";
+/// Docker Hub's name in Docker's files, from the time of its first protocol.
+const HUB_KEY: &str = "https://index.docker.io/v1/";
+const HUB_NAMES: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+/// No user's configuration is larger, in bytes.
+const MAX_FILE: u64 = 4 << 20;
 
-pub(super) struct DockerConfig {
-    pub(super) path: PathBuf,
-    pub(super) search_path: Option<String>,
+/// The name under which Docker keeps a registry's credentials.
+pub(super) fn server_key(host: &str) -> &str {
+    if HUB_NAMES.contains(&host) { HUB_KEY } else { host }
 }
 
-/// A helper's answer.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    username: String,
-    secret: String,
+/// `config.json`, read.
+#[derive(Debug)]
+pub(super) struct DockerConfig {
+    path: PathBuf,
+    content: Map<String, Value>,
 }
 
 impl DockerConfig {
-    pub(super) fn find(&self, host: &str) -> Result<Option<Login>, CredentialError> {
-        let config = self.read()?;
-        let keys = if host == "docker.io" { vec![HUB, "docker.io"] } else { vec![host] };
-        for key in &keys {
-            let helper = config["credHelpers"][key].as_str().or_else(|| config["credsStore"].as_str());
-            if let Some(helper) = helper
-                && let Some(login) = self.ask_helper(helper, key)?
-            {
-                return Ok(Some(login));
+    /// Reads `config.json` in `folder`; one that does not exist is empty.
+    pub(super) fn read(folder: &Path) -> Result<Self, CredentialsError> {
+        let path = folder.join("config.json");
+        let failed = |source| CredentialsError::ConfigFile { doing: "read", path: path.clone(), source };
+        let broken = |reason: &str| CredentialsError::ConfigForm { path: path.clone(), reason: reason.to_owned() };
+        match path.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { path, content: Map::new() }),
+            Err(error) => return Err(failed(error)),
+            Ok(metadata) if !metadata.is_file() || metadata.len() > MAX_FILE => {
+                return Err(broken("it is no small file"));
             }
+            Ok(_) => {}
         }
-        let entry = |key: &str| {
-            [key.to_owned(), format!("https://{key}"), format!("http://{key}")]
-                .into_iter()
-                .find_map(|k| login_of(&config["auths"][k]))
-        };
-        Ok(keys.iter().find_map(|key| entry(key)))
-    }
-
-    pub(super) fn store(&self, host: &str, login: &Login) -> Result<PathBuf, CredentialError> {
-        let mut config = self.read()?;
-        config["auths"][host] = auth_entry(login);
-        self.write(&config)
-    }
-
-    pub(super) fn erase(&self, host: &str) -> Result<bool, CredentialError> {
-        let mut config = self.read()?;
-        let removed = config["auths"].as_object_mut().and_then(|auths| auths.remove(host)).is_some();
-        if removed {
-            self.write(&config)?;
+        let text = std::fs::read_to_string(&path).map_err(failed)?;
+        if text.trim().is_empty() {
+            return Ok(Self { path, content: Map::new() });
         }
-        Ok(removed)
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "fits `map_err` as it is")]
-    fn error(&self, reason: impl ToString) -> CredentialError {
-        CredentialError::DockerConfig { path: self.path.clone(), reason: reason.to_string() }
-    }
-
-    fn read(&self) -> Result<Value, CredentialError> {
-        match std::fs::read(&self.path) {
-            Ok(text) => {
-                let config: Value = serde_json::from_slice(&text).map_err(|error| self.error(error))?;
-                if config.is_object() { Ok(config) } else { Err(self.error("it is no JSON object")) }
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(json!({})),
-            Err(error) => Err(self.error(error)),
+        // The parser's words name a place and never quote what is there.
+        match serde_json::from_str(&text) {
+            Ok(Value::Object(content)) => Ok(Self { path, content }),
+            Ok(_) => Err(broken("it is no JSON object")),
+            Err(error) => Err(broken(&format!("line {}, column {}: no JSON", error.line(), error.column()))),
         }
     }
 
-    /// Replaces the file at once; everything else in it stays.
-    fn write(&self, config: &Value) -> Result<PathBuf, CredentialError> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let write = || -> std::io::Result<()> {
-            std::fs::create_dir_all(folder)?;
-            let new = folder.join(format!(".config.json.{}", std::process::id()));
-            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-            file.write_all(serde_json::to_string_pretty(config)?.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(new, &self.path)
-        };
-        write().map_err(|error| self.error(error))?;
-        Ok(self.path.clone())
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
-    fn ask_helper(&self, name: &str, key: &str) -> Result<Option<Login>, CredentialError> {
-        let helper = format!("docker-credential-{name}");
-        let failed = |reason: String| CredentialError::Helper { helper: helper.clone(), reason };
-        // Never from a relative entry: the working directory is somebody else's project.
-        let folders = self.search_path.iter().flat_map(std::env::split_paths).filter(|folder| folder.is_absolute());
-        let is_program =
-            |path: &PathBuf| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-        let program = folders.map(|folder| folder.join(&helper)).find(is_program);
-        let program = program.ok_or_else(|| failed("it is not installed".to_owned()))?;
-        let mut child = Command::new(program)
-            .arg("get")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| failed(error.to_string()))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A helper that does not read its question answers all the same, or not at all.
-            let _ = stdin.write_all(key.as_bytes());
+    /// The helpers that may have the credentials for `host`: its own first, then the one for all.
+    pub(super) fn helpers(&self, host: &str) -> Vec<String> {
+        let own =
+            self.content.get("credHelpers").and_then(|helpers| helpers.get(server_key(host)).or(helpers.get(host)));
+        let all = self.content.get("credsStore");
+        let names = [own, all].into_iter().flatten().filter_map(Value::as_str).filter(|name| !name.is_empty());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.dedup();
+        names
+    }
+
+    /// The credential for `host` in the file itself.
+    pub(super) fn credential(&self, host: &str) -> Option<Credential> {
+        self.entries(host).find_map(|(_, entry)| entry_credential(entry))
+    }
+
+    /// Sets the credential for `host`, keeping everything else.
+    pub(super) fn set(&mut self, host: &str, credential: &Credential) {
+        let auths = self.content.entry("auths").or_insert_with(|| json!({}));
+        if !auths.is_object() {
+            *auths = json!({});
         }
-        let (answer_tx, answer_rx) = mpsc::channel();
-        let stdout = child.stdout.take();
-        std::thread::spawn(move || {
-            let mut text = String::new();
-            let read = stdout.map(|stdout| stdout.take(LONGEST).read_to_string(&mut text));
-            let _ = answer_tx.send(read.is_some_and(|read| read.is_ok()).then_some(text));
-        });
-        let answer = answer_rx.recv_timeout(PATIENCE);
-        if answer.is_err() {
-            let _ = child.kill();
+        auths[server_key(host)] = credential_entry(credential);
+    }
+
+    /// Removes the credentials for `host`; whether there were any.
+    pub(super) fn remove(&mut self, host: &str) -> bool {
+        let keys: Vec<String> = self.entries(host).map(|(key, _)| key.clone()).collect();
+        if let Some(auths) = self.content.get_mut("auths").and_then(Value::as_object_mut) {
+            auths.retain(|key, _| !keys.contains(key));
         }
-        let status = child.wait();
-        let text =
-            answer.map_err(|_| failed(format!("no answer within {} s", PATIENCE.as_secs())))?.unwrap_or_default();
-        if !status.is_ok_and(|status| status.success()) {
-            return Ok(None);
-        }
-        let answer: Answer =
-            serde_json::from_str(&text).map_err(|_| failed("its answer is no credential".to_owned()))?;
-        Ok(Some(Login { user: answer.username, secret: Secret::new(answer.secret) }))
+        !keys.is_empty()
+    }
+
+    /// Replaces the file by a new one that only its owner can read, at once and durably.
+    pub(super) fn write(&self) -> Result<(), CredentialsError> {
+        self.try_write().map_err(|source| CredentialsError::ConfigFile {
+            doing: "write",
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn try_write(&self) -> io::Result<()> {
+        // Those who keep their configuration elsewhere and link to it shall keep the link.
+        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        let folder = path.parent().ok_or(io::ErrorKind::NotFound)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let mut text = Vec::new();
+        let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+        serde::Serialize::serialize(&self.content, &mut serde_json::Serializer::with_formatter(&mut text, tabs))?;
+        text.push(b'\n');
+        file.write_all(&text)?;
+        file.as_file().sync_all()?;
+        file.persist(&path)?;
+        std::fs::File::open(folder)?.sync_all()
+    }
+
+    fn entries<'a>(&'a self, host: &'a str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        let auths = self.content.get("auths").and_then(Value::as_object);
+        auths.into_iter().flatten().filter(move |(key, _)| names_host(key, host))
     }
 }
 
-fn login_of(entry: &Value) -> Option<Login> {
-    if let Some(token) = entry["identitytoken"].as_str().filter(|token| !token.is_empty()) {
-        return Some(Login { user: TOKEN.to_owned(), secret: Secret::new(token) });
-    }
-    let decoded = BASE64_STANDARD.decode(entry["auth"].as_str()?).ok()?;
-    let text = String::from_utf8(decoded).ok()?;
-    let (user, password) = text.split_once(':')?;
-    Some(Login { user: user.to_owned(), secret: Secret::new(password.trim_end_matches('\0')) })
+/// The credential for `host` in the text of a `config.json`, as pods get it: `auths` alone counts.
+#[must_use]
+pub fn credential_in_docker_config(text: &str, host: &str) -> Option<Credential> {
+    let content = serde_json::from_str(text).ok()?;
+    DockerConfig { path: PathBuf::new(), content }.credential(host)
 }
 
-fn auth_entry(login: &Login) -> Value {
-    if login.user == TOKEN {
-        return json!({ "identitytoken": login.secret.expose() });
+/// A `config.json` with these credentials by host: the content of a pull secret (`.dockerconfigjson`).
+#[must_use]
+pub fn docker_config_json(credentials: &[(&str, &Credential)]) -> Secret {
+    let mut config = DockerConfig { path: PathBuf::new(), content: Map::new() };
+    for (host, credential) in credentials {
+        config.set(host, credential);
     }
-    json!({ "auth": BASE64_STANDARD.encode(format!("{}:{}", login.user, login.secret.expose())) })
+    Secret::new(Value::Object(config.content).to_string())
 }
 
-pub(super) fn render(host: &str, login: &Login) -> Secret {
-    let mut entry = auth_entry(login);
-    if login.user != TOKEN {
-        entry["username"] = json!(login.user);
-        entry["password"] = json!(login.secret.expose());
+/// Whether a key of `auths` means `host`: keys may carry a scheme and a path.
+fn names_host(key: &str, host: &str) -> bool {
+    let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let bare = bare.split('/').next().unwrap_or(bare);
+    bare == host || (HUB_NAMES.contains(&bare) && HUB_NAMES.contains(&host))
+}
+
+fn entry_credential(entry: &Value) -> Option<Credential> {
+    let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    if let Some(token) = text("identitytoken") {
+        return Some(Credential::IdentityToken(Secret::new(token)));
     }
-    Secret::new(json!({ "auths": { host: entry } }).to_string())
+    if let Some(token) = text("registrytoken") {
+        return Some(Credential::RegistryToken(Secret::new(token)));
+    }
+    if let Some(auth) = text("auth") {
+        let decoded = String::from_utf8(BASE64_STANDARD.decode(auth.trim()).ok()?).ok()?;
+        let (user, password) = decoded.split_once(':')?;
+        return Credential::from_pair(user, password.trim_end_matches('\0'));
+    }
+    Credential::from_pair(text("username")?, text("password")?)
+}
+
+fn credential_entry(credential: &Credential) -> Value {
+    match credential {
+        Credential::Password { user, password } => {
+            json!({"auth": BASE64_STANDARD.encode(format!("{user}:{}", password.expose()))})
+        }
+        Credential::IdentityToken(token) => json!({"identitytoken": token.expose()}),
+        Credential::RegistryToken(token) => json!({"registrytoken": token.expose()}),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn config(text: &str) -> (tempfile::TempDir, DockerConfig) {
-        let temp = tempfile::tempdir().expect("a temporary directory");
-        let path = temp.path().join("config.json");
-        std::fs::write(&path, text).expect("written");
-        let search_path = temp.path().to_str().map(str::to_owned);
-        (temp, DockerConfig { path, search_path })
+    fn config(text: &str) -> DockerConfig {
+        DockerConfig { path: PathBuf::new(), content: serde_json::from_str(text).expect("JSON") }
     }
 
-    fn login() -> Login {
-        Login { user: "ada".to_owned(), secret: Secret::new("pa:ss") }
+    fn ada() -> Credential {
+        Credential::from_pair("ada", "pass:word").expect("not empty")
     }
 
     #[test]
-    fn what_is_stored_is_found_and_the_rest_of_the_file_stays() {
-        let (_temp, config) = config(r#"{"proxies":{"x":1}}"#);
-        config.store("r.example.com", &login()).expect("stored");
-        let found = config.find("r.example.com").expect("readable").expect("there");
-        assert_eq!((found.user.as_str(), found.secret.expose()), ("ada", "pa:ss"));
-        let text = std::fs::read_to_string(&config.path).expect("readable");
-        assert!(text.contains("proxies") && !text.contains("pa:ss"));
-        assert_eq!(config.path.metadata().expect("there").permissions().mode() & 0o777, 0o600);
-        assert!(config.erase("r.example.com").expect("writable"));
-        assert!(config.find("r.example.com").expect("readable").is_none());
+    fn all_forms_of_an_entry_are_read() {
+        let auth = BASE64_STANDARD.encode("ada:pass:word");
+        let padded = BASE64_STANDARD.encode("ada:pass:word\0\0");
+        for entry in [
+            json!({"auth": auth}),
+            json!({"auth": padded}),
+            json!({"username": "ada", "password": "pass:word"}),
+            json!({"auth": auth, "email": "x"}),
+        ] {
+            assert_eq!(entry_credential(&entry), Some(ada()), "{entry}");
+        }
+        let token = json!({"auth": auth, "identitytoken": "t"});
+        assert_eq!(entry_credential(&token), Some(Credential::IdentityToken(Secret::new("t"))));
+        for entry in [json!({}), json!({"auth": ""}), json!({"auth": "!"}), json!({"auth": "YQ=="}), json!(1)] {
+            assert_eq!(entry_credential(&entry), None, "{entry}");
+        }
     }
 
     #[test]
-    fn a_helper_is_asked_and_a_broken_one_is_named() {
-        let (temp, config) = config(r#"{"credHelpers":{"a":"good","b":"bad","c":"none"}}"#);
-        let helper = |name: &str, text: &str| {
-            let path = temp.path().join(format!("docker-credential-{name}"));
-            std::fs::write(&path, text).expect("written");
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("set");
-        };
-        helper("good", "#!/bin/sh\nread host; echo \"{\\\"Username\\\":\\\"$1-$host\\\",\\\"Secret\\\":\\\"s\\\"}\"\n");
-        helper("bad", "#!/bin/sh\necho nonsense\n");
-        assert_eq!(config.find("a").expect("answers").expect("there").user, "get-a");
-        assert!(config.find("b").expect_err("broken").to_string().contains("docker-credential-bad"));
-        assert!(config.find("c").expect_err("missing").to_string().contains("not installed"));
+    fn keys_mean_hosts() {
+        for key in ["localhost:5000", "https://localhost:5000", "http://localhost:5000/v2/", "localhost:5000/v1/"] {
+            assert!(names_host(key, "localhost:5000"), "{key}");
+        }
+        assert!(names_host(HUB_KEY, "docker.io") && names_host("docker.io", "registry-1.docker.io"));
+        for key in ["localhost", "localhost:5001", "xlocalhost:5000", ""] {
+            assert!(!names_host(key, "localhost:5000"), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_hosts_own_helper_comes_before_the_common_one() {
+        let both =
+            config(r#"{"credsStore": "all", "credHelpers": {"a.com": "own", "https://index.docker.io/v1/": "hub"}}"#);
+        assert_eq!(both.helpers("a.com"), ["own", "all"]);
+        assert_eq!(both.helpers("b.com"), ["all"]);
+        assert_eq!(both.helpers("docker.io"), ["hub", "all"]);
+        assert!(config(r#"{"credsStore": "", "credHelpers": []}"#).helpers("a.com").is_empty());
+    }
+
+    #[test]
+    fn a_pull_secret_reads_back() {
+        let ada = ada();
+        let secret = docker_config_json(&[("localhost:5000", &ada), ("docker.io", &ada)]);
+        let expected = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"YWRhOnBhc3M6d29yZA=="},"localhost:5000":{"auth":"YWRhOnBhc3M6d29yZA=="}}}"#;
+        assert_eq!(secret.expose(), expected);
+        assert_eq!(credential_in_docker_config(secret.expose(), "docker.io"), Some(ada));
+        assert_eq!(credential_in_docker_config(secret.expose(), "other"), None);
+        assert_eq!(credential_in_docker_config("[]", "other"), None);
+    }
+
+    #[test]
+    fn writing_keeps_the_rest_and_is_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let (real, linked) = (folder.path().join("real.json"), folder.path().join(".docker"));
+        let before = json!({"psFormat": "x", "auths": {"old.com": {"auth": "YTpi"}}, "proxies": {"default": {"httpProxy": "p"}}});
+        std::fs::write(&real, before.to_string()).expect("writable");
+        std::fs::create_dir(&linked).expect("writable");
+        std::os::unix::fs::symlink(&real, linked.join("config.json")).expect("writable");
+
+        let mut config = DockerConfig::read(&linked).expect("reads");
+        config.set("new.com", &ada());
+        config.write().expect("writes");
+        assert!(linked.join("config.json").is_symlink());
+        assert_eq!(real.metadata().expect("is there").permissions().mode() & 0o777, 0o600);
+        let mut after = DockerConfig::read(&linked).expect("reads");
+        assert_eq!(after.credential("new.com"), Some(ada()));
+        assert!(after.remove("new.com") && !after.remove("new.com"));
+        assert_eq!(Value::Object(after.content), before);
+    }
+
+    #[test]
+    fn broken_files_are_named_without_their_content() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config.json");
+        for text in ["{\"auths\": canary", "[1]", "\"canary\""] {
+            std::fs::write(&path, text).expect("writable");
+            let error = DockerConfig::read(folder.path()).expect_err("is broken").to_string();
+            assert!(error.contains(path.to_str().expect("UTF-8")) && !error.contains("canary"), "{error}");
+        }
+        std::fs::write(&path, "\n").expect("writable");
+        assert!(DockerConfig::read(folder.path()).expect("an empty file is no configuration").content.is_empty());
+        assert!(DockerConfig::read(Path::new("/nowhere")).expect("neither is none").content.is_empty());
     }
 }

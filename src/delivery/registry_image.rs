@@ -15,7 +15,7 @@ use crate::event::{Event, Events, Phase};
 use crate::image::compose::{self, Image, LAYER_GZIP, LAYER_TAR, Layer, compose, config_of, select_platform};
 use crate::image::{EnvironmentPlan, ImageReference, environment_key};
 use crate::layout::label;
-use crate::registry::{Blob, Content, ManifestContent, Registry, RegistryError, Sent};
+use crate::registry::{Blob, MAX_MANIFEST, Registry, RegistryError, Sent};
 use crate::snapshot::Snapshot;
 
 /// The only platform that this binary can be the supervisor for.
@@ -38,20 +38,19 @@ pub async fn run_image(
     let Delivery { context, registry, repository, project_name, events } = *delivery;
     let environment = delivery.environment(plan, snapshot, surroundings).await?;
     check_platform(&environment)?;
-    let before = registry.traffic();
+    let before = registry.counters();
     events.send(Event::Started { phase: Phase::Push, detail: "the code".to_owned() });
     let supervisor = supervisor_layer(&context.program, &context.state_folder())?;
-    delivery.push_file(&supervisor.layer.digest, &supervisor.path, supervisor.layer.size).await?;
+    delivery.push_layer(&supervisor.layer, &supervisor.path, Phase::Push).await?;
     let code = delivery.push_code(snapshot).await?;
     let labels = [(label::MANAGED_BY, label::MANAGED_BY_NAUTA), (label::PROJECT, project_name)];
     let composed = compose(&environment, &[supervisor.layer, code], &labels).map_err(DeliveryError::from)?;
-    delivery.push_bytes(&Digest::of(&composed.config), composed.config).await?;
+    delivery.push_document(composed.config).await?;
     // A tag, so that garbage collection keeps it; the run itself names the digest.
     let tag = format!("code-{}", snapshot.digest().short());
-    let manifest = ManifestContent { media_type: compose::MANIFEST, bytes: composed.manifest };
-    let digest = registry.push_manifest(repository, &tag, manifest).await?;
-    let (after, host) = (registry.traffic(), registry.host());
-    let (sent, requests) = (after.sent - before.sent, after.requests - before.requests);
+    let digest = registry.push_manifest(repository, &tag, compose::MANIFEST, composed.manifest).await?;
+    let (after, host) = (registry.counters(), registry.endpoint().host());
+    let (sent, requests) = (after.bytes_sent - before.bytes_sent, after.requests - before.requests);
     let detail = format!("sent {sent} bytes in {requests} requests to {host}/{repository}@sha256:{}", digest.short());
     events.send(Event::Finished { phase: Phase::Push, detail });
     Ok(RunImage { digest })
@@ -94,7 +93,7 @@ impl Delivery<'_> {
         }
         if let EnvironmentPlan::Base { base } = plan {
             let reference: ImageReference = base.value.parse().map_err(DeliveryError::from)?;
-            if reference.host == self.registry.host()
+            if reference.host == self.registry.endpoint().host()
                 && let Some(image) = self.pull_image(self.registry, &reference.repository, reference.version()).await?
             {
                 return self.adopt(image, &reference, &tag).await;
@@ -114,7 +113,7 @@ impl Delivery<'_> {
             }
         }
         let (config, _) = config_of(&manifest.bytes).map_err(DeliveryError::from)?;
-        let config = registry.pull_blob(repository, &config).await?;
+        let config = registry.pull_blob(repository, &config, MAX_MANIFEST).await?;
         Ok(Some(Image::from_documents(&manifest.bytes, &config).map_err(DeliveryError::from)?))
     }
 
@@ -122,16 +121,11 @@ impl Delivery<'_> {
     async fn adopt(&self, image: Image, reference: &ImageReference, tag: &str) -> Result<Image> {
         for layer in &image.layers {
             if !self.registry.mount_blob(self.repository, &reference.repository, &layer.digest).await? {
-                let mut file = tempfile::NamedTempFile::new().map_err(temporary)?;
-                let mut out = tokio::fs::File::from_std(file.reopen().map_err(temporary)?);
-                self.registry.pull_blob_into(&reference.repository, &layer.digest, &mut out).await?;
-                tokio::io::AsyncWriteExt::flush(&mut out).await.map_err(temporary)?;
-                self.push_file(
-                    &layer.digest,
-                    file.as_file_mut().metadata().map_err(temporary).map(|_| file.path())?,
-                    layer.size,
-                )
-                .await?;
+                let file = tempfile::NamedTempFile::new().map_err(temporary)?;
+                let progress = self.progress(Phase::Environment, format!("fetching {reference}"), layer.size);
+                let (repository, digest) = (&reference.repository, &layer.digest);
+                self.registry.pull_blob_to_file(repository, digest, layer.size, file.path(), progress).await?;
+                self.push_layer(layer, file.path(), Phase::Environment).await?;
             }
         }
         let detail = format!("took {reference}");
@@ -151,11 +145,8 @@ impl Delivery<'_> {
             })
         })?;
         let mut layers = Vec::new();
-        for (done, diff_id) in exported.diff_ids.iter().enumerate() {
+        for diff_id in &exported.diff_ids {
             let Some(layer) = exported.layers.iter().find(|layer| layer.diff_id == *diff_id) else { continue };
-            let detail = "sending the environment".to_owned();
-            let (done, total) = (done as u64, Some(exported.diff_ids.len() as u64));
-            self.events.send(Event::Progress { phase: Phase::Environment, done, total, detail });
             layers.push(self.push_compressed(&layer.path, folder.path()).await?);
         }
         self.publish(Image { config, layers }, tag, format!("sent {name}")).await
@@ -171,8 +162,10 @@ impl Delivery<'_> {
         let joined =
             tokio::task::spawn_blocking(compress).await.map_err(|error| temporary(std::io::Error::other(error)))?;
         let (file, (inner, outer)) = joined.map_err(temporary)?;
-        self.push_file(&outer.digest, file.path(), outer.size).await?;
-        Ok(Layer { media_type: LAYER_GZIP.to_owned(), digest: outer.digest, size: outer.size, diff_id: inner.digest })
+        let (media_type, digest, size) = (LAYER_GZIP.to_owned(), outer.digest, outer.size);
+        let layer = Layer { media_type, digest, size, diff_id: inner.digest };
+        self.push_layer(&layer, file.path(), Phase::Environment).await?;
+        Ok(layer)
     }
 
     /// Names the environment, so that it is found the next time.
@@ -180,7 +173,7 @@ impl Delivery<'_> {
         let config = image.config.to_string().into_bytes();
         let digest = Digest::of(&config);
         let size = config.len();
-        self.push_bytes(&digest, config).await?;
+        self.push_document(config).await?;
         let layers = image.layers.iter().map(
             |layer| serde_json::json!({ "mediaType": layer.media_type, "digest": layer.digest, "size": layer.size }),
         );
@@ -189,8 +182,7 @@ impl Delivery<'_> {
             "config": { "mediaType": compose::CONFIG, "digest": digest, "size": size },
             "layers": layers.collect::<Vec<_>>(),
         });
-        let manifest = ManifestContent { media_type: compose::MANIFEST, bytes: manifest.to_string().into_bytes() };
-        self.registry.push_manifest(self.repository, tag, manifest).await?;
+        self.registry.push_manifest(self.repository, tag, compose::MANIFEST, manifest.to_string()).await?;
         self.events.send(Event::Finished { phase: Phase::Environment, detail });
         Ok(image)
     }
@@ -202,19 +194,26 @@ impl Delivery<'_> {
         write_code(&mut archive, snapshot)?;
         let (out, written) = archive.finish()?;
         out.into_inner().map_err(|error| temporary(error.into_error()))?;
-        self.push_file(&written.digest, file.path(), written.size).await?;
-        let diff_id = written.digest.clone();
-        Ok(Layer { media_type: LAYER_TAR.to_owned(), digest: written.digest, size: written.size, diff_id })
+        let (diff_id, media_type) = (written.digest.clone(), LAYER_TAR.to_owned());
+        let layer = Layer { media_type, digest: written.digest, size: written.size, diff_id };
+        self.push_layer(&layer, file.path(), Phase::Push).await?;
+        Ok(layer)
     }
 
-    async fn push_file(&self, digest: &Digest, path: &Path, size: u64) -> Result<Sent, RegistryError> {
-        let content = Content::File { path: path.to_owned(), size };
-        self.registry.push_blob(self.repository, &Blob { digest: digest.clone(), content }).await
+    async fn push_layer(&self, layer: &Layer, path: &Path, phase: Phase) -> Result<Sent, RegistryError> {
+        let blob = Blob::from_file(path, 0, layer.size, layer.digest.clone());
+        let progress = self.progress(phase, format!("sending to {}", self.registry.endpoint().host()), layer.size);
+        self.registry.push_blob(self.repository, &blob, progress).await
     }
 
-    async fn push_bytes(&self, digest: &Digest, bytes: Vec<u8>) -> Result<Sent, RegistryError> {
-        let content = Content::Bytes(bytes.into());
-        self.registry.push_blob(self.repository, &Blob { digest: digest.clone(), content }).await
+    async fn push_document(&self, bytes: Vec<u8>) -> Result<Sent, RegistryError> {
+        self.registry.push_blob(self.repository, &Blob::from_bytes(bytes), |_| ()).await
+    }
+
+    /// Tells how many of `total` bytes have been moved.
+    fn progress(&self, phase: Phase, detail: String, total: u64) -> impl Fn(u64) + Send + Sync {
+        let events = self.events.clone();
+        move |done| events.send(Event::Progress { phase, done, total: Some(total), detail: detail.clone() })
     }
 }
 

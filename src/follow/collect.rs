@@ -185,7 +185,7 @@ impl Collector {
                     is_here
                 });
                 let chunk = chunk.ok_or_else(|| failed("the mailbox does not have it".to_owned()))?;
-                let bytes = registry.pull_range(repository, &chunk.blob, chunk.offset, chunk.size).await?;
+                let bytes = registry.pull_blob_range(repository, &chunk.blob, chunk.offset, chunk.size).await?;
                 if Digest::of(&bytes) != chunk.digest {
                     return Err(failed("the mailbox gave other bytes".to_owned()));
                 }

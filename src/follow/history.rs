@@ -23,7 +23,7 @@ pub async fn history(run: Option<&ClusterRun>, mailbox: Option<&Mailbox>, rank: 
             log.write(record);
             ControlFlow::Continue(())
         };
-        return Ok(mailbox.journal(&journal, 0, show).await?);
+        return Ok(mailbox.journal(rank, &journal, 0, show).await?);
     }
     let Some(run) = run else {
         log.gap("the pod is gone, and its log is not in a mailbox");

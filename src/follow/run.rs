@@ -228,7 +228,7 @@ impl RankFollower {
             log.write(record);
             ControlFlow::Continue(())
         };
-        mailbox.journal(&journal, self.offset, write).await?;
+        mailbox.journal(self.rank, &journal, self.offset, write).await?;
         Ok(true)
     }
 

@@ -1,98 +1,111 @@
-//! Who we are to a registry: basic and bearer authentication (distribution's token specification).
+//! Who we are to a registry, and what we want there.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::fmt;
+use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use reqwest::header::HeaderValue;
-use serde::Deserialize;
+use crate::secret::{Credential, Secret};
 
-use crate::secret::Secret;
+/// What is to be done in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// Reading.
+    Pull,
+    /// Reading and writing.
+    Push,
+    /// Removing manifests.
+    Delete,
+}
 
-/// How we say who we are.
-#[derive(Clone, Debug)]
+impl Access {
+    /// In the words of the token protocol.
+    const fn actions(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pull => "pull from",
+            Self::Push => "push to",
+            Self::Delete => "delete in",
+        })
+    }
+}
+
+/// Who we are.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// We do not.
+    /// Nobody in particular.
     Anonymous,
-    /// A name and a password.
+    /// A user with a password (or an access token in its place).
     Basic {
-        /// The name.
+        /// The user's name.
         user: String,
         /// The password.
         password: Secret,
     },
-    /// A refresh token, as `docker login` gets from some registries.
+    /// What some registries give at login in place of a password; the token server turns it into tokens.
     IdentityToken(Secret),
-    /// A token for this registry alone, as it is.
+    /// A ready token for the registry itself, as [`super::Registry::issue_token`] makes them.
     Bearer(Secret),
 }
 
-/// What a registry asks for in `WWW-Authenticate`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Challenge {
-    Basic,
-    Bearer { realm: String, service: String },
-}
-
-/// Tokens by scope, with the moment from which they are no longer used.
-#[derive(Default)]
-pub(super) struct Tokens(Mutex<HashMap<String, (Secret, Instant)>>);
-
-/// A token server's answer; `access_token` is OAuth's name for it.
-#[derive(Deserialize)]
-pub(super) struct TokenAnswer {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<u64>,
-}
-
-impl Tokens {
-    pub(super) fn get(&self, scope: &str) -> Option<Secret> {
-        let tokens = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        tokens.get(scope).filter(|(_, until)| Instant::now() < *until).map(|(token, _)| token.clone())
-    }
-
-    pub(super) fn keep(&self, scope: &str, answer: TokenAnswer) -> Option<Secret> {
-        let token = Secret::new(answer.token.or(answer.access_token)?);
-        // A minute is what the specification assumes where the server says nothing; three quarters leave time to use it.
-        let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(60)).mul_f32(0.75);
-        let mut tokens = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        tokens.insert(scope.to_owned(), (token.clone(), Instant::now() + lifetime));
-        Some(token)
-    }
-
-    pub(super) fn forget(&self, scope: &str) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(scope);
+impl From<Credential> for Auth {
+    fn from(credential: Credential) -> Self {
+        match credential {
+            Credential::Password { user, password } => Self::Basic { user, password },
+            Credential::IdentityToken(token) => Self::IdentityToken(token),
+            Credential::RegistryToken(token) => Self::Bearer(token),
+        }
     }
 }
 
-/// The first challenge we can answer.
-pub(super) fn challenge(header: &str) -> Option<Challenge> {
-    let (scheme, parameters) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
-    if scheme.eq_ignore_ascii_case("basic") {
-        return Some(Challenge::Basic);
-    }
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let value = |name: &str| {
-        let from = parameters.find(&format!("{name}=\""))? + name.len() + 2;
-        parameters[from..].split('"').next().map(str::to_owned)
-    };
-    Some(Challenge::Bearer { realm: value("realm")?, service: value("service").unwrap_or_default() })
+/// A token for one repository, to be handed on in place of a password.
+#[derive(Clone, Debug)]
+pub struct IssuedToken {
+    /// The token.
+    pub token: Secret,
+    /// How long the registry takes it, from now on.
+    pub valid_for: Duration,
 }
 
-/// A header value that no log shows.
-pub(super) fn header(scheme: &str, credentials: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("{scheme} {credentials}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+/// What a request needs, in the token protocol's form (`repository:a/b:pull,push`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Scope {
+    /// Repository and access; the first is the one that error messages name.
+    grants: Vec<(String, Access)>,
 }
 
-pub(super) fn basic(user: &str, password: &Secret) -> Option<HeaderValue> {
-    header("Basic", &BASE64_STANDARD.encode(format!("{user}:{}", password.expose())))
+impl Scope {
+    pub(super) fn new(repository: &str, access: Access) -> Self {
+        Self { grants: vec![(repository.to_owned(), access)] }
+    }
+
+    /// Also reading from another repository, as mounting a blob does.
+    pub(super) fn and_pull(mut self, repository: &str) -> Self {
+        if repository != self.repository() {
+            self.grants.push((repository.to_owned(), Access::Pull));
+        }
+        self
+    }
+
+    pub(super) fn repository(&self) -> &str {
+        &self.grants[0].0
+    }
+
+    pub(super) fn access(&self) -> Access {
+        self.grants[0].1
+    }
+
+    /// One text per repository.
+    pub(super) fn words(&self) -> Vec<String> {
+        self.grants.iter().map(|(repository, access)| format!("repository:{repository}:{}", access.actions())).collect()
+    }
 }
 
 #[cfg(test)]
@@ -100,23 +113,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn challenges_are_understood() {
-        assert_eq!(challenge("Basic realm=\"x\""), Some(Challenge::Basic));
-        let bearer = challenge("Bearer realm=\"https://a/token\",service=\"r\",scope=\"repository:a:pull,push\"");
-        assert_eq!(bearer, Some(Challenge::Bearer { realm: "https://a/token".into(), service: "r".into() }));
-        assert_eq!(challenge("Negotiate"), None);
-        assert_eq!(challenge("Bearer nonsense"), None);
+    fn mounting_asks_for_both_repositories() {
+        let scope = Scope::new("a", Access::Push).and_pull("b").and_pull("a");
+        assert_eq!(scope.words(), ["repository:a:pull,push", "repository:b:pull"]);
+        assert_eq!((scope.repository(), scope.access()), ("a", Access::Push));
     }
 
     #[test]
-    fn a_token_is_not_used_to_its_last_second() {
-        let tokens = Tokens::default();
-        let answer = |expires_in| TokenAnswer { token: None, access_token: Some("t".into()), expires_in };
-        tokens.keep("a", answer(Some(0)));
-        assert_eq!(tokens.get("a"), None);
-        tokens.keep("a", answer(None));
-        assert_eq!(tokens.get("a").expect("kept").expose(), "t");
-        tokens.forget("a");
-        assert_eq!(tokens.get("a"), None);
+    fn who_we_are_is_never_shown() {
+        let auth = Auth::Basic { user: "ada".into(), password: Secret::new("hunter2") };
+        assert!(!format!("{auth:?}").contains("hunter2"));
     }
 }

@@ -1,226 +1,161 @@
-//! Blobs: sent whole, since whole blobs are what every registry can take again; verified when they come back.
+//! Bytes to be sent, named by their digest: from memory, or from a part of a file.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
-use reqwest::header::{CONTENT_TYPE, HeaderValue, RANGE};
-use reqwest::{Body, Method, StatusCode};
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWrite, AsyncWriteExt};
+use bytes::Bytes;
+use futures::stream;
+use reqwest::Body;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use super::client::Request;
-use super::{Access, Registry, RegistryError};
-use crate::digest::{Digest, Hasher};
+use super::error::RegistryError;
+use super::meter::Meter;
+use crate::digest::Digest;
 
-/// Size of the pieces that files are read in.
+/// How much is handed to a connection at a time, in bytes.
 const PIECE: usize = 256 * 1024;
 
-/// Where a blob's bytes are.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// At hand.
-    Bytes(Bytes),
-    /// In a file.
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Bytes.
-        size: u64,
-    },
-    /// In several pieces of files, one after the other.
-    Pieces(Vec<(PathBuf, std::ops::Range<u64>)>),
-}
-
-/// Something to send.
+/// Bytes with their digest, ready to be sent as often as needed.
 #[derive(Clone, Debug)]
 pub struct Blob {
-    /// Its name.
-    pub digest: Digest,
-    /// Its bytes.
-    pub content: Content,
+    digest: Digest,
+    size: u64,
+    source: Source,
 }
 
-/// What sending a blob took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// Nothing: it was there.
-    Existed,
-    /// This many bytes.
-    Bytes(u64),
+#[derive(Clone, Debug)]
+enum Source {
+    Memory(Bytes),
+    File { path: PathBuf, offset: u64 },
 }
 
-impl Content {
-    /// Bytes.
-    pub fn len(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::File { size, .. } => *size,
-            Self::Pieces(pieces) => pieces.iter().map(|(_, range)| range.end - range.start).sum(),
-        }
+impl Blob {
+    /// Bytes in memory; their digest is computed.
+    #[must_use]
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { digest: Digest::of(&bytes), size: bytes.len() as u64, source: Source::Memory(bytes) }
     }
 
-    /// Whether there are no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// `size` bytes of the file at `path`, from `offset` on, which are known to have `digest`. When that is not true any
+    /// more the registry refuses them.
+    #[must_use]
+    pub fn from_file(path: impl Into<PathBuf>, offset: u64, size: u64, digest: Digest) -> Self {
+        Self { digest, size, source: Source::File { path: path.into(), offset } }
     }
 
-    /// A body that reads the bytes anew.
-    pub(super) async fn open(&self, host: &str) -> Result<Body, RegistryError> {
-        let pieces = match self {
-            Self::Bytes(bytes) => return Ok(Body::from(bytes.clone())),
-            Self::File { path, size } => vec![(path.clone(), 0..*size)],
-            Self::Pieces(pieces) => pieces.clone(),
-        };
-        let mut opened = Vec::with_capacity(pieces.len());
-        for (path, range) in pieces {
-            let open = async {
-                let mut file = tokio::fs::File::open(&path).await?;
-                file.seek(std::io::SeekFrom::Start(range.start)).await?;
-                Ok::<_, std::io::Error>(file.take(range.end - range.start))
-            };
-            opened.push(open.await.map_err(|error| RegistryError::Source {
-                host: host.to_owned(),
-                path: path.display().to_string(),
-                reason: error.to_string(),
-            })?);
+    /// The name of the bytes.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// All of it, as a request's body.
+    pub(super) const fn whole(&self) -> Slice<'_> {
+        Slice { blob: self, offset: 0, len: self.size }
+    }
+
+    /// At most `len` bytes of it from `offset` on.
+    pub(super) fn slice(&self, offset: u64, len: u64) -> Slice<'_> {
+        Slice { blob: self, offset, len: len.min(self.size - offset) }
+    }
+
+    /// The file the bytes come from.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match &self.source {
+            Source::Memory(_) => None,
+            Source::File { path, .. } => Some(path),
         }
-        let readers =
-            futures::stream::iter(opened.into_iter().map(|f| tokio_util::io::ReaderStream::with_capacity(f, PIECE)));
-        Ok(Body::wrap_stream(readers.flatten()))
     }
 }
 
-impl Registry {
-    /// Whether the repository has a blob.
-    pub async fn has_blob(&self, repository: &str, digest: &Digest) -> Result<bool, RegistryError> {
-        let url = format!("{repository}/blobs/{digest}");
-        let response = self.send(Request::new(Method::HEAD, url, repository, Access::Pull)).await?;
-        match response.status() {
-            StatusCode::OK | StatusCode::TEMPORARY_REDIRECT => Ok(true),
-            StatusCode::NOT_FOUND => Ok(false),
-            _ => Err(self.unexpected("asking for a blob", response).await),
-        }
+/// A part of a blob.
+#[derive(Clone, Copy)]
+pub(super) struct Slice<'a> {
+    blob: &'a Blob,
+    offset: u64,
+    len: u64,
+}
+
+impl Slice<'_> {
+    pub(super) const fn len(&self) -> u64 {
+        self.len
     }
 
-    /// Makes a blob of the repository `from` one of `repository` too, without sending it; `false` where the registry
-    /// would rather have it sent.
-    pub async fn mount_blob(&self, repository: &str, from: &str, digest: &Digest) -> Result<bool, RegistryError> {
-        let url = format!("{repository}/blobs/uploads/?mount={digest}&from={from}");
-        let mut request = Request::new(Method::POST, url, repository, Access::Push);
-        request.from = Some(from);
-        let response = self.send(request).await?;
-        if response.status() == StatusCode::ACCEPTED {
-            let location = self.location(&response)?;
-            let _ = self.send(Request::new(Method::DELETE, location, repository, Access::Push)).await;
-        }
-        Ok(response.status() == StatusCode::CREATED)
-    }
-
-    /// Sends a blob unless it is there.
-    pub async fn push_blob(&self, repository: &str, blob: &Blob) -> Result<Sent, RegistryError> {
-        if self.has_blob(repository, &blob.digest).await? {
-            return Ok(Sent::Existed);
-        }
-        let url = format!("{repository}/blobs/uploads/");
-        let response = self.send(Request::new(Method::POST, url, repository, Access::Push)).await?;
-        if response.status() != StatusCode::ACCEPTED {
-            return Err(self.unexpected("starting an upload", response).await);
-        }
-        let location = self.location(&response)?;
-        let separator = if location.contains('?') { '&' } else { '?' };
-        let url = format!("{location}{separator}digest={}", blob.digest);
-        let mut request = Request::new(Method::PUT, url, repository, Access::Push);
-        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        request.body = Some(&blob.content);
-        let response = self.send(request).await?;
-        match response.status() {
-            StatusCode::CREATED => Ok(Sent::Bytes(blob.content.len())),
-            _ => Err(self.unexpected("an upload", response).await),
-        }
-    }
-
-    /// A small blob, verified. At most 4 MiB.
-    pub async fn pull_blob(&self, repository: &str, digest: &Digest) -> Result<Bytes, RegistryError> {
-        let response = self.get_blob(repository, digest, None).await?;
-        let bytes = self.document(response).await?;
-        if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(self.wrong(digest)) }
-    }
-
-    /// A blob of any size into `out`, verified at the end: an error means that what was written is worthless.
-    pub async fn pull_blob_into(
-        &self,
-        repository: &str,
-        digest: &Digest,
-        out: &mut (impl AsyncWrite + Unpin),
-    ) -> Result<u64, RegistryError> {
-        let mut response = self.get_blob(repository, digest, None).await?;
-        let mut hasher = Hasher::default();
-        while let Some(piece) = response.chunk().await.map_err(|error| self.broken(&error))? {
-            hasher.update(&piece);
-            out.write_all(&piece).await.map_err(|error| RegistryError::Source {
-                host: self.host().to_owned(),
-                path: digest.to_string(),
-                reason: error.to_string(),
-            })?;
-        }
-        let size = hasher.len();
-        if hasher.finish() == *digest { Ok(size) } else { Err(self.wrong(digest)) }
-    }
-
-    /// A piece of a blob. The caller knows its digest; a blob of which pieces are wanted is never verified as a whole.
-    pub async fn pull_range(
-        &self,
-        repository: &str,
-        digest: &Digest,
-        offset: u64,
-        len: u64,
-    ) -> Result<Bytes, RegistryError> {
-        if len == 0 {
-            return Ok(Bytes::new());
-        }
-        let mut response = self.get_blob(repository, digest, Some((offset, len))).await?;
-        // A registry that does not know ranges sends everything from the start.
-        let mut skip = if response.status() == StatusCode::PARTIAL_CONTENT { 0 } else { offset };
-        let mut piece = BytesMut::new();
-        while let Some(mut bytes) = response.chunk().await.map_err(|error| self.broken(&error))? {
-            let before = skip.min(bytes.len() as u64);
-            skip -= before;
-            let _ = bytes.split_to(usize::try_from(before).unwrap_or(usize::MAX));
-            let wanted = usize::try_from(len).unwrap_or(usize::MAX) - piece.len();
-            piece.extend_from_slice(&bytes[..bytes.len().min(wanted)]);
-            if piece.len() as u64 == len {
-                return Ok(piece.freeze());
+    /// A request's body that tells `meter` what it has handed over.
+    pub(super) async fn body(&self, meter: Arc<Meter>) -> Result<Body, RegistryError> {
+        match &self.blob.source {
+            Source::Memory(bytes) => {
+                let from = usize::try_from(self.offset).expect("an offset into memory fits");
+                let len = usize::try_from(self.len).expect("a length in memory fits");
+                Ok(memory_body(bytes.slice(from..from + len), meter))
+            }
+            Source::File { path, offset } => {
+                let file = open_at(path, offset + self.offset).await.map_err(|source| read_error(path, source))?;
+                Ok(file_body(file, self.len, meter))
             }
         }
-        Err(self.wrong(digest))
     }
 
-    async fn get_blob(
-        &self,
-        repository: &str,
-        digest: &Digest,
-        range: Option<(u64, u64)>,
-    ) -> Result<reqwest::Response, RegistryError> {
-        let mut request = Request::new(Method::GET, format!("{repository}/blobs/{digest}"), repository, Access::Pull);
-        if let Some((offset, len)) = range {
-            let value = HeaderValue::from_str(&format!("bytes={offset}-{}", offset + len - 1)).ok();
-            request.headers.extend(value.map(|value| (RANGE, value)));
+    /// The error for a source that failed while it was being sent.
+    pub(super) fn fault(&self, fault: io::Error, host: &str) -> RegistryError {
+        let path = self.blob.path().unwrap_or(Path::new("?"));
+        if fault.kind() == io::ErrorKind::UnexpectedEof {
+            return RegistryError::FileChanged { host: host.to_owned(), path: path.to_owned() };
         }
-        let headers = request.headers.clone();
-        let response = self.send(request).await?;
-        let response = self.follow(response, &headers).await?;
-        match response.status() {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
-            StatusCode::NOT_FOUND => Err(RegistryError::BlobMissing {
-                host: self.host().to_owned(),
-                repository: repository.to_owned(),
-                digest: digest.clone(),
-            }),
-            _ => Err(self.unexpected("asking for a blob", response).await),
-        }
+        read_error(path, fault)
     }
+}
 
-    fn wrong(&self, expected: &Digest) -> RegistryError {
-        RegistryError::WrongDigest { host: self.host().to_owned(), expected: expected.clone() }
-    }
+fn read_error(path: &Path, source: io::Error) -> RegistryError {
+    RegistryError::File { doing: "read", path: path.to_owned(), source }
+}
+
+async fn open_at(path: &Path, offset: u64) -> io::Result<tokio::fs::File> {
+    let mut file = tokio::fs::File::open(path).await?;
+    file.seek(io::SeekFrom::Start(offset)).await?;
+    Ok(file)
+}
+
+fn memory_body(bytes: Bytes, meter: Arc<Meter>) -> Body {
+    Body::wrap_stream(stream::unfold((bytes, meter), async |(mut rest, meter)| {
+        if rest.is_empty() {
+            return None;
+        }
+        let piece = rest.split_to(rest.len().min(PIECE));
+        meter.add(piece.len());
+        Some((Ok::<_, io::Error>(piece), (rest, meter)))
+    }))
+}
+
+fn file_body(file: tokio::fs::File, len: u64, meter: Arc<Meter>) -> Body {
+    Body::wrap_stream(stream::try_unfold((file, len, meter), async |(mut file, left, meter)| {
+        if left == 0 {
+            return Ok(None);
+        }
+        match read_piece(&mut file, left).await {
+            Ok(piece) => {
+                meter.add(piece.len());
+                Ok(Some((piece.clone(), (file, left - piece.len() as u64, meter))))
+            }
+            Err(error) => {
+                meter.fail(error);
+                Err(io::Error::other("the blob's file failed"))
+            }
+        }
+    }))
+}
+
+async fn read_piece(file: &mut tokio::fs::File, left: u64) -> io::Result<Bytes> {
+    let want = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+    let mut buffer = bytes::BytesMut::with_capacity(want);
+    file.take(want as u64).read_buf(&mut buffer).await?;
+    if buffer.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(buffer.freeze()) }
 }

@@ -1,118 +1,198 @@
-//! Manifests and tags.
+//! Manifests: small documents that say what belongs together. Verified on the way down, read back on the way up.
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LINK};
-use reqwest::{Method, StatusCode};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 
-use super::client::Request;
-use super::{Access, Content, Registry, RegistryError};
+use super::auth::{Access, Scope};
+use super::blob::Blob;
+use super::classify;
+use super::client::Registry;
+use super::error::RegistryError;
+use super::exchange::Call;
+use super::names;
 use crate::digest::Digest;
 
-/// All forms of manifests that we can read.
-const KNOWN: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
-                     application/vnd.docker.distribution.manifest.v2+json, \
-                     application/vnd.docker.distribution.manifest.list.v2+json";
+/// The largest manifest that registries take, in bytes.
+pub const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
 
-/// A manifest as a registry gave it.
+/// All forms that an image or artifact may have today.
+const FORMS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// A manifest as the registry keeps it, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// Of its bytes.
+    /// Of `bytes`, computed here.
     pub digest: Digest,
-    /// What the registry says it is.
+    /// What kind of manifest it is.
     pub media_type: String,
     /// The document.
     pub bytes: Bytes,
 }
 
-/// A manifest to send.
-#[derive(Clone, Debug)]
-pub struct ManifestContent<'a> {
-    /// What it is.
-    pub media_type: &'a str,
-    /// The document.
-    pub bytes: Vec<u8>,
-}
-
 impl Registry {
-    /// The manifest of a tag or digest, verified; `None` when there is none.
+    /// The manifest that a tag or digest names; `None` when there is none.
     pub async fn pull_manifest(&self, repository: &str, reference: &str) -> Result<Option<Manifest>, RegistryError> {
-        let mut request =
-            Request::new(Method::GET, format!("{repository}/manifests/{reference}"), repository, Access::Pull);
-        request.headers.insert(ACCEPT, HeaderValue::from_static(KNOWN));
-        let response = self.send(request).await?;
-        match response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(None),
-            _ => return Err(self.unexpected("asking for a manifest", response).await),
-        }
-        let media_type =
-            response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-        let bytes = self.document(response).await?;
-        let digest = Digest::of(&bytes);
-        match reference.parse::<Digest>() {
-            Ok(expected) if expected != digest => {
-                Err(RegistryError::WrongDigest { host: self.host().to_owned(), expected })
+        names::check_repository(repository)?;
+        names::check_reference(reference)?;
+        let mut attempts = self.attempts();
+        loop {
+            match self.fetch_manifest(repository, reference).await {
+                Ok(manifest) => return Ok(manifest),
+                Err(error) => attempts.wait_after(error).await?,
             }
-            _ => Ok(Some(Manifest { digest, media_type, bytes })),
         }
     }
 
-    /// Sends a manifest and reads it back: only what can be read is there.
+    /// Stores a manifest under a tag or its digest, and reads it back: what this returns is there.
     pub async fn push_manifest(
         &self,
         repository: &str,
         reference: &str,
-        manifest: ManifestContent<'_>,
+        media_type: &str,
+        bytes: impl Into<Bytes>,
     ) -> Result<Digest, RegistryError> {
-        let digest = Digest::of(&manifest.bytes);
-        let content = Content::Bytes(manifest.bytes.into());
-        let mut request =
-            Request::new(Method::PUT, format!("{repository}/manifests/{reference}"), repository, Access::Push);
-        request.headers.extend(HeaderValue::from_str(manifest.media_type).ok().map(|value| (CONTENT_TYPE, value)));
-        request.body = Some(&content);
-        let response = self.send(request).await?;
-        if response.status() != StatusCode::CREATED {
-            return Err(self.unexpected("sending a manifest", response).await);
+        names::check_repository(repository)?;
+        names::check_reference(reference)?;
+        let blob = Blob::from_bytes(bytes);
+        if blob.size() > MAX_MANIFEST {
+            let what = format!("the manifest for `{repository}`");
+            return Err(RegistryError::TooLarge { host: self.host(), what, limit: MAX_MANIFEST });
         }
-        match self.pull_manifest(repository, reference).await? {
-            Some(read) if read.digest == digest => Ok(digest),
-            _ => Err(RegistryError::WrongDigest { host: self.host().to_owned(), expected: digest }),
+        let scope = Scope::new(repository, Access::Push);
+        let doing = format!("take manifest `{reference}` in `{repository}`");
+        let call = Call::new(Method::PUT, self.manifest_url(repository, reference), &scope, &doing)
+            .header(CONTENT_TYPE, media_type)
+            .body(blob.whole());
+        let response = self.exchange(&call).await?;
+        match response.status() {
+            StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => {}
+            _ => return Err(self.manifest_refused(&call, response).await),
+        }
+        self.read_back(repository, reference, blob.digest()).await
+    }
+
+    /// Removes a manifest and with it all tags that name it. It may be gone already.
+    pub async fn delete_manifest(&self, repository: &str, digest: &Digest) -> Result<(), RegistryError> {
+        names::check_repository(repository)?;
+        let scope = Scope::new(repository, Access::Delete);
+        let doing = format!("delete manifest {} in `{repository}`", digest.short());
+        let call = Call::new(Method::DELETE, self.manifest_url(repository, digest.as_str()), &scope, &doing);
+        let response = self.exchange(&call).await?;
+        match response.status() {
+            StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => Ok(()),
+            StatusCode::METHOD_NOT_ALLOWED => Err(RegistryError::Forbidden {
+                host: self.host(),
+                repository: repository.to_owned(),
+                access: Access::Delete,
+                message: "deleting is switched off there".to_owned(),
+            }),
+            _ => Err(self.unexpected(&call, response).await),
         }
     }
 
-    /// All tags of a repository; none where there is no such repository.
-    pub async fn list_tags(&self, repository: &str) -> Result<Vec<String>, RegistryError> {
-        #[derive(Deserialize)]
-        struct Tags {
-            tags: Option<Vec<String>>,
+    async fn fetch_manifest(&self, repository: &str, reference: &str) -> Result<Option<Manifest>, RegistryError> {
+        let scope = Scope::new(repository, Access::Pull);
+        let doing = format!("give manifest `{reference}` of `{repository}`");
+        let call =
+            Call::new(Method::GET, self.manifest_url(repository, reference), &scope, &doing).header(ACCEPT, FORMS);
+        let response = self.exchange_once(&call, &|_| ()).await?;
+        match response.status() {
+            StatusCode::OK if classify::is_page(response.headers()) => Err(self.unexpected(&call, response).await),
+            StatusCode::OK => self.read_manifest(&doing, reference, response).await.map(Some),
+            StatusCode::NOT_FOUND if !classify::is_page(response.headers()) => Ok(None),
+            _ => Err(self.unexpected(&call, response).await),
         }
-        let mut tags = Vec::new();
-        let mut next = Some(format!("{repository}/tags/list?n=1000"));
-        while let Some(url) = next.take() {
-            let response = self.send(Request::new(Method::GET, url, repository, Access::Pull)).await?;
-            match response.status() {
-                StatusCode::OK => {}
-                StatusCode::NOT_FOUND => break,
-                _ => return Err(self.unexpected("asking for tags", response).await),
+    }
+
+    async fn read_manifest(&self, doing: &str, reference: &str, response: Response) -> Result<Manifest, RegistryError> {
+        let what = doing.trim_start_matches("give ");
+        let headers = response.headers().clone();
+        let bytes = self.read_document(response, what, MAX_MANIFEST).await?;
+        let digest = Digest::of(&bytes);
+        let mismatch = |expected: Digest| RegistryError::DigestMismatch {
+            host: self.host(),
+            what: what.to_owned(),
+            expected,
+            actual: digest.clone(),
+        };
+        let promised = headers.get("docker-content-digest").and_then(|value| value.to_str().ok());
+        for expected in [Some(reference), promised].into_iter().flatten().filter_map(|text| text.parse().ok()) {
+            if expected != digest {
+                return Err(mismatch(expected));
             }
-            next = next_page(&response);
-            let page: Tags =
-                serde_json::from_slice(&self.document(response).await?).map_err(|error| RegistryError::Unexpected {
-                    host: self.host().to_owned(),
-                    status: 200,
-                    what: "asking for tags".to_owned(),
-                    message: error.to_string(),
-                })?;
-            tags.extend(page.tags.unwrap_or_default());
         }
-        Ok(tags)
+        let media_type = media_type(&headers, &bytes).ok_or_else(|| RegistryError::NotARegistry {
+            host: self.host(),
+            found: format!("{what} is no JSON document"),
+        })?;
+        Ok(Manifest { digest, media_type, bytes })
+    }
+
+    /// A whole answer of at most `limit` bytes.
+    pub(super) async fn read_document(
+        &self,
+        mut response: Response,
+        what: &str,
+        limit: u64,
+    ) -> Result<Bytes, RegistryError> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.shared.transport.next_piece(&mut response, self.patience.stall).await? {
+            if (bytes.len() + piece.len()) as u64 > limit {
+                return Err(RegistryError::TooLarge { host: self.host(), what: what.to_owned(), limit });
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes.into())
+    }
+
+    async fn read_back(&self, repository: &str, reference: &str, digest: &Digest) -> Result<Digest, RegistryError> {
+        let found = self.pull_manifest(repository, reference).await?.map(|manifest| manifest.digest);
+        if found.as_ref() == Some(digest) {
+            return Ok(digest.clone());
+        }
+        let now = found.map_or("nothing".to_owned(), |found| found.to_string());
+        Err(self.lying(format!("it took manifest {digest} as `{reference}` of `{repository}`, but has {now} there")))
+    }
+
+    async fn manifest_refused(&self, call: &Call<'_>, response: Response) -> RegistryError {
+        let (host, status) = (self.host(), response.status());
+        let repository = call.scope.repository().to_owned();
+        let said = classify::explanation(response, self.patience.stall).await;
+        match (said.code.as_str(), said.is_full) {
+            (_, true) => RegistryError::Full { host, message: said.message },
+            ("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" | "MANIFEST_UNKNOWN", _) => {
+                RegistryError::BlobUnknown { host, repository, message: said.message }
+            }
+            ("DENIED" | "UNSUPPORTED", _) => {
+                RegistryError::Forbidden { host, repository, access: call.scope.access(), message: said.message }
+            }
+            ("NAME_UNKNOWN", _) => RegistryError::NoRepository { host, repository, message: said.message },
+            _ => RegistryError::Refused {
+                host,
+                doing: call.doing.to_owned(),
+                status: status.as_u16(),
+                message: said.message,
+            },
+        }
+    }
+
+    fn manifest_url(&self, repository: &str, reference: &str) -> reqwest::Url {
+        self.endpoint().url(&format!("{repository}/manifests/{reference}"))
     }
 }
 
-/// The next page of a list, when the answer names one (RFC 5988).
-fn next_page(response: &reqwest::Response) -> Option<String> {
-    let link = response.headers().get(LINK)?.to_str().ok()?;
-    let target = link.split_once('<')?.1.split_once('>')?.0;
-    response.url().join(target).ok().map(String::from)
+/// What the document says of itself, or else the header.
+fn media_type(headers: &HeaderMap, bytes: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        media_type: Option<String>,
+    }
+    let typed: Typed = serde_json::from_slice(bytes).ok()?;
+    let header = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let header = header.map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
+    typed.media_type.or(header).filter(|text| text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic()))
 }

@@ -16,7 +16,7 @@ use super::journal::Journal;
 use super::mailbox::{Mailbox, MailboxConfig};
 use crate::digest::Hasher;
 use crate::event::End;
-use crate::registry::{Blob, Content};
+use crate::registry::Blob;
 use crate::sync::{CHUNK, Chunk, File, Index, JournalCopy, Skipped};
 
 /// How often the folder is looked at.
@@ -274,8 +274,7 @@ fn read_piece(path: &Path, offset: u64, len: u32) -> io::Result<Bytes> {
 async fn push_file(mailbox: &Mailbox, path: &Path, file: &File) -> Result<(), crate::registry::RegistryError> {
     let mut offset = 0;
     for chunk in &file.chunks {
-        let content = Content::Pieces(vec![(path.to_owned(), offset..offset + chunk.size)]);
-        mailbox.push(&Blob { digest: chunk.blob.clone(), content }).await?;
+        mailbox.push(&Blob::from_file(path, offset, chunk.size, chunk.blob.clone())).await?;
         offset += chunk.size;
     }
     Ok(())

@@ -154,7 +154,7 @@ fn what_the_cluster_refuses_is_said_in_its_words_and_nothing_is_left() {
     let expired = with(&format!("kubeconfig = '{}'", environment("NAUTA_TEST_KUBECONFIG_EXPIRED")), "kubeconfig");
     assert!(expired.contains("does not accept the login"), "{expired}");
     let down = with("registry = 'localhost:1/tests'", "registry =");
-    assert!(down.contains("cannot reach the registry `localhost:1`"), "{down}");
+    assert!(down.contains("registry `localhost:1` cannot be reached"), "{down}");
     let context = with("context = 'nowhere'", "namespace");
     assert!(context.contains("cannot use the kubeconfig"), "{context}");
     let after = kubectl(&["get", "jobs,secrets,services", "-A", "-l", "nauta.dev/project=refused", "-o", "name"]);

@@ -106,12 +106,12 @@ fn another_terminal_can_follow_a_run() {
     let name = run.file_name().and_then(|name| name.to_str()).expect("text").to_owned();
     let mut command = workstation.command(&["logs", "-f", "--tail", "1", &name]);
     let mut follower = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("nauta starts");
-    let mut followed = BufReader::new(follower.stdout.take().expect("piped")).lines();
-    assert_eq!(followed.next().expect("a line").expect("text"), "[0] up");
+    let mut seen = BufReader::new(follower.stdout.take().expect("piped")).lines();
+    assert_eq!(seen.next().expect("a line").expect("text"), "[0] up");
     let container = crate::support::tool("docker", &["ps", "-q", "--filter", &format!("label=nauta.dev/run={name}")]);
     let _ = crate::support::tool("docker", &["exec", container.trim(), "sh", "-c", "touch /nauta/outputs/go"]);
-    assert_eq!(followed.next().expect("a line").expect("text"), "[0] last");
-    assert!(followed.next().is_none() && follower.wait().expect("waited").success());
+    assert_eq!(seen.next().expect("a line").expect("text"), "[0] last");
+    assert!(seen.next().is_none() && follower.wait().expect("waited").success());
     assert!(child.wait().expect("waited").success());
 }
 
@@ -125,7 +125,8 @@ fn ctrl_c_stops_the_run_and_leaves_nothing() {
     assert!(lines.next().expect("a line").expect("text").ends_with("up"));
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("small"));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("sent");
-    assert!(lines.next().expect("a line").expect("text").ends_with("bye"));
+    // The whole group gets the signal: the shell may say first that its `sleep` was terminated.
+    assert!(lines.any(|line| line.expect("text") == "[0] bye"));
     assert_eq!(child.wait().expect("waited").code(), Some(3));
     let run = workstation.only_run();
     nothing_of(run.file_name().and_then(|name| name.to_str()).expect("text"));

@@ -1,5 +1,11 @@
 //! A workstation for a test: own home, configuration, state and project; the real binary; the real engines.
 
+pub(crate) mod certificates;
+pub(crate) mod docker_registry;
+pub(crate) mod fault_proxy;
+pub(crate) mod own_process;
+pub(crate) mod random;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

@@ -1,0 +1,47 @@
+//! What can be wrong with a run before it begins.
+
+use std::path::PathBuf;
+
+use crate::diagnosis::{Diagnosis, Kind};
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunError {
+    #[error("{what} cannot be {value}")]
+    Value { what: String, value: String, hint: String },
+    #[error("there is nothing to run in `{directory}`")]
+    NoCommand { directory: String },
+    #[error("the directory is empty")]
+    Empty,
+    #[error(transparent)]
+    Quantity(#[from] crate::job::quantity::InvalidQuantity),
+    #[error("a secret value cannot be made: {0}")]
+    Random(getrandom::Error),
+    #[error("cannot read the certificates in `{}` (from {source_text})", path.display())]
+    Certificates { path: PathBuf, source_text: String, source: std::io::Error },
+    #[error("--dry-run prints a cluster's manifests, and this run is for Docker")]
+    DryRunLocal,
+}
+
+impl Diagnosis for RunError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Random(_) => Kind::Unavailable,
+            _ => Kind::Input,
+        }
+    }
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Value { hint, .. } => hint.clone(),
+            Self::NoCommand { .. } => {
+                "say it behind `--`, as in `nauta run -- python train.py`, or set `run.command` in nauta.toml"
+                    .to_owned()
+            }
+            Self::Empty => "begin with `nauta init --template pytorch`, or go to your program's directory".to_owned(),
+            Self::Quantity(_) => "amounts are written as Kubernetes writes them".to_owned(),
+            Self::Random(_) => "the system's random source does not answer".to_owned(),
+            Self::Certificates { .. } => "name a readable file of PEM certificates".to_owned(),
+            Self::DryRunLocal => "name a target with `--target`".to_owned(),
+        };
+        vec![hint]
+    }
+}

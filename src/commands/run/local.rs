@@ -1,0 +1,101 @@
+//! A run with Docker on this workstation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::mpsc;
+
+use super::report;
+use super::request::{Request, random_key};
+use crate::commands::record::folder;
+use crate::context::Context;
+use crate::delivery::{local_environment, write_code};
+use crate::diagnosis::Result;
+use crate::docker::{Code, JanitorProgram, LocalPlan};
+use crate::event::{Event, Events, Phase};
+use crate::follow::{Collector, Engine, FollowError, Outcome, follow};
+use crate::job::RunSpec;
+
+/// Runs, and removes everything but the outputs.
+pub(super) async fn run_locally(request: Request, context: &Context, events: &Events) -> Result<u8> {
+    let docker = context.docker().await?;
+    for leftover in docker.sweep().await? {
+        events.note(format!("removed what was left of {leftover}"));
+    }
+    let (plan, snapshot) = (&request.environment, &request.snapshot);
+    let image =
+        local_environment(&docker, &request.spec.project, plan, snapshot, &request.surroundings, events).await?;
+    let files = snapshot.clone();
+    let plan = LocalPlan {
+        spec: request.spec.clone(),
+        image,
+        entrypoint: LocalPlan::SUPERVISE.map(str::to_owned).to_vec(),
+        supervisor: context.program.clone(),
+        code: Code::new(move |archive| write_code(archive, &files)),
+        run_key: random_key()?,
+        shm_bytes: Some(request.spec.resources.memory.map_or(1 << 30, |memory| memory.bytes / 2)),
+        lease: true,
+        janitor: JanitorProgram { program: context.program.clone(), arguments: vec!["janitor".to_owned()] },
+    };
+    let mut record = request.record("local", None);
+    record.save(&request.project.root)?;
+    events.send(Event::Started { phase: Phase::Start, detail: "containers".to_owned() });
+    let run = docker.start_local(plan, events).await?;
+    events.send(Event::Finished { phase: Phase::Start, detail: format!("started {} containers", request.spec.nodes) });
+    let (states_tx, states) = mpsc::unbounded_channel();
+    let mut watched = Box::pin(run.watch().await?);
+    let watching = tokio::spawn(async move {
+        while let Some(Ok(state)) = watched.next().await {
+            if states_tx.send(state).is_err() {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    });
+    let engine = Arc::new(Engine::Local(Box::new(run)));
+    let folder = folder(&request.project.root, &request.spec.name);
+    let collector = Some(Collector::open(&folder)?);
+    let following = follow(Arc::clone(&engine), request.spec.nodes, collector, None, states, events);
+    let outcome = until_done_or_stopped(following, &engine, &request.spec, events).await;
+    watching.abort();
+    if let Some(Engine::Local(run)) = Arc::into_inner(engine) {
+        run.remove().await?;
+    }
+    let outcome = outcome?;
+    let code = report(&outcome, &request.spec, &folder, events);
+    record.code = Some(code);
+    record.save(&request.project.root)?;
+    Ok(code)
+}
+
+/// First Ctrl-C stops the run gently, the second kills it.
+async fn until_done_or_stopped(
+    following: impl Future<Output = Result<Outcome, FollowError>>,
+    engine: &Engine,
+    spec: &RunSpec,
+    events: &Events,
+) -> Result<Outcome, FollowError> {
+    tokio::pin!(following);
+    let mut presses = 0;
+    loop {
+        tokio::select! {
+            outcome = &mut following => return outcome,
+            Ok(()) = tokio::signal::ctrl_c() => {
+                presses += 1;
+                let Engine::Local(run) = engine else { continue };
+                if presses == 1 {
+                    events.note("stopping the run (Ctrl-C again kills it)");
+                    let grace = spec.deadlines.grace + Duration::from_secs(2);
+                    tokio::select! {
+                        _ = run.stop(grace) => {}
+                        outcome = &mut following => return outcome,
+                        Ok(()) = tokio::signal::ctrl_c() => drop(run.kill().await),
+                    }
+                } else {
+                    let _ = run.kill().await;
+                }
+            }
+        }
+    }
+}

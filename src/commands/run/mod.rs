@@ -1,0 +1,103 @@
+//! `nauta run`: [`request`] decides, then [`local`] or [`cluster`] does it.
+
+mod cluster;
+mod error;
+mod local;
+mod request;
+
+use clap::Args;
+
+use self::error::RunError;
+use self::request::resolve;
+use crate::context::{Context, Destination};
+use crate::diagnosis::Result;
+use crate::event::{Event, Events, Phase};
+use crate::follow::Outcome;
+use crate::job::RunSpec;
+use crate::output::Output;
+use crate::project::template;
+
+/// Run a program on this workstation or on a cluster
+///
+/// The first line says which. Outputs that the program writes to `$NAUTA_OUTPUTS` come back to runs/RUN/ while it runs.
+/// The exit code is the program's: that of the rank that failed first, 128+n for signals, and 125 when nauta itself could
+/// not run it.
+///
+/// Ctrl-C leaves a cluster's run alone and says how to come back; with --local it stops the run, twice kills it.
+///
+/// Example: nauta run --nodes 4 -- python train.py --epochs 20
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// How many ranks
+    #[arg(long, short = 'n', value_name = "N")]
+    nodes: Option<u32>,
+    /// Run with Docker on this workstation
+    #[arg(long, conflicts_with = "target")]
+    local: bool,
+    /// Run on a target of your configuration
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// What the run's name begins with; the project's name where absent
+    #[arg(long)]
+    name: Option<String>,
+    /// A variable for the program
+    #[arg(long, short = 'e', value_name = "K=V")]
+    env: Vec<String>,
+    /// Processors of each rank, such as 2 or 500m
+    #[arg(long, value_name = "AMOUNT")]
+    cpu: Option<String>,
+    /// Main memory of each rank, such as 8Gi
+    #[arg(long, value_name = "AMOUNT")]
+    memory: Option<String>,
+    /// Accelerators of each rank
+    #[arg(long, value_name = "N")]
+    gpus: Option<u32>,
+    /// Put a template's files into this directory first, if it is empty
+    #[arg(long, value_name = "NAME")]
+    template: Option<String>,
+    /// Submit to the cluster and return
+    #[arg(long, short = 'd', conflicts_with = "local")]
+    detach: bool,
+    /// Print the cluster's manifests and submit nothing (the image is pushed: they name it)
+    #[arg(long)]
+    dry_run: bool,
+    /// The program and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// Runs; the exit code is the program's.
+pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8> {
+    let events = output.events();
+    if let Some(name) = &args.template {
+        let template = template::find(&context.templates(), name)?;
+        for path in template.write_to(&context.directory)? {
+            events.note(format!("wrote {}", path.display()));
+        }
+    }
+    let request = resolve(&args, context, &events)?;
+    match &request.destination.value {
+        Destination::Local if args.dry_run => Err(RunError::DryRunLocal.into()),
+        Destination::Local => local::run_locally(request, context, &events).await,
+        Destination::Cluster(name, target) => {
+            let (name, target) = (name.clone(), (**target).clone());
+            cluster::run_on_cluster(request, &name, &target, &args, context, output).await
+        }
+    }
+}
+
+/// Says how it went; gives the run's exit code.
+fn report(outcome: &Outcome, spec: &RunSpec, folder: &std::path::Path, events: &Events) -> u8 {
+    let code = outcome.code(spec.nodes);
+    for missing in &outcome.missing_outputs {
+        events.warn(format!("outputs are not complete: {missing}"));
+    }
+    let first = outcome.first_failed.and_then(|rank| Some((rank, outcome.ends.get(&rank)?)));
+    let detail = match (code, first) {
+        (0, _) => format!("done, outputs are in {}", folder.display()),
+        (_, Some((rank, end))) => format!("failed: rank {rank} {end}; outputs are in {}", folder.display()),
+        _ => format!("failed with code {code}; outputs are in {}", folder.display()),
+    };
+    events.send(Event::Finished { phase: Phase::Run, detail });
+    code
+}

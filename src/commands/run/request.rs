@@ -1,0 +1,166 @@
+//! Flags, `nauta.toml` and the user's configuration become one request; every value knows where it came from.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::RunArgs;
+use super::error::RunError;
+use crate::commands::record::Record;
+use crate::context::{Context, Destination};
+use crate::delivery::{Surroundings, plan_environment};
+use crate::diagnosis::Result;
+use crate::digest::Digest;
+use crate::event::{Event, Events, Phase};
+use crate::image::EnvironmentPlan;
+use crate::job::{Cpu, Deadlines, Memory, Resources, RunSpec};
+use crate::project::{Project, project_name, run_name};
+use crate::secret::Secret;
+use crate::settings::{Setting, Source};
+use crate::snapshot::{self, Snapshot};
+
+/// More ranks than this are a slip of the finger.
+const MOST_NODES: u32 = 4096;
+
+/// Everything decided before anything is done.
+pub(super) struct Request {
+    pub(super) project: Project,
+    pub(super) snapshot: Snapshot,
+    pub(super) environment: EnvironmentPlan,
+    pub(super) spec: RunSpec,
+    pub(super) destination: Setting<Destination>,
+    pub(super) surroundings: Surroundings,
+}
+
+impl Request {
+    /// What is kept of the run beside its outputs.
+    pub(super) fn record(&self, target: &str, mailbox: Option<String>) -> Record {
+        let created = jiff::Timestamp::now().as_second();
+        Record { schema: 1, spec: self.spec.clone(), target: target.to_owned(), created, mailbox, code: None }
+    }
+}
+
+/// The first line of every run.
+fn announce(spec: &RunSpec, destination: &Setting<Destination>, events: &Events) {
+    let place = match &destination.value {
+        Destination::Local => "Docker here".to_owned(),
+        Destination::Cluster(name, _) => format!("target {name}"),
+    };
+    let ranks = if spec.nodes == 1 { "1 rank".to_owned() } else { format!("{} ranks", spec.nodes) };
+    events.note(format!("{} runs on {place} with {ranks} (from {})", spec.name, destination.source));
+}
+
+/// Decides everything.
+pub(super) fn resolve(args: &RunArgs, context: &Context, events: &Events) -> Result<Request> {
+    let project = context.project()?;
+    if !project.found.any_file {
+        return Err(RunError::Empty.into());
+    }
+    let flag =
+        if args.local { Some(("--local", "local")) } else { args.target.as_deref().map(|name| ("--target", name)) };
+    let destination = context.destination(flag, project.file.run.target.as_deref())?;
+    let mut spec = spec(args, context, &project)?;
+    announce(&spec, &destination, events);
+    events.send(Event::Started { phase: Phase::Snapshot, detail: project.root.display().to_string() });
+    let snapshot = snapshot::take(&project.root)?;
+    for (path, pattern) in &snapshot.withheld {
+        events.warn(format!(
+            "`{path}` stays here: it may hold a secret (`{pattern}`); `!{path}` in .nautaignore sends it"
+        ));
+    }
+    for path in &snapshot.unsendable {
+        events.warn(format!("`{path}` stays here: it is no file, folder or link"));
+    }
+    let (files, size) = (snapshot.files(), snapshot.size());
+    events.send(Event::Finished { phase: Phase::Snapshot, detail: format!("{files} files, {size} bytes") });
+    let environment = plan_environment(&project, context.user_file(), &snapshot)?;
+    spec.snapshot = snapshot.digest();
+    let surroundings = Surroundings { ca_bundle: ca_bundle(&project, context)?, proxies: context.proxies() };
+    Ok(Request { project, snapshot, environment, spec, destination, surroundings })
+}
+
+/// The certificates that builds must trust.
+fn ca_bundle(project: &Project, context: &Context) -> Result<Option<PathBuf>> {
+    let of_project = project.file.environment.ca_bundle.as_ref().map(|path| project.root.join(path));
+    let of_user = context.user_file().defaults.ca_bundle.as_ref().map(PathBuf::from);
+    let named = Setting::any([
+        (of_project, Source::ProjectFile("environment.ca_bundle")),
+        (of_user, Source::UserFile("defaults.ca_bundle")),
+    ]);
+    let Some(Setting { value: path, source }) = named else { return Ok(None) };
+    match std::fs::File::open(&path) {
+        Ok(_) => Ok(Some(path)),
+        Err(error) => Err(RunError::Certificates { path, source_text: source.to_string(), source: error }.into()),
+    }
+}
+
+/// All but the snapshot, which takes longer.
+fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec> {
+    let section = &project.file.run;
+    let nodes =
+        Setting::first([(args.nodes, Source::Flag("--nodes")), (section.nodes, Source::ProjectFile("run.nodes"))], 1);
+    if !(1..=MOST_NODES).contains(&nodes.value) {
+        let (what, value) = (format!("the number of ranks (from {})", nodes.source), nodes.value.to_string());
+        return Err(RunError::Value { what, value, hint: format!("choose 1 to {MOST_NODES}") }.into());
+    }
+    let mut env: BTreeMap<String, String> = section.env.clone();
+    for pair in &args.env {
+        let named = pair.split_once('=').filter(|(name, _)| !name.is_empty() && !name.contains(['\0', ' ']));
+        let (name, value) = named.ok_or_else(|| RunError::Value {
+            what: "--env".to_owned(),
+            value: format!("`{pair}`"),
+            hint: "write it as NAME=VALUE".to_owned(),
+        })?;
+        env.insert(name.to_owned(), value.to_owned());
+    }
+    let cpu = args
+        .cpu
+        .as_ref()
+        .or(section.cpu.as_ref())
+        .map(|text| text.parse::<Cpu>())
+        .transpose()
+        .map_err(RunError::from)?;
+    let memory = args
+        .memory
+        .as_ref()
+        .or(section.memory.as_ref())
+        .map(|text| text.parse::<Memory>())
+        .transpose()
+        .map_err(RunError::from)?;
+    let own_name = project.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = project_name(project.file.project.name.as_deref().unwrap_or(&own_name));
+    let random = getrandom::u64().map_err(RunError::Random)?;
+    Ok(RunSpec {
+        name: run_name(args.name.as_deref().unwrap_or(&name), random),
+        project: name,
+        user: context.user(),
+        nodes: nodes.value,
+        command: command(args, project)?,
+        env,
+        resources: Resources { cpu, memory, gpus: args.gpus.or(section.gpus).unwrap_or(0) },
+        deadlines: Deadlines::default(),
+        snapshot: Digest::of(""),
+    })
+}
+
+fn command(args: &RunArgs, project: &Project) -> Result<Vec<String>> {
+    if !args.command.is_empty() {
+        return Ok(args.command.clone());
+    }
+    if let Some(command) = &project.file.run.command {
+        return Ok(command.0.clone());
+    }
+    let program = project
+        .found
+        .program
+        .clone()
+        .ok_or_else(|| RunError::NoCommand { directory: project.root.display().to_string() })?;
+    Ok(vec!["python3".to_owned(), program])
+}
+
+/// 256 random bits, as 64 hexadecimal digits.
+pub(super) fn random_key() -> Result<Secret> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(RunError::Random)?;
+    // A digest of random bits has as many bits, and is written in hexadecimal digits already.
+    Ok(Secret::new(Digest::of(key).hex()))
+}
