@@ -3,8 +3,10 @@
 //! Owns: [`RunSpec`] and what it consists of; names, quantities; the Kubernetes objects ([`objects`]) and what the
 //! cluster's answers mean ([`state`]). Does not own: any connection. Start reading at [`RunSpec`].
 
+pub mod objects;
 pub mod quantity;
 pub mod spec;
+pub mod state;
 
 pub use quantity::{Cpu, Memory};
 pub use spec::{Deadlines, Mailbox, Resources, RunSpec};
