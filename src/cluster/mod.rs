@@ -1,1 +1,34 @@
 //! The Kubernetes API: checks, objects, watches, control streams. Never bulk data.
+//!
+//! Owns: [`Cluster`] and every request to an API server. Does not own: what the objects are and what their states mean
+//! (`job`). Start reading at [`Cluster::connect`].
+
+mod access;
+mod cancel;
+mod certificate;
+mod check;
+mod control;
+mod error;
+mod hosting;
+mod kubeconfig;
+mod list;
+mod login;
+mod logs;
+mod session;
+mod status;
+mod submit;
+mod watch;
+
+pub use access::Access;
+pub use cancel::Cancelled;
+pub use check::{ControlRoute, Findings};
+pub use control::ControlStream;
+pub use error::{Cause, ClusterError, Place};
+pub use hosting::RegistryHosting;
+pub use kubeconfig::ClusterAddress;
+pub use list::{RunSummary, Scope};
+pub use logs::LogRange;
+pub use session::Cluster;
+pub use status::RunStatus;
+pub use submit::Submitted;
+pub use watch::Observation;

@@ -49,6 +49,14 @@ pub enum TroubleReason {
     Deleted,
 }
 
+impl TroubleReason {
+    /// What kind of rule speaks in an admission refusal.
+    #[must_use]
+    pub fn of_refusal(message: &str) -> Self {
+        refusal(message).0
+    }
+}
+
 /// Something that stands in the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trouble {
