@@ -1,2 +1,2 @@
 //! All integration tests, in one binary.
-fn main() {}
+mod cluster;

@@ -394,26 +394,25 @@ enum Transport {
     Unreachable(String),
 }
 
-/// What broke below HTTP: found by walking down the causes to the first that says something to a person.
+/// What broke below HTTP: found by walking down the causes to the last that says something to a person.
 fn transport(error: &(dyn StdError + 'static)) -> Option<Transport> {
+    const TELLING: [&str; 5] = ["connect", "dns", "timed out", "closed", "deadline"];
     let mut next = Some(error);
     let mut words: Option<String> = None;
     while let Some(error) = next {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(Transport::Certificate(tls_words(tls)));
         }
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return Some(Transport::Certificate(tls_words(tls)));
-            }
-            words = Some(io_words(io));
-        }
-        let text = error.to_string();
-        if words.is_none() && ["connect", "dns", "timed out", "connection", "deadline"].iter().any(|w| text.contains(w))
-        {
+        let io = error.downcast_ref::<std::io::Error>();
+        let text = io.map_or_else(|| error.to_string(), io_words);
+        if io.is_some() || (words.is_none() && TELLING.iter().any(|telling| text.contains(telling))) {
             words = Some(text);
         }
-        next = error.source();
+        // An I/O error's `source` is that of the error inside it, which would be passed over.
+        next = match io.and_then(std::io::Error::get_ref) {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
     }
     words.map(Transport::Unreachable)
 }
