@@ -94,7 +94,7 @@ impl Cli {
     pub async fn run(self, context: &Context, output: &Output) -> Result<u8> {
         match self.verb {
             Verb::Init(args) => init::run(args, context, output),
-            Verb::Run(args) => run::run(*args, context, output).await,
+            Verb::Run(args) => Box::pin(run::run(*args, context, output)).await,
             Verb::List(args) => list::run(args, context, output).await,
             Verb::Status(args) => status::run(args, context, output).await,
             Verb::Logs(args) => logs::run(args, context, output).await,

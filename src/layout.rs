@@ -49,6 +49,8 @@ pub mod label {
     pub const MAILBOX: &str = "nauta.dev/mailbox";
     /// Annotation: the version of nauta that made it.
     pub const VERSION: &str = "nauta.dev/version";
+    /// Annotation: digest of the submitted Job; tells a repeated submission from another run of the same name.
+    pub const SUBMISSION: &str = "nauta.dev/submission";
     /// Docker only: this container's rank.
     pub const RANK: &str = "nauta.dev/rank";
 }

@@ -1,6 +1,7 @@
 //! All integration tests, in one binary. `tests/run` starts what they need and runs them all.
 
 mod cli;
+mod cluster;
 mod credentials;
 mod docker;
 mod job;

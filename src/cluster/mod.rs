@@ -1,12 +1,35 @@
-//! The Kubernetes API: checks, objects, states, control streams. Never bulk data.
+//! The Kubernetes API: checks, objects, watches, control streams. Never bulk data.
 //!
-//! Owns: [`Cluster`], [`ClusterRun`] and their errors. Does not own: what the objects are and what states mean (`job`).
-//! Start reading at [`Cluster::connect`].
+//! Owns: [`Cluster`] and every request to an API server. Does not own: what the objects are and what their states mean
+//! (`job`). Start reading at [`Cluster::connect`].
 
+mod access;
+mod cancel;
+mod certificate;
+mod check;
+mod control;
 mod error;
-mod run;
+mod hosting;
+mod kubeconfig;
+mod list;
+mod login;
+mod logs;
 mod session;
+mod socket;
+mod status;
+mod submit;
+mod watch;
 
-pub use error::ClusterError;
-pub use run::{ClusterRun, ClusterSummary};
-pub use session::{Cluster, ClusterSettings};
+pub use access::Access;
+pub use cancel::Cancelled;
+pub use check::{ControlRoute, Findings};
+pub use error::{Cause, ClusterError, Place};
+pub use hosting::RegistryHosting;
+pub use kubeconfig::ClusterAddress;
+pub use list::{RunSummary, Scope};
+pub use logs::LogRange;
+pub use session::Cluster;
+pub use socket::ControlStream;
+pub use status::RunStatus;
+pub use submit::Submitted;
+pub use watch::Observation;

@@ -37,8 +37,7 @@ pub async fn run(args: CancelArgs, context: &Context, output: &Output) -> Result
             None => drop(record?),
         },
         Destination::Cluster(_, target) => {
-            let (run, _) = open_cluster(&target).await?.find(&args.run).await?;
-            run.delete().await?;
+            open_cluster(context, &target).await?.cancel(&args.run).await?;
         }
     }
     output.result(&format!("{} is ended\n", args.run), &json!({ "schema": 1, "run": args.run, "ended": true }));

@@ -1,8 +1,9 @@
 //! A target's cluster and registry, opened.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::cluster::{Cluster, ClusterSettings};
+use crate::cluster::{Cluster, ClusterAddress};
 use crate::context::Context;
 use crate::credentials::{self, Credential, CredentialSources, Lookup, Skipped};
 use crate::diagnosis::{Failure, Result};
@@ -77,11 +78,16 @@ pub(super) async fn open_mailbox(
     Ok(Some(Mailbox { registry, repository: repository.to_owned(), run: run.to_owned() }))
 }
 
-pub(super) async fn open_cluster(target: &Target) -> Result<Cluster> {
-    let settings = ClusterSettings {
-        kubeconfig: target.kubeconfig.clone(),
+/// A target's cluster.
+pub(super) async fn open_cluster(context: &Context, target: &Target) -> Result<Arc<Cluster>> {
+    let usual = || match context.variable(env_vars::KUBECONFIG).filter(|paths| !paths.is_empty()) {
+        Some(paths) => std::env::split_paths(paths).collect(),
+        None => context.variable("HOME").map(|home| Path::new(home).join(".kube/config")).into_iter().collect(),
+    };
+    let address = ClusterAddress {
+        kubeconfig: target.kubeconfig.as_ref().map_or_else(usual, |path| vec![path.into()]),
         context: target.context.clone(),
         namespace: target.namespace.clone(),
     };
-    Ok(Cluster::connect(&settings).await?)
+    Ok(Arc::new(Cluster::connect(&address).await?))
 }

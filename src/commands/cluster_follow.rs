@@ -1,14 +1,18 @@
 //! Following a run on a cluster until it ends, cannot start, or the user goes away.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
-use crate::cluster::ClusterRun;
+use crate::cluster::{Cluster, Observation};
 use crate::diagnosis::Result;
-use crate::event::Events;
+use crate::event::{Events, RankState};
 use crate::follow::{Collector, Engine, Mailbox, Outcome, follow};
+use crate::job::state::{RunState, RunView};
 
 /// What came of following.
 pub(super) enum Followed {
@@ -20,20 +24,102 @@ pub(super) enum Followed {
     Left,
 }
 
-/// Follows a run of `nodes` ranks that has `start` to begin.
+/// Follows a run of `nodes` ranks; with `start`, it has that long to begin.
 pub(super) async fn follow_on_cluster(
-    run: &ClusterRun,
+    cluster: &Arc<Cluster>,
+    run: &str,
     nodes: u32,
-    start: Duration,
+    start: Option<Duration>,
     collector: Option<Collector>,
     mailbox: Option<Mailbox>,
     events: &Events,
 ) -> Result<Followed> {
     let (states_tx, states) = mpsc::unbounded_channel();
-    let engine = Arc::new(Engine::Cluster(Box::new(run.clone())));
+    let engine = Arc::new(Engine::Cluster { cluster: Arc::clone(cluster), run: run.to_owned() });
     tokio::select! {
         outcome = follow(engine, nodes, collector, mailbox, states, events) => Ok(Followed::Ended(outcome?)),
-        message = run.watch(nodes, start, states_tx) => Ok(Followed::CannotStart(message)),
+        message = until_it_cannot_start(cluster, run, start, states_tx, events) => Ok(Followed::CannotStart(message)),
         Ok(()) = tokio::signal::ctrl_c() => Ok(Followed::Left),
+    }
+}
+
+/// Sends the ranks' states as they change, and gives back what keeps the run from starting; pends for ever once it has.
+async fn until_it_cannot_start(
+    cluster: &Cluster,
+    run: &str,
+    start: Option<Duration>,
+    states_tx: mpsc::UnboundedSender<(u32, RankState)>,
+    events: &Events,
+) -> String {
+    let deadline = async {
+        match start {
+            Some(start) => sleep(start).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(deadline);
+    let observations = cluster.watch(run);
+    tokio::pin!(observations);
+    let mut start = Start { states_tx, told: BTreeMap::new(), has_begun: false, last: None };
+    let mut is_lost = false;
+    loop {
+        tokio::select! {
+            observation = observations.next() => match observation {
+                Some(Observation::View(view)) => {
+                    is_lost = false;
+                    if let Some(message) = start.verdict(view) {
+                        return message;
+                    }
+                }
+                Some(Observation::OutOfContact { message, .. }) => {
+                    if !std::mem::replace(&mut is_lost, true) {
+                        events.warn(format!("{message}; trying again"));
+                    }
+                }
+                None => std::future::pending().await,
+            },
+            () = &mut deadline, if !start.has_begun => return start.what_is_missing(),
+        }
+    }
+}
+
+/// How far a run has come on its way to running.
+struct Start {
+    states_tx: mpsc::UnboundedSender<(u32, RankState)>,
+    told: BTreeMap<u32, RankState>,
+    has_begun: bool,
+    last: Option<RunView>,
+}
+
+impl Start {
+    /// Takes a new view in; gives what will never pass.
+    fn verdict(&mut self, view: RunView) -> Option<String> {
+        for rank in &view.ranks {
+            if self.told.get(&rank.rank) != Some(&rank.state) {
+                self.told.insert(rank.rank, rank.state.clone());
+                // Nobody listens any more only when the run has ended.
+                let _ = self.states_tx.send((rank.rank, rank.state.clone()));
+            }
+        }
+        let waits = |state: &RankState| matches!(state, RankState::Pending { .. });
+        self.has_begun |= !view.ranks.is_empty() && !view.ranks.iter().any(|rank| waits(&rank.state));
+        let fatal = view.fatal().map(|trouble| trouble.message.clone());
+        let is_over = !view.ranks.iter().any(|rank| !matches!(rank.state, RankState::Ended(_)));
+        let verdict = match view.state {
+            RunState::Deleted if !self.has_begun || !is_over => Some("somebody has deleted it".to_owned()),
+            _ if self.has_begun => None,
+            _ => fatal,
+        };
+        self.last = Some(view);
+        verdict
+    }
+
+    fn what_is_missing(&self) -> String {
+        let trouble = self.last.as_ref().and_then(|view| view.troubles.first()).map(|trouble| trouble.message.clone());
+        let waiting = self.told.iter().find_map(|(rank, state)| match state {
+            RankState::Pending { message } => Some(format!("rank {rank} waits: {message}")),
+            _ => None,
+        });
+        trouble.or(waiting).unwrap_or_else(|| "not all ranks came up in time".to_owned())
     }
 }

@@ -1,13 +1,19 @@
 //! `nauta doctor`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::json;
 
 use super::cluster_access::{open_cluster, open_registry};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Failure, Kind, Result};
+use crate::digest::Digest;
+use crate::job::objects::{ClusterRun, RunObjects};
+use crate::job::{Deadlines, Resources, RunSpec};
 use crate::output::{Output, Table};
 use crate::registry::Access;
+use crate::secret::Secret;
 
 /// Look at everything that a run needs, and say what is missing and how to get it
 ///
@@ -27,9 +33,13 @@ pub async fn run(args: DoctorArgs, context: &Context, output: &Output) -> Result
     let flag = args.target.as_deref().map(|name| ("--target", name));
     if let Destination::Cluster(name, target) = context.destination(flag, None)?.value {
         let cluster = async {
-            let cluster = open_cluster(&target).await?;
-            cluster.check(None).await?;
-            Ok(format!("{name}: context {}, namespace {}", cluster.context, cluster.namespace))
+            let cluster = open_cluster(context, &target).await?;
+            let findings = cluster.check(&nothing(cluster.namespace(), &target.registry)?).await?;
+            for warning in findings.warnings {
+                output.events().warn(warning);
+            }
+            let place = cluster.place();
+            Ok(format!("{name}: context {}, namespace {}", place.context, place.namespace))
         };
         findings.push(("cluster", cluster.await));
         let registry = async {
@@ -55,4 +65,21 @@ pub async fn run(args: DoctorArgs, context: &Context, output: &Output) -> Result
     let all_good = findings.iter().all(|(_, finding)| finding.is_ok());
     output.result(&table.render(), &json!({ "schema": 1, "good": all_good, "findings": list }));
     Ok(if all_good { 0 } else { Kind::Unavailable.exit_code() })
+}
+
+/// The objects of a run that does nothing, for asking the cluster about.
+fn nothing(namespace: &str, registry: &str) -> Result<RunObjects> {
+    let image = format!("{registry}/nauta-doctor@{}", Digest::of(""));
+    let spec = RunSpec {
+        name: "nauta-doctor".to_owned(),
+        project: "nauta-doctor".to_owned(),
+        user: String::new(),
+        nodes: 1,
+        command: vec!["true".to_owned()],
+        env: BTreeMap::new(),
+        resources: Resources::default(),
+        deadlines: Deadlines::default(),
+        snapshot: Digest::of(""),
+    };
+    Ok(RunObjects::plan(&spec, &ClusterRun::new(namespace, image, Secret::new("")))?)
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::cluster_access::open_cluster;
 use super::record::Record;
+use crate::cluster::Scope;
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
 use crate::output::{Output, Table};
@@ -26,8 +27,10 @@ pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u
     let flag = args.target.as_deref().map(|name| ("--target", name));
     let mut rows = Vec::new();
     if let Destination::Cluster(name, target) = context.destination(flag, file_target.as_deref())?.value {
-        for run in open_cluster(&target).await?.list().await? {
-            rows.push((run.name, name.clone(), run.nodes, run.state.to_owned(), run.created, run.command.join(" ")));
+        for run in open_cluster(context, &target).await?.list(Scope::All).await? {
+            let created = run.created.map_or(0, jiff::Timestamp::as_second);
+            let state = run.state.as_str().to_owned();
+            rows.push((run.name, name.clone(), run.nodes, state, created, run.command.join(" ")));
         }
     }
     let records = project.map(|project| Record::all(&project.root)).unwrap_or_default();

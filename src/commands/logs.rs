@@ -11,11 +11,11 @@ use clap::Args;
 use super::cluster_access::{open_cluster, open_mailbox};
 use super::cluster_follow::{Followed, follow_on_cluster};
 use super::record::{Record, folder};
-use crate::cluster::{ClusterRun, ClusterSummary};
+use crate::cluster::{Cluster, RunSummary};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Kind, Result};
 use crate::event::{Event, Events, Stream};
-use crate::follow::{Collector, FollowError, KeptLog, history};
+use crate::follow::{Collector, Engine, FollowError, KeptLog, history};
 use crate::output::Output;
 use crate::settings::Target;
 
@@ -95,10 +95,13 @@ struct OnCluster<'a> {
 
 impl OnCluster<'_> {
     async fn show(&self, record: std::result::Result<Record, super::record::RecordError>) -> Result<u8> {
-        let cluster = open_cluster(self.target).await?;
+        let cluster = open_cluster(self.context, self.target).await?;
         match (cluster.find(&self.args.run).await, record) {
-            (Ok((run, summary)), record) if self.args.follow => self.follow(&run, &summary, record.ok()).await,
-            (Ok((run, summary)), _) => self.ranks(Some(&run), summary.nodes, Some(&summary.mailbox)).await,
+            (Ok(summary), record) if self.args.follow => self.follow(&cluster, &summary, record.ok()).await,
+            (Ok(summary), _) => {
+                let engine = Engine::Cluster { cluster, run: self.args.run.clone() };
+                self.ranks(Some(&engine), summary.nodes, Some(&summary.mailbox)).await
+            }
             // The Job is gone, by its time to live or by hand: the mailbox outlives it.
             (Err(_), Ok(record)) if record.mailbox.is_some() => {
                 self.ranks(None, record.spec.nodes, record.mailbox.as_deref()).await
@@ -108,20 +111,20 @@ impl OnCluster<'_> {
         }
     }
 
-    async fn ranks(&self, run: Option<&ClusterRun>, nodes: u32, mailbox: Option<&str>) -> Result<u8> {
+    async fn ranks(&self, engine: Option<&Engine>, nodes: u32, mailbox: Option<&str>) -> Result<u8> {
         let mailbox = open_mailbox(self.context, self.target, mailbox, &self.args.run, self.events).await?;
         for rank in (0..nodes).filter(|rank| self.args.rank.is_none_or(|wanted| wanted == *rank)) {
-            history(run, mailbox.as_ref(), rank, self.events).await?;
+            history(engine, mailbox.as_ref(), rank, self.events).await?;
         }
         Ok(0)
     }
 
     /// Comes back to a run: its outputs arrive as they do with `nauta run`.
-    async fn follow(&self, run: &ClusterRun, summary: &ClusterSummary, record: Option<Record>) -> Result<u8> {
+    async fn follow(&self, cluster: &Arc<Cluster>, summary: &RunSummary, record: Option<Record>) -> Result<u8> {
         let address = Some(summary.mailbox.as_str());
         let mailbox = open_mailbox(self.context, self.target, address, &self.args.run, self.events).await?;
         let collector = Some(Collector::open(&folder(self.root, &self.args.run))?);
-        match follow_on_cluster(run, summary.nodes, Duration::MAX, collector, mailbox, self.events).await? {
+        match follow_on_cluster(cluster, &summary.name, summary.nodes, None, collector, mailbox, self.events).await? {
             Followed::Ended(outcome) => {
                 for missing in &outcome.missing_outputs {
                     self.events.warn(format!("outputs are not complete: {missing}"));

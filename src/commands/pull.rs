@@ -56,7 +56,7 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
     let (nodes, address) = if let Ok(record) = record {
         (record.spec.nodes, record.mailbox)
     } else {
-        let (_, summary) = open_cluster(&target).await?.find(&args.run).await?;
+        let summary = open_cluster(context, &target).await?.find(&args.run).await?;
         (summary.nodes, Some(summary.mailbox))
     };
     let mailbox = open_mailbox(context, &target, address.as_deref(), &args.run, &events).await?;

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::cluster_access::open_cluster;
 use super::record::Record;
+use crate::cluster::RunStatus;
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
 use crate::event::RankState;
-use crate::job::state::rank_state;
 use crate::output::{Output, Table};
 
 /// Say where a run stands, rank by rank, and why it waits
@@ -39,25 +39,25 @@ pub async fn run(args: StatusArgs, context: &Context, output: &Output) -> Result
                 .result(&text, &json!({ "schema": 1, "run": spec.name, "state": record.state(), "code": record.code }));
         }
         Destination::Cluster(name, target) => {
-            let (run, summary) = open_cluster(&target).await?.find(&args.run).await?;
-            let pods = run.pods().await?;
+            let RunStatus { summary, view } = open_cluster(context, &target).await?.status(&args.run).await?;
             let mut table = Table::new(&["RANK", "NODE", "STATE"]);
-            let mut ranks = Vec::new();
-            for (rank, pod) in &pods {
-                let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
-                let state = rank_state(pod);
-                let words = match &state {
-                    RankState::Pending { message } => format!("waits: {message}"),
-                    RankState::Meeting { message } => format!("meets the others: {message}"),
-                    RankState::Running => "runs".to_owned(),
-                    RankState::Ended(end) => end.to_string(),
-                };
-                ranks.push(json!({ "rank": rank, "node": node, "state": state }));
-                table.row([rank.to_string(), node, words]);
+            for rank in &view.ranks {
+                table.row([rank.rank.to_string(), rank.node.clone().unwrap_or_default(), words(&rank.state)]);
             }
-            let text = format!("{} on {name}: {}\n{}", summary.name, summary.state, table.render());
-            output.result(&text, &json!({ "schema": 1, "run": summary, "ranks": ranks }));
+            let mut text = format!("{} on {name}: {}\n", summary.name, view.state.as_str());
+            text.extend(view.troubles.iter().flat_map(|trouble| ["why: ", &trouble.message, "\n"]));
+            text.push_str(&table.render());
+            output.result(&text, &json!({ "schema": 1, "run": summary, "status": view }));
         }
     }
     Ok(0)
+}
+
+fn words(state: &RankState) -> String {
+    match state {
+        RankState::Pending { message } => format!("waits: {message}"),
+        RankState::Meeting { message } => format!("meets the others: {message}"),
+        RankState::Running => "runs".to_owned(),
+        RankState::Ended(end) => end.to_string(),
+    }
 }

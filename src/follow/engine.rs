@@ -1,8 +1,10 @@
 //! One vocabulary for both engines.
 
+use std::sync::Arc;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::cluster::ClusterRun;
+use crate::cluster::Cluster;
 use crate::diagnosis::Result;
 use crate::docker::LocalRun;
 
@@ -15,7 +17,12 @@ pub enum Engine {
     /// Docker on this workstation.
     Local(Box<LocalRun>),
     /// Kubernetes.
-    Cluster(Box<ClusterRun>),
+    Cluster {
+        /// The namespace it is in.
+        cluster: Arc<Cluster>,
+        /// Its name.
+        run: String,
+    },
 }
 
 impl Engine {
@@ -23,7 +30,7 @@ impl Engine {
     pub(super) async fn open_control(&self, rank: u32) -> Result<Box<dyn Stream>> {
         Ok(match self {
             Self::Local(run) => Box::new(run.open_control(rank).await?),
-            Self::Cluster(run) => Box::new(run.open_control(rank).await?),
+            Self::Cluster { cluster, run } => Box::new(cluster.open_control(run, rank).await?),
         })
     }
 }

@@ -2,19 +2,21 @@
 
 use std::ops::ControlFlow;
 
+use futures::StreamExt;
+
 use super::engine::Engine;
 use super::log::Log;
 use super::mailbox::Mailbox;
 use super::rank::Frames;
-use crate::cluster::ClusterRun;
+use crate::cluster::{Cluster, LogRange};
 use crate::control::{Reply, Request};
 use crate::diagnosis::Result;
 use crate::event::{Events, Stream};
 use crate::sync::journal::Record;
 
 /// Shows all that a rank has written: from the mailbox once it has ended, else from its supervisor, else what the kubelet
-/// has kept. `run` is `None` when the cluster no longer has it.
-pub async fn history(run: Option<&ClusterRun>, mailbox: Option<&Mailbox>, rank: u32, events: &Events) -> Result<()> {
+/// has kept. `engine` is `None` when the engine no longer has the run.
+pub async fn history(engine: Option<&Engine>, mailbox: Option<&Mailbox>, rank: u32, events: &Events) -> Result<()> {
     let mut log = Log::create(None, rank, events.clone());
     if let Some(mailbox) = mailbox
         && let Some(journal) = mailbox.index(rank).await?.and_then(|index| index.journal)
@@ -25,14 +27,17 @@ pub async fn history(run: Option<&ClusterRun>, mailbox: Option<&Mailbox>, rank: 
         };
         return Ok(mailbox.journal(rank, &journal, 0, show).await?);
     }
-    let Some(run) = run else {
+    let Some(engine) = engine else {
         log.gap("the pod is gone, and its log is not in a mailbox");
         return Ok(());
     };
-    let engine = Engine::Cluster(Box::new(run.clone()));
-    match from_supervisor(&engine, rank, &mut log).await {
-        Ok(()) => Ok(()),
-        Err(_) => from_kubelet(run, rank, &mut log).await,
+    match (from_supervisor(engine, rank, &mut log).await, engine) {
+        (Err(_), Engine::Cluster { cluster, run }) => from_kubelet(cluster, run, rank, &mut log).await,
+        (Err(problem), Engine::Local(_)) => {
+            log.gap(problem);
+            Ok(())
+        }
+        (Ok(()), _) => Ok(()),
     }
 }
 
@@ -50,15 +55,32 @@ async fn from_supervisor(engine: &Engine, rank: u32, log: &mut Log) -> Result<()
 }
 
 /// The kubelet keeps the last ten megabytes or so, streams mixed, each line with its time.
-pub(super) async fn from_kubelet(run: &ClusterRun, rank: u32, log: &mut Log) -> Result<()> {
-    for line in run.kubelet_log(rank).await?.split_inclusive('\n') {
-        let (time, text) = line.split_once(' ').unwrap_or(("", line));
-        let time = time.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_millisecond);
-        let (stream, text) = match text.strip_prefix("nauta: ") {
-            Some(own) => (Stream::Supervisor, own),
-            None => (Stream::Stdout, text),
-        };
-        log.write(Record { stream, time, bytes: bytes::Bytes::copy_from_slice(text.as_bytes()) });
+pub(super) async fn from_kubelet(cluster: &Cluster, run: &str, rank: u32, log: &mut Log) -> Result<()> {
+    let range = LogRange { timestamps: true, ..LogRange::default() };
+    let pieces = cluster.logs(run, rank, range).await?;
+    tokio::pin!(pieces);
+    let mut unread = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        unread.extend_from_slice(&piece?);
+        let whole = unread.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        for line in unread.drain(..whole).as_slice().split_inclusive(|byte| *byte == b'\n') {
+            log.write(timed(line));
+        }
+    }
+    if !unread.is_empty() {
+        log.write(timed(&unread));
     }
     Ok(())
+}
+
+/// A line of the kubelet's, which begins with its time.
+fn timed(line: &[u8]) -> Record {
+    let (time, text) = line.split_at(line.iter().position(|byte| *byte == b' ').map_or(0, |at| at + 1));
+    let time = std::str::from_utf8(time).ok().and_then(|time| time.trim_end().parse::<jiff::Timestamp>().ok());
+    let (stream, text) = match text.strip_prefix(b"nauta: ") {
+        Some(own) => (Stream::Supervisor, own),
+        None => (Stream::Stdout, text),
+    };
+    let time = time.map_or(0, jiff::Timestamp::as_millisecond);
+    Record { stream, time, bytes: bytes::Bytes::copy_from_slice(text) }
 }

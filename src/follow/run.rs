@@ -199,8 +199,8 @@ impl RankFollower {
         };
         let problem = match (left, &*shared.engine) {
             (Ok(true), _) => return,
-            (Ok(false), Engine::Cluster(run)) if self.offset == 0 => {
-                match from_kubelet(run, self.rank, &mut self.log).await {
+            (Ok(false), Engine::Cluster { cluster, run }) if self.offset == 0 => {
+                match from_kubelet(cluster, run, self.rank, &mut self.log).await {
                     Ok(()) => return,
                     Err(error) => error.to_string(),
                 }

@@ -81,7 +81,7 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
         Destination::Local => local::run_locally(request, context, &events).await,
         Destination::Cluster(name, target) => {
             let (name, target) = (name.clone(), (**target).clone());
-            cluster::run_on_cluster(request, &name, &target, &args, context, output).await
+            Box::pin(cluster::run_on_cluster(request, &name, &target, &args, context, output)).await
         }
     }
 }

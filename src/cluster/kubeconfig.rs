@@ -1,0 +1,96 @@
+//! From kubeconfig files to a configuration of the client.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+
+use super::error::{Cause, ClusterError, Place};
+
+/// How long a connection may take to come up.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Which cluster is meant.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterAddress {
+    /// The kubeconfig files, the first to say something wins; those that do not exist are passed over.
+    pub kubeconfig: Vec<PathBuf>,
+    /// The context; none: the current one.
+    pub context: Option<String>,
+    /// The namespace; none: the context's.
+    pub namespace: Option<String>,
+}
+
+impl ClusterAddress {
+    /// What is known of the place before anything was read.
+    fn place(&self) -> Place {
+        let paths: Vec<String> = self.kubeconfig.iter().map(|path| path.display().to_string()).collect();
+        Place {
+            kubeconfig: paths.join(":"),
+            context: self.context.clone().unwrap_or_default(),
+            namespace: self.namespace.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Reads the files and picks the context.
+    pub(super) async fn load(&self) -> Result<(Place, kube::Config), ClusterError> {
+        let mut place = self.place();
+        let (used, kubeconfig) = read_all(&self.kubeconfig).map_err(|cause| ClusterError::new(&place, cause))?;
+        place.kubeconfig = used;
+        place.context = pick_context(&kubeconfig, self.context.as_deref()).map_err(|c| ClusterError::new(&place, c))?;
+        let options = KubeConfigOptions { context: Some(place.context.clone()), ..KubeConfigOptions::default() };
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        let mut config = config.map_err(|error| ClusterError::new(&place, broken(&error)))?;
+        place.namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        config.default_namespace.clone_from(&place.namespace);
+        config.connect_timeout = Some(CONNECT_LIMIT);
+        // Retries are ours: the client's own wait up to a quarter of an hour without a word.
+        config.default_retry = false;
+        Ok((place, config))
+    }
+}
+
+fn broken(error: &KubeconfigError) -> Cause {
+    Cause::BrokenKubeconfig { message: error.to_string() }
+}
+
+/// The files that exist, merged, and their names.
+fn read_all(paths: &[PathBuf]) -> Result<(String, Kubeconfig), Cause> {
+    let mut merged: Option<Kubeconfig> = None;
+    let mut used = Vec::new();
+    for path in paths {
+        let Some(next) = read(path)? else { continue };
+        used.push(path.display().to_string());
+        merged = Some(match merged {
+            None => next,
+            Some(former) => former.merge(next).map_err(|error| broken(&error))?,
+        });
+    }
+    merged.map(|merged| (used.join(":"), merged)).ok_or(Cause::NoKubeconfig)
+}
+
+fn read(path: &Path) -> Result<Option<Kubeconfig>, Cause> {
+    match Kubeconfig::read_from(path) {
+        Ok(kubeconfig) => Ok(Some(kubeconfig)),
+        Err(KubeconfigError::ReadConfig(source, _)) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(KubeconfigError::ReadConfig(source, path)) => Err(Cause::UnreadableKubeconfig { path, source }),
+        Err(KubeconfigError::Parse(error)) => {
+            // The parser shows the lines around the fault, and a kubeconfig's lines may be keys: its first line only.
+            let text = error.to_string();
+            let message = text.lines().next().unwrap_or_default();
+            Err(Cause::BrokenKubeconfig { message: format!("`{}` is no kubeconfig: {message}", path.display()) })
+        }
+        Err(error) => Err(Cause::BrokenKubeconfig { message: format!("`{}`: {error}", path.display()) }),
+    }
+}
+
+fn pick_context(kubeconfig: &Kubeconfig, asked: Option<&str>) -> Result<String, Cause> {
+    let known = || kubeconfig.contexts.iter().map(|context| context.name.clone()).collect::<Vec<_>>();
+    let current = kubeconfig.current_context.as_deref().filter(|name| !name.is_empty());
+    let Some(context) = asked.or(current) else { return Err(Cause::NoContext { known: known() }) };
+    if kubeconfig.contexts.iter().any(|known| known.name == context) {
+        Ok(context.to_owned())
+    } else {
+        Err(Cause::UnknownContext { context: context.to_owned(), known: known() })
+    }
+}

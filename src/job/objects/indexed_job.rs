@@ -1,0 +1,84 @@
+//! The Job: one completion per rank, no retries by Kubernetes, an end in any case.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::batch::v1::{
+    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
+    PodFailurePolicyRule,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::metadata::{command_annotation, object_meta};
+use super::plan::ClusterRun;
+use super::pod;
+use crate::digest::Digest;
+use crate::job::RunSpec;
+use crate::layout::label;
+
+/// The Job of a run.
+pub(super) fn job(spec: &RunSpec, at: &ClusterRun) -> Job {
+    let ranks = i32::try_from(spec.nodes).unwrap_or(i32::MAX);
+    let mut job = Job {
+        metadata: ObjectMeta {
+            annotations: Some(annotations(spec, at)),
+            ..object_meta(spec, &spec.name, &at.namespace)
+        },
+        spec: Some(JobSpec {
+            completion_mode: Some("Indexed".to_owned()),
+            completions: Some(ranks),
+            parallelism: Some(ranks),
+            // Ranks run in lock-step: one that starts again alone would meet nobody. The supervisor restarts gangs.
+            backoff_limit: Some(0),
+            pod_failure_policy: Some(failure_policy()),
+            // Never two pods of one rank at the same time.
+            pod_replacement_policy: Some("Failed".to_owned()),
+            active_deadline_seconds: Some(seconds(spec.deadlines.run).max(1)),
+            ttl_seconds_after_finished: Some(i32::try_from(spec.deadlines.keep.as_secs()).unwrap_or(i32::MAX)),
+            template: pod::template(spec, at),
+            ..JobSpec::default()
+        }),
+        status: None,
+    };
+    let submission = Digest::of(serde_json::to_vec(&job).expect("objects serialise"));
+    let annotations = job.metadata.annotations.get_or_insert_default();
+    annotations.insert(label::SUBMISSION.to_owned(), submission.to_string());
+    job
+}
+
+fn annotations(spec: &RunSpec, at: &ClusterRun) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (label::NODES.to_owned(), spec.nodes.to_string()),
+        (label::COMMAND.to_owned(), command_annotation(&spec.command)),
+        (label::SNAPSHOT.to_owned(), spec.snapshot.to_string()),
+        (label::MAILBOX.to_owned(), at.mailbox_repository.clone()),
+        (label::VERSION.to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+    ])
+}
+
+/// Any failure ends the Job already by `backoffLimit: 0`; these rules make it say which kind of failure it was, and with
+/// which exit code, in the Job's own condition. So a list of Jobs alone can tell.
+fn failure_policy() -> PodFailurePolicy {
+    let disrupted = PodFailurePolicyRule {
+        action: "FailJob".to_owned(),
+        on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
+            type_: "DisruptionTarget".to_owned(),
+            status: "True".to_owned(),
+        }]),
+        on_exit_codes: None,
+    };
+    let exited = PodFailurePolicyRule {
+        action: "FailJob".to_owned(),
+        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+            container_name: Some(pod::CONTAINER.to_owned()),
+            operator: "NotIn".to_owned(),
+            values: vec![0],
+        }),
+        on_pod_conditions: None,
+    };
+    PodFailurePolicy { rules: vec![disrupted, exited] }
+}
+
+/// Whole seconds, as Kubernetes counts them.
+pub(super) fn seconds(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,18 @@
+//! What the cluster's answers mean: Jobs, pods and events, folded into the state of a run.
+//!
+//! Owns: [`Fold`], [`RunView`], [`RunState`], [`Trouble`]. Does not own: fetching anything (`cluster`), nor the clock:
+//! whoever asks says what time it is. Start reading at [`Fold::view`].
+
+mod end;
+mod fold;
+mod pull;
+mod rank;
+mod run;
+mod trouble;
+
+pub use end::{TerminationMessage, rank_end};
+pub use fold::{Change, Fold};
+pub use pull::{PullFailure, classify_pull};
+pub use rank::rank_of;
+pub use run::{FailureCause, RankView, RunState, RunView, job_state};
+pub use trouble::{Trouble, TroubleReason};
