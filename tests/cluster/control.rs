@@ -60,11 +60,11 @@ async fn a_port_forward_carries_bytes_both_ways_and_ends_when_the_server_does() 
     let sent: Vec<u8> = (0..3_000_000_u32).map(|i| u8::try_from(i % 251).expect("small")).collect();
     let mut received = vec![0; sent.len()];
     let (mut reader, mut writer) = tokio::io::split(&mut stream);
-    let send = async {
+    let upload = async {
         writer.write_all(&sent).await?;
         writer.flush().await
     };
-    let (wrote, read) = tokio::join!(send, reader.read_exact(&mut received));
+    let (wrote, read) = tokio::join!(upload, reader.read_exact(&mut received));
     wrote.expect("written");
     read.expect("read");
     assert!(sent == received, "what came back is what was sent");
@@ -197,11 +197,11 @@ async fn where_port_forward_is_forbidden_a_bridge_is_started_instead() {
     let sent: Vec<u8> = (0..1_000_000_u32).map(|i| u8::try_from(i % 251).expect("small")).collect();
     let mut received = vec![0; hello.len() + sent.len()];
     let (mut reader, mut writer) = tokio::io::split(&mut stream);
-    let send = async {
+    let upload = async {
         writer.write_all(&sent).await?;
         writer.flush().await
     };
-    let (wrote, read) = tokio::join!(send, reader.read_exact(&mut received));
+    let (wrote, read) = tokio::join!(upload, reader.read_exact(&mut received));
     wrote.expect("written");
     read.expect("read");
     assert!(

@@ -1,4 +1,4 @@
-//! `nauta run`: [`request`] decides, then [`local`] or [`cluster`] does it.
+//! `nauta run`: `request` decides, then `local` or `cluster` does it.
 
 mod cluster;
 mod error;
