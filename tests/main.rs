@@ -6,5 +6,6 @@ mod credentials;
 mod docker;
 mod job;
 mod meta;
+mod outputs;
 mod registry;
 mod support;

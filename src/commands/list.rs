@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::cluster_access::open_cluster;
-use super::record::Record;
+use super::record::{Record, live_local};
 use crate::cluster::Scope;
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
@@ -34,6 +34,7 @@ pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u
         }
     }
     let records = project.map(|project| Record::all(&project.root)).unwrap_or_default();
+    let live = live_local(&records, context).await;
     for record in records {
         if !rows.iter().any(|row| row.0 == record.spec.name) {
             let (name, spec) = (record.target.clone(), &record.spec);
@@ -41,7 +42,7 @@ pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u
                 spec.name.clone(),
                 name,
                 spec.nodes,
-                record.state().to_owned(),
+                record.state(live.iter().any(|run| run.run == spec.name)).to_owned(),
                 record.created,
                 spec.command.join(" "),
             ));

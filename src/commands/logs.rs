@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, RunSummary};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Kind, Result};
 use crate::event::{Event, Events, Stream};
-use crate::follow::{Collector, Engine, FollowError, KeptLog, history};
+use crate::follow::{CollectError, Collector, Engine, FollowError, KeptLog, history};
 use crate::output::Output;
 use crate::settings::Target;
 
@@ -123,7 +123,12 @@ impl OnCluster<'_> {
     async fn follow(&self, cluster: &Arc<Cluster>, summary: &RunSummary, record: Option<Record>) -> Result<u8> {
         let address = Some(summary.mailbox.as_str());
         let mailbox = open_mailbox(self.context, self.target, address, &self.args.run, self.events).await?;
-        let collector = Some(Collector::open(&folder(self.root, &self.args.run))?);
+        let collector = match Collector::open(&folder(self.root, &self.args.run)) {
+            Ok(collector) => Some(collector),
+            // The nauta that brings the outputs goes on doing so; this one only shows.
+            Err(CollectError::Busy { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
         match follow_on_cluster(cluster, &summary.name, summary.nodes, None, collector, mailbox, self.events).await? {
             Followed::Ended(outcome) => {
                 for missing in &outcome.missing_outputs {

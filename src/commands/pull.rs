@@ -76,6 +76,9 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
         }
     }
     let state = if missing.is_empty() { "complete".to_owned() } else { format!("ranks {missing:?} have not ended") };
+    if missing.is_empty() {
+        collector.tidy()?;
+    }
     let text = format!("received {files} files in {}; {state}\n", folder.display());
     output.result(
         &text,

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::context::Context;
 use crate::diagnosis::{Diagnosis, Kind};
+use crate::docker::RunSummary;
 use crate::job::RunSpec;
 
 /// What a run was.
@@ -84,12 +86,31 @@ impl Record {
         records
     }
 
-    /// `done`, `failed` or `running`.
-    pub(super) const fn state(&self) -> &'static str {
+    /// `done`, `failed` or `running`; when nobody wrote down how it ended and no engine has it any more: `lost` here, `gone`
+    /// from a cluster (its mailbox may still tell).
+    pub(super) fn state(&self, is_live: bool) -> &'static str {
         match self.code {
             Some(0) => "done",
             Some(_) => "failed",
-            None => "running",
+            None if is_live => "running",
+            None if self.target == "local" => "lost",
+            None => "gone",
         }
+    }
+
+    /// Whether only Docker can tell where it stands.
+    fn is_open_here(&self) -> bool {
+        self.code.is_none() && self.target == "local"
+    }
+}
+
+/// The runs that Docker has, when some record needs them; none where Docker does not answer.
+pub(super) async fn live_local(records: &[Record], context: &Context) -> Vec<RunSummary> {
+    if !records.iter().any(Record::is_open_here) {
+        return Vec::new();
+    }
+    match context.docker().await {
+        Ok(docker) => docker.list_local().await.unwrap_or_default(),
+        Err(_) => Vec::new(),
     }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::cluster_access::open_cluster;
-use super::record::Record;
+use super::record::{Record, live_local};
 use crate::cluster::RunStatus;
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
@@ -30,14 +30,7 @@ pub async fn run(args: StatusArgs, context: &Context, output: &Output) -> Result
     let target = args.target.or(from_record);
     let flag = target.as_deref().map(|name| ("--target", name));
     match context.destination(flag, None)?.value {
-        Destination::Local => {
-            let record = record?;
-            let spec = &record.spec;
-            let text =
-                format!("{}: {}, {} ranks, `{}`\n", spec.name, record.state(), spec.nodes, spec.command.join(" "));
-            output
-                .result(&text, &json!({ "schema": 1, "run": spec.name, "state": record.state(), "code": record.code }));
-        }
+        Destination::Local => local(&record?, context, output).await?,
         Destination::Cluster(name, target) => {
             let RunStatus { summary, view } = open_cluster(context, &target).await?.status(&args.run).await?;
             let mut table = Table::new(&["RANK", "NODE", "STATE"]);
@@ -51,6 +44,27 @@ pub async fn run(args: StatusArgs, context: &Context, output: &Output) -> Result
         }
     }
     Ok(0)
+}
+
+/// What Docker knows of a run that has not ended, and the record of one that has.
+async fn local(record: &Record, context: &Context, output: &Output) -> Result<()> {
+    let spec = &record.spec;
+    let live = live_local(std::slice::from_ref(record), context).await;
+    let found = live.iter().find(|run| run.run == spec.name);
+    let state = record.state(found.is_some());
+    let mut text = format!("{}: {state}, {} ranks, `{}`\n", spec.name, spec.nodes, spec.command.join(" "));
+    let ranks = found.map(|run| run.ranks.clone()).unwrap_or_default();
+    if !ranks.is_empty() {
+        let mut table = Table::new(&["RANK", "STATE"]);
+        for (rank, state) in &ranks {
+            table.row([rank.to_string(), words(state)]);
+        }
+        text.push_str(&table.render());
+    }
+    let list: Vec<_> = ranks.iter().map(|(rank, state)| json!({ "rank": rank, "state": state })).collect();
+    let document = json!({ "schema": 1, "run": spec.name, "state": state, "code": record.code, "ranks": list });
+    output.result(&text, &document);
+    Ok(())
 }
 
 fn words(state: &RankState) -> String {

@@ -1,17 +1,14 @@
 //! Outputs arrive: verified piece by piece, put in place at once, and never over what is not ours.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::folder::{OutputsFolder, Part, Present};
 use super::rank::Frames;
 use crate::diagnosis::{Diagnosis, Kind};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::event::{Event, Events};
 use crate::registry::{Registry, RegistryError};
 use crate::sync;
@@ -29,6 +26,12 @@ pub enum CollectError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// Another nauta brings them.
+    #[error("another nauta brings the outputs to `{}`", folder.display())]
+    Busy {
+        /// The run's folder.
+        folder: PathBuf,
     },
     /// The rank cannot give the file (any more).
     #[error("`{path}` of rank {rank} cannot be had: {reason}")]
@@ -49,13 +52,16 @@ impl Diagnosis for CollectError {
     fn kind(&self) -> Kind {
         match self {
             Self::Write { .. } => Kind::Input,
-            Self::Source { .. } => Kind::Unavailable,
+            Self::Busy { .. } | Self::Source { .. } => Kind::Unavailable,
             Self::Mailbox(error) => error.kind(),
         }
     }
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Write { .. } => vec!["make room or check the permissions, then `nauta pull RUN`".to_owned()],
+            Self::Busy { .. } => vec![
+                "wait until it is done, or end it (a `nauta run` or `nauta logs -f` in another terminal)".to_owned(),
+            ],
             Self::Source { .. } => vec!["`nauta pull RUN` tries again".to_owned()],
             Self::Mailbox(error) => error.hints(),
         }
@@ -72,112 +78,159 @@ pub enum Pieces<'a> {
 
 /// Receives the outputs of one run into `runs/<run>/`.
 pub struct Collector {
-    folder: PathBuf,
-    /// What nauta has written, by path relative to the folder.
-    ledger: BTreeMap<String, Digest>,
+    folder: OutputsFolder,
 }
 
 impl Collector {
-    /// Receives into `folder`, which is made if need be.
+    /// Receives into `folder`, which is made if need be. Fails with [`CollectError::Busy`] when another nauta does.
     pub fn open(folder: &Path) -> Result<Self, CollectError> {
-        let own = folder.join(".nauta");
-        fs::create_dir_all(&own).map_err(|source| CollectError::Write { path: own.clone(), source })?;
-        let ledger = fs::read(own.join("ledger.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        Ok(Self { folder: folder.to_owned(), ledger: ledger.unwrap_or_default() })
+        let opened = OutputsFolder::open(folder);
+        let opened = opened.map_err(|source| CollectError::Write { path: folder.to_owned(), source })?;
+        Ok(Self { folder: opened.ok_or_else(|| CollectError::Busy { folder: folder.to_owned() })? })
     }
 
     /// Where outputs go.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     /// Brings all files of an index that are not here yet. Nothing is ever deleted, and nothing that nauta has not
-    /// written is replaced: the new file then goes beside it.
+    /// written is replaced: the new file then goes beside it. A file that has no place here does not keep the others
+    /// away; the first such problem is given back at the end.
     pub async fn receive(
         &mut self,
         index: &sync::Index,
         pieces: &mut Pieces<'_>,
         events: &Events,
     ) -> Result<usize, CollectError> {
-        let mut received = 0;
+        let (mut received, mut problem) = (0, None);
         for file in &index.files {
-            let path = if index.rank == 0 { file.path.clone() } else { format!("rank-{}/{}", index.rank, file.path) };
-            if let Err(reason) = acceptable(&file.path, index.rank) {
+            if let Err(reason) = sync::acceptable(&file.path, index.rank) {
                 events.warn(format!("`{}` of rank {} is not taken: {reason}", file.path.escape_debug(), index.rank));
                 continue;
             }
-            if self.ledger.get(&path) == Some(&file.digest) && self.folder.join(&path).exists() {
-                continue;
+            match self.receive_file(index.rank, file, pieces).await {
+                Ok(None) => {}
+                Ok(Some(path)) => {
+                    received += 1;
+                    events.send(Event::Output { rank: index.rank, path, size: file.size });
+                }
+                Err(error @ CollectError::Write { .. }) if !is_full(&error) => problem = problem.or(Some(error)),
+                Err(error) => {
+                    problem = Some(error);
+                    break;
+                }
             }
-            let target = self.destination(&path, file)?;
-            let Some(target) = target else { continue };
-            let part = self.fetch(index.rank, file, pieces).await?;
-            self.put(&part, &target, file)?;
-            self.ledger.insert(target.clone(), file.digest.clone());
-            self.save()?;
-            received += 1;
-            events.send(Event::Output { rank: index.rank, path: target, size: file.size });
         }
-        Ok(received)
+        self.folder.settle().map_err(|source| self.write_error("", source))?;
+        problem.map_or(Ok(received), Err)
+    }
+
+    /// Removes what arrived of files that are no longer wanted; for when everything is here.
+    pub fn tidy(&self) -> Result<(), CollectError> {
+        self.folder.tidy().map_err(|source| self.write_error(".nauta", source))
+    }
+
+    /// Where the file went; `None` when it was here.
+    async fn receive_file(
+        &mut self,
+        rank: u32,
+        file: &sync::File,
+        pieces: &mut Pieces<'_>,
+    ) -> Result<Option<String>, CollectError> {
+        let path = if rank == 0 { file.path.clone() } else { format!("rank-{rank}/{}", file.path) };
+        if self.folder.written(&path) == Some(&file.digest) {
+            return Ok(None);
+        }
+        let Some(target) = self.destination(&path, file)? else { return Ok(None) };
+        let part = self.fetch(rank, file, pieces).await?;
+        self.folder.put(&part, &target, file).map_err(|source| self.write_error(&target, source))?;
+        Ok(Some(target))
     }
 
     /// Where a file goes; `None` when its content is there already.
     fn destination(&mut self, path: &str, file: &sync::File) -> Result<Option<String>, CollectError> {
         for attempt in 0.. {
             let candidate = if attempt == 0 { path.to_owned() } else { format!("{path}.nauta-conflict-{attempt}") };
-            let full = self.folder.join(&candidate);
-            let found = match fs::symlink_metadata(&full) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(candidate)),
-                Err(source) => return Err(CollectError::Write { path: full, source }),
-                Ok(metadata) if !metadata.is_file() => continue,
-                Ok(_) => File::open(&full).and_then(Hasher::read_to_end).map(|(digest, _)| digest),
-            };
-            let found = found.map_err(|source| CollectError::Write { path: full, source })?;
-            if found == file.digest {
-                self.ledger.insert(candidate, found);
-                return Ok(None);
-            }
-            if self.ledger.get(&candidate) == Some(&found) {
-                return Ok(Some(candidate));
+            match self.folder.present(&candidate).map_err(|source| self.write_error(&candidate, source))? {
+                Present::Nothing => return Ok(Some(candidate)),
+                Present::File(found) if found == file.digest => {
+                    self.folder.note(candidate, found);
+                    return Ok(None);
+                }
+                Present::File(found) if self.folder.written(&candidate) == Some(&found) => return Ok(Some(candidate)),
+                Present::Other | Present::File(_) => {}
             }
         }
         Ok(None)
     }
 
-    /// The file's content in a part file; kept when it does not arrive whole, so that the next try goes on.
-    async fn fetch(&self, rank: u32, file: &sync::File, pieces: &mut Pieces<'_>) -> Result<PathBuf, CollectError> {
-        let part = self.folder.join(".nauta").join(format!("part-{}", file.digest.hex()));
-        let write_error = |source| CollectError::Write { path: part.clone(), source };
-        let mut out =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(write_error)?;
-        let mut hasher = Hasher::default();
-        while hasher.len() < file.size {
-            let bytes = self.piece(rank, file, hasher.len(), pieces).await?;
-            out.write_all(&bytes).map_err(write_error)?;
-            hasher.update(&bytes);
-        }
-        out.sync_all().map_err(write_error)?;
-        if hasher.finish() == file.digest {
-            return Ok(part);
+    /// The file's content, verified. What arrived of it earlier is kept; when the whole then is not what was announced,
+    /// it is fetched anew, once.
+    async fn fetch(&self, rank: u32, file: &sync::File, pieces: &mut Pieces<'_>) -> Result<Part, CollectError> {
+        for resumes in [true, false] {
+            let boundary = |len| if resumes { pieces.boundary(file, len) } else { 0 };
+            let part = self.folder.part(file, boundary).map_err(|source| self.write_error(&file.path, source))?;
+            let part = self.complete(part, rank, file, pieces).await?;
+            if part.hasher.clone().finish() == file.digest {
+                return Ok(part);
+            }
+            self.folder.discard(part).map_err(|source| self.write_error(&file.path, source))?;
         }
         let reason = "its bytes are not those that were announced".to_owned();
         Err(CollectError::Source { path: file.path.clone(), rank, reason })
     }
 
-    async fn piece(
+    async fn complete(
         &self,
+        mut part: Part,
         rank: u32,
         file: &sync::File,
-        at: u64,
         pieces: &mut Pieces<'_>,
-    ) -> Result<Bytes, CollectError> {
+    ) -> Result<Part, CollectError> {
+        while part.hasher.len() < file.size {
+            let bytes = pieces.next(rank, file, part.hasher.len()).await?;
+            part.write(&bytes).map_err(|source| self.write_error(&file.path, source))?;
+        }
+        Ok(part)
+    }
+
+    fn write_error(&self, path: &str, source: io::Error) -> CollectError {
+        CollectError::Write { path: self.folder.path().join(path), source }
+    }
+}
+
+/// Whether nothing more can be written.
+fn is_full(error: &CollectError) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error, CollectError::Write { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+}
+
+impl Pieces<'_> {
+    /// The largest length, up to `len` bytes, from which a file can be gone on with.
+    fn boundary(&self, file: &sync::File, len: u64) -> u64 {
+        match self {
+            Self::Control(_) if len <= file.size => len,
+            Self::Control(_) => 0,
+            Self::Mailbox(..) => {
+                let ends = file.chunks.iter().scan(0, |end, chunk| {
+                    *end += chunk.size;
+                    Some(*end)
+                });
+                ends.take_while(|end| *end <= len).last().unwrap_or(0)
+            }
+        }
+    }
+
+    /// The bytes of a file from `at` on, as many as come at once; at least one.
+    async fn next(&mut self, rank: u32, file: &sync::File, at: u64) -> Result<Bytes, CollectError> {
         let failed = |reason: String| CollectError::Source { path: file.path.clone(), rank, reason };
-        let bytes = match pieces {
-            Pieces::Control(frames) => {
+        let bytes = match self {
+            Self::Control(frames) => {
                 let len = PIECE.min(file.size - at);
                 frames.fetch(&file.path, at, u32::try_from(len).unwrap_or(u32::MAX)).await.map_err(failed)?
             }
-            Pieces::Mailbox(registry, repository) => {
+            Self::Mailbox(registry, repository) => {
                 let mut start = 0;
                 let chunk = file.chunks.iter().find(|chunk| {
                     let is_here = start == at;
@@ -193,85 +246,5 @@ impl Collector {
             }
         };
         if bytes.is_empty() { Err(failed("it has become shorter".to_owned())) } else { Ok(bytes) }
-    }
-
-    /// Puts a verified part in place: the old file or the new one is there at every moment.
-    fn put(&self, part: &Path, target: &str, file: &sync::File) -> Result<(), CollectError> {
-        let path = self.folder.join(target);
-        let put = || -> io::Result<()> {
-            let parent = self.make_folders(Path::new(target))?;
-            let handle = OpenOptions::new().write(true).open(part)?;
-            handle.set_permissions(fs::Permissions::from_mode((file.mode & 0o777 | 0o600) & !0o022))?;
-            let modified = u64::try_from(file.modified).unwrap_or(0);
-            handle.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(modified))?;
-            fs::rename(part, &path)?;
-            File::open(parent)?.sync_all()
-        };
-        put().map_err(|source| CollectError::Write { path: path.clone(), source })
-    }
-
-    /// Makes the folders that a file is in; a link among them is refused, it may lead anywhere.
-    fn make_folders(&self, target: &Path) -> io::Result<PathBuf> {
-        let mut folder = self.folder.clone();
-        for component in target.parent().into_iter().flat_map(Path::components) {
-            folder.push(component);
-            match fs::symlink_metadata(&folder) {
-                Ok(metadata) if metadata.is_dir() => {}
-                Ok(_) => return Err(io::Error::other(format!("`{}` is no folder", folder.display()))),
-                Err(_) => fs::create_dir(&folder)?,
-            }
-        }
-        Ok(folder)
-    }
-
-    fn save(&self) -> Result<(), CollectError> {
-        let path = self.folder.join(".nauta/ledger.json");
-        let save = || -> io::Result<()> {
-            let mut new = tempfile::NamedTempFile::new_in(self.folder.join(".nauta"))?;
-            serde_json::to_writer(&mut new, &self.ledger)?;
-            new.as_file().sync_all()?;
-            new.persist(&path)?;
-            Ok(())
-        };
-        save().map_err(|source| CollectError::Write { path: path.clone(), source })
-    }
-}
-
-/// Whether a path may come to the workstation: inside the run's folder, and no place that other tools trust.
-fn acceptable(path: &str, rank: u32) -> Result<(), &'static str> {
-    let mut components = Path::new(path).components();
-    let first = path.split('/').next().unwrap_or_default();
-    if path.is_empty()
-        || path.contains(['\0', '\\', '\n', '\r'])
-        || path.split('/').any(|part| part.is_empty() || part == "." || part.len() > 255)
-    {
-        return Err("its name is not a plain path");
-    }
-    if !components.all(|component| matches!(component, Component::Normal(_))) {
-        return Err("it leads out of the folder");
-    }
-    if path.split('/').any(|part| [".git", ".ssh", ".nauta"].contains(&part.to_lowercase().as_str())) {
-        return Err("other tools trust what is in a folder of that name");
-    }
-    if rank == 0 && first.strip_prefix("rank-").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit())) {
-        return Err("folders of that name belong to the other ranks");
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_paths_come_in() {
-        for path in ["a", "a/b.pt", "ä ö", ".hidden"] {
-            assert!(acceptable(path, 0).is_ok(), "{path}");
-        }
-        for path in
-            ["", "/a", "../a", "a/../b", "a//b", "./a", "a\\b", "a\0", ".git/config", "x/.SSH/k", "rank-1/a", "a\nb"]
-        {
-            assert!(acceptable(path, 0).is_err(), "{path}");
-        }
     }
 }

@@ -1,10 +1,11 @@
 //! A run as a stream of events, whichever engine it is on; and its outputs on their way back.
 //!
-//! Owns: [`Engine`], [`follow`], [`history`], [`Collector`], [`Mailbox`]. Does not own: the streams themselves (`docker`, `cluster`). Start reading
+//! Owns: [`Engine`], [`follow`], [`history()`], [`Collector`], [`Mailbox`]. Does not own: the streams themselves (`docker`, `cluster`). Start reading
 //! at [`follow`].
 
 mod collect;
 mod engine;
+mod folder;
 mod history;
 mod log;
 mod mailbox;

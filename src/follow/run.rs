@@ -122,7 +122,12 @@ pub async fn follow(
                     outcome.ends.insert(done.rank, done.end);
                 }
                 Some(Err(_)) => {}
-                None => return Ok(outcome),
+                None => {
+                    if let Some(collector) = shared.collector.as_ref().filter(|_| outcome.missing_outputs.is_empty()) {
+                        collector.lock().await.tidy()?;
+                    }
+                    return Ok(outcome);
+                }
             },
         }
     }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::fs::OFlags;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -233,7 +234,7 @@ fn list(folder: &Path, prefix: &str, files: &mut Vec<(String, Metadata)>, skippe
 
 /// Reads a file once: its digest, its chunks, and the version that they belong to.
 fn read_file(path: &Path, relative: &str) -> io::Result<(Version, File)> {
-    let mut file = fs::File::open(path)?;
+    let mut file = open(path)?;
     let before = file.metadata()?;
     let mut whole = Hasher::default();
     let mut chunks = Vec::new();
@@ -263,8 +264,15 @@ fn read_file(path: &Path, relative: &str) -> io::Result<(Version, File)> {
     Ok((Version::of(&after), file))
 }
 
+/// Opens a regular file, and nothing that took its place since it was listed: a link may lead anywhere, a pipe may wait.
+fn open(path: &Path) -> io::Result<fs::File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file any more")) }
+}
+
 fn read_piece(path: &Path, offset: u64, len: u32) -> io::Result<Bytes> {
-    let mut file = fs::OpenOptions::new().read(true).open(path)?;
+    let mut file = open(path)?;
     file.seek(SeekFrom::Start(offset))?;
     let mut piece = Vec::new();
     file.take(u64::from(len)).read_to_end(&mut piece)?;

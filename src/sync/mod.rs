@@ -4,10 +4,13 @@
 //! registry or the control stream that carry it. Start reading at [`Index`].
 
 pub mod journal;
+mod name;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+
+pub use name::acceptable;
 
 /// Chunks of large files: fixed, so that what is frozen between two checkpoints keeps its digests. Bytes.
 pub const CHUNK: u64 = 16 * 1024 * 1024;

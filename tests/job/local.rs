@@ -87,6 +87,7 @@ fn nothing_is_left_when_nauta_is_killed() {
         let containers = crate::support::tool("docker", &["ps", "-aq", "--filter", &filter]);
         let networks = crate::support::tool("docker", &["network", "ls", "-q", "--filter", &filter]);
         if containers.is_empty() && networks.is_empty() {
+            assert!(workstation.succeeds(&["list"]).stdout.contains("lost"));
             return;
         }
         std::thread::sleep(Duration::from_millis(100));
@@ -108,6 +109,8 @@ fn another_terminal_can_follow_a_run() {
     let mut follower = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("nauta starts");
     let mut seen = BufReader::new(follower.stdout.take().expect("piped")).lines();
     assert_eq!(seen.next().expect("a line").expect("text"), "[0] up");
+    let status = workstation.succeeds(&["status", &name]);
+    assert!(status.stdout.contains(": running, 1 ranks") && status.stdout.contains("its container runs"), "{status:?}");
     let container = crate::support::tool("docker", &["ps", "-q", "--filter", &format!("label=nauta.dev/run={name}")]);
     let _ = crate::support::tool("docker", &["exec", container.trim(), "sh", "-c", "touch /nauta/outputs/go"]);
     assert_eq!(seen.next().expect("a line").expect("text"), "[0] last");

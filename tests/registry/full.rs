@@ -1,40 +1,12 @@
 //! A registry whose disk is full.
 
-use std::path::Path;
-use std::process::Command;
-
 use nauta::diagnosis::Diagnosis as _;
 use nauta::registry::{Access, Blob, RegistryError};
 
 use super::anonymous;
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::random::Random;
-
-/// A file system of its own; it goes when this is dropped.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount(size: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let done = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(folder.path())
-            .output();
-        let done = done.expect("mount is on every Linux");
-        assert!(done.status.success(), "a small disk needs root: {}", String::from_utf8_lossy(&done.stderr));
-        Self(folder)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).output();
-    }
-}
+use crate::support::small_disk::SmallDisk;
 
 #[tokio::test]
 async fn a_full_registry_says_so_at_once() {

@@ -5,6 +5,7 @@ pub(crate) mod docker_registry;
 pub(crate) mod fault_proxy;
 pub(crate) mod own_process;
 pub(crate) mod random;
+pub(crate) mod small_disk;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,0 +1,228 @@
+//! What arrives, from a real registry.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use nauta::digest::Digest;
+use nauta::event::{Event, Events};
+use nauta::follow::{CollectError, Collector, Pieces};
+use nauta::registry::{Auth, Blob, Endpoint, Registry};
+use nauta::sync::{Chunk, File, Index};
+
+use crate::support::docker_registry::DockerRegistry;
+use crate::support::small_disk::SmallDisk;
+
+const REPOSITORY: &str = "outputs";
+
+/// A mailbox on a registry of its own, and a run's folder.
+struct Mailbox {
+    _server: DockerRegistry,
+    registry: Registry,
+    temp: tempfile::TempDir,
+    warnings: Arc<Mutex<Vec<String>>>,
+}
+
+impl Mailbox {
+    fn new() -> Self {
+        let server = DockerRegistry::start();
+        let registry = Registry::new(Endpoint::new(&server.address).expect("an address"), Auth::Anonymous);
+        let temp = tempfile::tempdir().expect("a folder");
+        Self { _server: server, registry, temp, warnings: Arc::default() }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.temp.path().join("runs/run")
+    }
+
+    /// A file that is in the mailbox, in chunks of these sizes.
+    async fn file(&self, path: &str, chunks: &[&[u8]]) -> File {
+        let mut described = Vec::new();
+        for chunk in chunks {
+            let blob = Blob::from_bytes(chunk.to_vec());
+            self.registry.push_blob(REPOSITORY, &blob, |_| ()).await.expect("takes it");
+            let digest = blob.digest().clone();
+            described.push(Chunk { blob: digest.clone(), offset: 0, size: blob.size(), digest });
+        }
+        let whole = chunks.concat();
+        let (size, digest) = (whole.len() as u64, Digest::of(&whole));
+        File { path: path.to_owned(), size, mode: 0o644, modified: 1_000_000_000, digest, chunks: described }
+    }
+
+    async fn receive_into(&self, folder: &Path, rank: u32, files: Vec<File>) -> Result<usize, CollectError> {
+        let index = Index { schema: 1, run: "run".to_owned(), rank, complete: true, files, ..Index::default() };
+        let warnings = Arc::clone(&self.warnings);
+        let events = Events::new(move |event| {
+            if let Event::Warning { text } = event {
+                warnings.lock().expect("unbroken").push(text);
+            }
+        });
+        let mut collector = Collector::open(folder)?;
+        collector.receive(&index, &mut Pieces::Mailbox(&self.registry, REPOSITORY), &events).await
+    }
+
+    async fn receive(&self, rank: u32, files: Vec<File>) -> Result<usize, CollectError> {
+        self.receive_into(&self.folder(), rank, files).await
+    }
+
+    fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.folder().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+}
+
+#[tokio::test]
+async fn files_arrive_as_they_were_and_once() {
+    let mailbox = Mailbox::new();
+    let mut deep = mailbox.file("a/b/c.txt", &[b"one ", b"two"]).await;
+    deep.mode = 0o4777;
+    let files = || vec![deep.clone()];
+    assert_eq!(mailbox.receive(0, files()).await.expect("arrives"), 1);
+    assert_eq!(mailbox.receive(3, files()).await.expect("arrives"), 1);
+    assert_eq!(mailbox.receive(0, files()).await.expect("is here"), 0, "nothing comes twice");
+    assert_eq!((mailbox.read("a/b/c.txt"), mailbox.read("rank-3/a/b/c.txt")), ("one two".into(), "one two".into()));
+    let metadata = mailbox.folder().join("a/b/c.txt").metadata().expect("there");
+    assert_eq!((metadata.permissions().mode() & 0o7777, metadata.mtime()), (0o755, 1_000_000_000));
+    let empty = File { size: 0, digest: Digest::of(""), chunks: Vec::new(), ..mailbox.file("empty", &[]).await };
+    assert_eq!(mailbox.receive(0, vec![empty]).await.expect("arrives"), 1);
+    assert_eq!(mailbox.read("empty"), "");
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_never_replaced() {
+    let mailbox = Mailbox::new();
+    let first = mailbox.file("model.pt", &[b"first"]).await;
+    mailbox.receive(0, vec![first]).await.expect("arrives");
+    let second = mailbox.file("model.pt", &[b"second"]).await;
+    mailbox.receive(0, vec![second]).await.expect("replaces what nauta wrote");
+    assert_eq!(mailbox.read("model.pt"), "second");
+    std::fs::write(mailbox.folder().join("model.pt"), "the user's").expect("written");
+    std::fs::write(mailbox.folder().join("notes"), "the user's").expect("written");
+    let third = mailbox.file("model.pt", &[b"third"]).await;
+    let notes = mailbox.file("notes", &[b"the rank's"]).await;
+    mailbox.receive(0, vec![third, notes]).await.expect("goes beside it");
+    assert_eq!((mailbox.read("model.pt"), mailbox.read("notes")), ("the user's".into(), "the user's".into()));
+    let beside = |name| mailbox.read(&format!("{name}.nauta-conflict-1"));
+    assert_eq!((beside("model.pt"), beside("notes")), ("third".into(), "the rank's".into()));
+}
+
+#[tokio::test]
+async fn nothing_is_written_outside_whatever_the_names_are() {
+    let mailbox = Mailbox::new();
+    let mut files = Vec::new();
+    let names = [
+        "../out",
+        "/tmp/nauta-out",
+        "a/../../out",
+        ".git/config",
+        "x/.ssh/authorized_keys",
+        "rank-1/x",
+        "a\nb",
+        "",
+        ".nauta/record.json",
+    ];
+    for name in names {
+        files.push(mailbox.file(name, &[b"bad"]).await);
+    }
+    files.push(mailbox.file("good", &[b"good"]).await);
+    assert_eq!(mailbox.receive(0, files).await.expect("the good one arrives"), 1);
+    assert_eq!(mailbox.warnings.lock().expect("unbroken").len(), names.len());
+    let entries = |folder: &Path| {
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .expect("readable")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(entries(&mailbox.folder()), [".nauta", "good"]);
+    assert_eq!(entries(mailbox.temp.path()), ["runs"]);
+    assert!(!Path::new("/tmp/nauta-out").exists());
+}
+
+#[tokio::test]
+async fn a_link_that_somebody_plants_leads_nowhere() {
+    let mailbox = Mailbox::new();
+    let outside = mailbox.temp.path().join("outside");
+    std::fs::create_dir(&outside).expect("made");
+    std::fs::write(outside.join("kept"), "kept").expect("written");
+    std::fs::create_dir_all(mailbox.folder()).expect("made");
+    symlink(&outside, mailbox.folder().join("sub")).expect("planted");
+    symlink(outside.join("kept"), mailbox.folder().join("file")).expect("planted");
+    let files = vec![
+        mailbox.file("sub/new", &[b"bad"]).await,
+        mailbox.file("sub/kept", &[b"bad"]).await,
+        mailbox.file("file", &[b"beside"]).await,
+        mailbox.file("good", &[b"good"]).await,
+    ];
+    let error = mailbox.receive(0, files).await.expect_err("not all have a place");
+    assert!(matches!(error, CollectError::Write { .. }), "{error}");
+    assert_eq!((mailbox.read("good"), mailbox.read("file.nauta-conflict-1")), ("good".into(), "beside".into()));
+    assert_eq!(std::fs::read_to_string(outside.join("kept")).expect("there"), "kept");
+    assert_eq!(std::fs::read_dir(&outside).expect("readable").count(), 1);
+}
+
+#[tokio::test]
+async fn a_file_in_a_folders_place_keeps_only_its_own_away() {
+    let mailbox = Mailbox::new();
+    mailbox.receive(0, vec![mailbox.file("a", &[b"file"]).await]).await.expect("arrives");
+    let files = vec![mailbox.file("a/b", &[b"below"]).await, mailbox.file("c", &[b"c"]).await];
+    let error = mailbox.receive(0, files).await.expect_err("`a` is a file");
+    assert!(error.to_string().contains("a/b"), "{error}");
+    assert_eq!((mailbox.read("a"), mailbox.read("c")), ("file".into(), "c".into()));
+}
+
+#[tokio::test]
+async fn what_arrived_before_a_crash_is_gone_on_with_and_verified() {
+    let mailbox = Mailbox::new();
+    let file = mailbox.file("big", &[b"aaaa", b"bbbb", b"cccc"]).await;
+    let part = mailbox.folder().join(format!(".nauta/part-{}", file.digest.hex()));
+    std::fs::create_dir_all(part.parent().expect("has one")).expect("made");
+    // The middle chunk is gone from the registry's answers: only what is here already can have it.
+    let mut resumed = file.clone();
+    resumed.chunks[0].blob = Digest::of("not there");
+    std::fs::write(&part, "aaaabb").expect("half a chunk too much");
+    assert_eq!(mailbox.receive(0, vec![resumed.clone()]).await.expect("goes on"), 1);
+    assert_eq!(mailbox.read("big"), "aaaabbbbcccc");
+    assert!(!part.exists());
+    // Damaged beginnings are found out by the whole's digest, and fetched anew.
+    std::fs::remove_file(mailbox.folder().join("big")).expect("removed");
+    std::fs::write(&part, "xxxxbbbb").expect("damaged");
+    assert_eq!(mailbox.receive(0, vec![file]).await.expect("starts again"), 1);
+    assert_eq!(mailbox.read("big"), "aaaabbbbcccc");
+    // A list that lies about a file gets nothing in place.
+    let mut lie = mailbox.file("lie", &[b"truth"]).await;
+    lie.digest = Digest::of("something else");
+    let error = mailbox.receive(0, vec![lie]).await.expect_err("its bytes are others");
+    assert!(error.to_string().contains("not those that were announced"), "{error}");
+    assert!(!mailbox.folder().join("lie").exists());
+}
+
+#[tokio::test]
+async fn one_nauta_at_a_time_writes_to_a_run() {
+    let mailbox = Mailbox::new();
+    let first = Collector::open(&mailbox.folder()).expect("nobody else");
+    let second = Collector::open(&mailbox.folder());
+    assert!(matches!(second, Err(CollectError::Busy { .. })));
+    drop(first);
+    Collector::open(&mailbox.folder()).expect("the lock goes with its holder");
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_nothing() {
+    let mailbox = Mailbox::new();
+    let small = SmallDisk::mount("1m");
+    let folder = small.path().join("run");
+    let large: Vec<Vec<u8>> = (0..8_u8).map(|i| vec![i; 256 * 1024]).collect();
+    let chunks: Vec<&[u8]> = large.iter().map(Vec::as_slice).collect();
+    let files = vec![mailbox.file("early", &[b"early"]).await, mailbox.file("large", &chunks).await];
+    let error = mailbox.receive_into(&folder, 0, files.clone()).await.expect_err("two mebibytes do not fit");
+    assert!(
+        matches!(&error, CollectError::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull),
+        "{error:?}"
+    );
+    assert_eq!(std::fs::read_to_string(folder.join("early")).expect("is whole"), "early");
+    assert!(!folder.join("large").exists(), "no half file");
+    small.resize("8m");
+    assert_eq!(mailbox.receive_into(&folder, 0, files).await.expect("now it fits"), 1);
+    assert_eq!(std::fs::read(folder.join("large")).expect("is whole"), chunks.concat());
+}

@@ -1,0 +1,65 @@
+//! What leaves a rank, from real containers over the control stream.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::{Workstation, environment};
+
+fn run(script: &str) -> (Workstation, crate::support::Done) {
+    let workstation = Workstation::new();
+    workstation.write("nauta.toml", &format!("[environment]\nbase = '{}'\n", environment("NAUTA_TEST_IMAGE_BUSYBOX")));
+    workstation.write("job.sh", script);
+    let done = workstation.succeeds(&["run", "--local", "--", "sh", "job.sh"]);
+    (workstation, done)
+}
+
+#[test]
+fn what_is_no_file_is_left_out_and_said() {
+    let (workstation, done) = run("cd $NAUTA_OUTPUTS
+        echo good > good; mkdir -p deep/er; echo deep > deep/er/file; mkfifo pipe; ln -s /etc/passwd link
+        echo x > \"$(printf 'new\\nline')\"; echo x > 'back\\slash'; echo secret > unreadable; chmod 0 unreadable
+        chmod 4755 good; mkdir empty; : > zero; mkdir .git; echo x > .git/config");
+    let run = workstation.only_run();
+    assert_eq!(std::fs::read_to_string(run.join("good")).expect("arrived"), "good\n");
+    assert_eq!(run.join("good").metadata().expect("there").permissions().mode() & 0o7777, 0o755);
+    assert_eq!(std::fs::read_to_string(run.join("deep/er/file")).expect("arrived"), "deep\n");
+    assert_eq!(run.join("zero").metadata().expect("arrived").len(), 0);
+    for (name, reason) in [
+        ("pipe", "no regular file"),
+        ("link", "no regular file"),
+        ("unreadable", "denied"),
+        ("new", "name"),
+        ("back", "name"),
+        (".git/config", "trust"),
+    ] {
+        let said = done.stderr.lines().any(|line| line.contains(name) && line.contains(reason));
+        assert!(said, "{name}: {}", done.stderr);
+        assert!(!run.join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn many_small_files_and_a_large_one_arrive() {
+    let (workstation, _) = run("cd $NAUTA_OUTPUTS
+        i=0; while [ $i -lt 2000 ]; do echo $i > f$i; i=$((i+1)); done
+        dd if=/dev/urandom of=large bs=1M count=200 2>/dev/null; sha256sum large > sum");
+    let run = workstation.only_run();
+    assert!(
+        (0..2000)
+            .all(|i| std::fs::read_to_string(run.join(format!("f{i}"))).is_ok_and(|text| text == format!("{i}\n")))
+    );
+    let sum = std::fs::read_to_string(run.join("sum")).expect("arrived");
+    let digest = nauta::digest::Digest::of(std::fs::read(run.join("large")).expect("arrived"));
+    assert_eq!(sum.split(' ').next(), Some(digest.hex()));
+    let own = crate::support::folders(&run.join(".nauta"));
+    assert!(!own.iter().any(|path| path.to_string_lossy().contains("part-")), "{own:?}");
+}
+
+#[test]
+fn files_that_move_while_they_are_looked_at_end_as_they_are_at_the_end() {
+    let (workstation, done) = run("cd $NAUTA_OUTPUTS
+        i=0; while [ $i -lt 60 ]; do echo step $i > latest.tmp; mv latest.tmp latest; echo line >> log; ln -sf latest swap; rm -f swap; echo x > swap; i=$((i+1)); sleep 0.1; done; rm swap");
+    let run = workstation.only_run();
+    assert_eq!(std::fs::read_to_string(run.join("latest")).expect("arrived"), "step 59\n", "{}", done.stderr);
+    assert_eq!(std::fs::read_to_string(run.join("log")).expect("arrived").lines().count(), 60);
+    assert!(!run.join("latest.tmp").exists());
+}
