@@ -8,4 +8,5 @@ mod job;
 mod meta;
 mod outputs;
 mod registry;
+mod supervisor;
 mod support;

@@ -11,6 +11,7 @@ mod gang;
 mod journal;
 mod mailbox;
 mod memory;
+mod output;
 mod outputs;
 mod program;
 mod rank;

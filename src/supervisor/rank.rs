@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,20 +13,18 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::config::Config;
 use super::control_server::{self, Board, Over, Wish};
 use super::environment::{Place, program_environment};
 use super::gang::{Gang, GangConfig, Order};
-use super::journal::{Found, Journal, say};
+use super::journal::{Journal, say};
+use super::output::{Output, PassedOn};
 use super::outputs::Outputs;
-use super::program::{self, Program};
+use super::program;
 use super::{NOT_STARTED, memory, reaper};
-use crate::event::{End, RankState, Reason, Stream};
-
-/// How long the program's last words may take to arrive once it is gone (a child may hold its output open).
-const LAST_WORDS: Duration = Duration::from_secs(2);
+use crate::event::{End, RankState, Reason};
 
 /// Lives a rank's life; gives the process's exit code.
 pub(super) fn run(config: Config) -> u8 {
@@ -67,6 +65,7 @@ struct Rank {
     signals: mpsc::UnboundedReceiver<Signal>,
     wishes: mpsc::UnboundedReceiver<Wish>,
     lease_lost: watch::Receiver<bool>,
+    passed_on: PassedOn,
 }
 
 /// Why the program is being stopped; the first reason counts.
@@ -94,12 +93,12 @@ impl Rank {
             followers: watch::Sender::new(0),
             released: watch::Sender::new(false),
         });
-        pass_on(Arc::clone(&board.journal));
+        let passed_on = PassedOn::start(Arc::clone(&board.journal));
         let listener =
             control_server::listen().await.map_err(|error| format!("cannot listen for the workstation: {error}"))?;
         spawn_local(control_server::serve(listener, Rc::clone(&board)));
         let lease_lost = if config.lease { watch_stdin() } else { watch::channel(false).1 };
-        Ok(Self { config, board, signals, wishes, lease_lost })
+        Ok(Self { config, board, signals, wishes, lease_lost, passed_on })
     }
 
     async fn live(mut self) -> u8 {
@@ -219,7 +218,10 @@ impl Rank {
                 }
                 order = gang.order() => match order {
                     Order::Stop { first_failed } => self.stop(pid, &mut stopping, Reason::PeerFailed { rank: first_failed }),
-                    Order::Alone { message } => self.stop(pid, &mut stopping, Reason::Lost { message }),
+                    Order::Alone { message } => {
+                        self.board.journal.say(&message);
+                        self.stop(pid, &mut stopping, Reason::PeerFailed { rank: 0 });
+                    }
                 },
                 () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => kill(pid, &mut stopping),
             }
@@ -268,6 +270,7 @@ impl Rank {
                 () = lost(&mut self.lease_lost) => {}
             }
         }
+        self.passed_on.drain().await;
         end.code
     }
 
@@ -310,70 +313,6 @@ async fn asked_to_go(signals: &mut mpsc::UnboundedReceiver<Signal>) {
         }
         reaper::reap();
     }
-}
-
-/// The program's output on its way to the journal.
-struct Output(Vec<tokio::task::JoinHandle<()>>);
-
-impl Output {
-    fn read(program: Program, journal: &Arc<Journal>) -> Self {
-        let Program { stdout, stderr, .. } = program;
-        let pump = |mut pipe: Box<dyn Read + Send>, stream| {
-            let journal = Arc::clone(journal);
-            tokio::task::spawn_blocking(move || {
-                let mut buffer = vec![0; crate::sync::journal::LARGEST];
-                loop {
-                    match pipe.read(&mut buffer) {
-                        Ok(0) => return,
-                        Ok(n) => journal.append(stream, &buffer[..n]),
-                        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                        Err(_) => return,
-                    }
-                }
-            })
-        };
-        Self(vec![pump(Box::new(stdout), Stream::Stdout), pump(Box::new(stderr), Stream::Stderr)])
-    }
-
-    /// Until the last byte has arrived, or nobody should hold the pipe any more.
-    async fn drain(self) {
-        for pump in self.0 {
-            let _ = timeout(LAST_WORDS, pump).await;
-        }
-    }
-}
-
-/// Passes the journal on to the container's own output, so that `kubectl logs` and `docker logs` show it. On a thread of
-/// its own: an engine that does not read must not stop the program.
-fn pass_on(journal: Arc<Journal>) {
-    std::thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return };
-        let mut grown = journal.end();
-        let mut offset = 0;
-        loop {
-            match journal.read(offset) {
-                Ok(Found::Record(record, next)) => {
-                    offset = next;
-                    write_through(record.stream, &record.bytes);
-                }
-                Ok(Found::Gap(_, next)) => offset = next,
-                Ok(Found::End) => {
-                    if runtime.block_on(grown.changed()).is_err() {
-                        return;
-                    }
-                }
-                Err(_) => return,
-            }
-        }
-    });
-}
-
-fn write_through(stream: Stream, bytes: &[u8]) {
-    let _ = match stream {
-        Stream::Stdout => std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()),
-        Stream::Stderr => std::io::stderr().write_all(bytes),
-        Stream::Supervisor => std::io::stderr().write_all(&[b"nauta: ", bytes].concat()),
-    };
 }
 
 /// Whether standard input was closed: the workstation's nauta holds its other end.

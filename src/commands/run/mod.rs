@@ -92,8 +92,7 @@ fn report(outcome: &Outcome, spec: &RunSpec, folder: &std::path::Path, events: &
     for missing in &outcome.missing_outputs {
         events.warn(format!("outputs are not complete: {missing}"));
     }
-    let first = outcome.first_failed.and_then(|rank| Some((rank, outcome.ends.get(&rank)?)));
-    let detail = match (code, first) {
+    let detail = match (code, outcome.first_failure()) {
         (0, _) => format!("done, outputs are in {}", folder.display()),
         (_, Some((rank, end))) => format!("failed: rank {rank} {end}; outputs are in {}", folder.display()),
         _ => format!("failed with code {code}; outputs are in {}", folder.display()),
