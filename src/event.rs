@@ -91,7 +91,22 @@ pub struct End {
     pub reason: Reason,
 }
 
+/// The exit code where nauta itself could not run the program, or cannot tell how it ended.
+pub const NOT_RUN: u8 = 125;
+
 impl End {
+    /// Nobody knows how it ended.
+    #[must_use]
+    pub fn lost(message: impl Into<String>) -> Self {
+        Self { code: NOT_RUN, reason: Reason::Lost { message: message.into() } }
+    }
+
+    /// It could not be started.
+    #[must_use]
+    pub fn not_started(message: impl Into<String>) -> Self {
+        Self { code: NOT_RUN, reason: Reason::NotStarted { message: message.into() } }
+    }
+
     /// Whether this is what a program that did its work looks like.
     #[must_use]
     pub fn is_success(&self) -> bool {
@@ -117,6 +132,14 @@ impl fmt::Display for End {
             Reason::Stopped { message } => write!(f, "was stopped: {message}"),
             Reason::Lost { message } => write!(f, "was lost: {message}"),
         }
+    }
+}
+
+impl RankState {
+    /// Whether the rank is no more.
+    #[must_use]
+    pub const fn is_end(&self) -> bool {
+        matches!(self, Self::Ended(_))
     }
 }
 

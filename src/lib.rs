@@ -48,9 +48,6 @@ use cli::Cli;
 use diagnosis::Result;
 use output::Output;
 
-/// Exit code of `nauta run` when nauta itself could not run the program or cannot tell how it ended.
-const NOT_RUN: u8 = 125;
-
 /// Runs nauta with `arguments` (the program's name first).
 #[must_use]
 pub fn main(mut arguments: Vec<OsString>) -> ExitCode {
@@ -80,7 +77,7 @@ fn workstation(arguments: Vec<OsString>) -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             output.failure(&failure);
-            if passes_codes_through { NOT_RUN } else { failure.kind().exit_code() }
+            if passes_codes_through { event::NOT_RUN } else { failure.kind().exit_code() }
         }
     };
     output.finish();

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::Cluster;
 use super::error::ClusterError;
-use crate::job::state::{Change, Fold, RunView};
+use crate::job::state::{Change, Fold, RunState, RunView};
 use crate::layout::label;
 
 /// Between two fresh looks while all is well.
@@ -225,7 +225,10 @@ impl Watch<'_> {
 
     /// Whether, by all that was seen, nothing will change any more.
     fn over(&self) -> bool {
-        self.fold.view(Timestamp::now()).state.is_final()
+        let view = self.fold.view(Timestamp::now());
+        // The pods of a deleted Job have their time to end: their last words count.
+        let settled = view.state != RunState::Deleted || view.ranks.iter().all(|rank| rank.state.is_end());
+        view.state.is_final() && settled
     }
 
     async fn look(&mut self) -> Option<Observation> {

@@ -11,15 +11,15 @@ use tokio::time::sleep;
 use crate::cluster::{Cluster, Observation};
 use crate::diagnosis::Result;
 use crate::event::{Events, RankState};
-use crate::follow::{Collector, Engine, Mailbox, Outcome, follow};
-use crate::job::state::{RunState, RunView};
+use crate::follow::{Collector, Engine, FollowError, Mailbox, Outcome, follow};
+use crate::job::state::{RunView, Trouble, TroubleReason};
 
 /// What came of following.
 pub(super) enum Followed {
     /// The run ended.
     Ended(Outcome),
-    /// It cannot start, in the cluster's words.
-    CannotStart(String),
+    /// It cannot start.
+    CannotStart(FollowError),
     /// The user went away, and the run goes on.
     Left,
 }
@@ -38,7 +38,7 @@ pub(super) async fn follow_on_cluster(
     let engine = Arc::new(Engine::Cluster { cluster: Arc::clone(cluster), run: run.to_owned() });
     tokio::select! {
         outcome = follow(engine, nodes, collector, mailbox, states, events) => Ok(Followed::Ended(outcome?)),
-        message = until_it_cannot_start(cluster, run, start, states_tx, events) => Ok(Followed::CannotStart(message)),
+        error = until_it_cannot_start(cluster, run, start, states_tx, events) => Ok(Followed::CannotStart(error)),
         Ok(()) = tokio::signal::ctrl_c() => Ok(Followed::Left),
     }
 }
@@ -50,7 +50,7 @@ async fn until_it_cannot_start(
     start: Option<Duration>,
     states_tx: mpsc::UnboundedSender<(u32, RankState)>,
     events: &Events,
-) -> String {
+) -> FollowError {
     let deadline = async {
         match start {
             Some(start) => sleep(start).await,
@@ -67,8 +67,8 @@ async fn until_it_cannot_start(
             observation = observations.next() => match observation {
                 Some(Observation::View(view)) => {
                     is_lost = false;
-                    if let Some(message) = start.verdict(view) {
-                        return message;
+                    if let Some(trouble) = start.verdict(view) {
+                        return cannot_start(trouble);
                     }
                 }
                 Some(Observation::OutOfContact { message, .. }) => {
@@ -93,7 +93,7 @@ struct Start {
 
 impl Start {
     /// Takes a new view in; gives what will never pass.
-    fn verdict(&mut self, view: RunView) -> Option<String> {
+    fn verdict(&mut self, view: RunView) -> Option<Trouble> {
         for rank in &view.ranks {
             if self.told.get(&rank.rank) != Some(&rank.state) {
                 self.told.insert(rank.rank, rank.state.clone());
@@ -103,23 +103,44 @@ impl Start {
         }
         let waits = |state: &RankState| matches!(state, RankState::Pending { .. });
         self.has_begun |= !view.ranks.is_empty() && !view.ranks.iter().any(|rank| waits(&rank.state));
-        let fatal = view.fatal().map(|trouble| trouble.message.clone());
-        let is_over = !view.ranks.iter().any(|rank| !matches!(rank.state, RankState::Ended(_)));
-        let verdict = match view.state {
-            RunState::Deleted if !self.has_begun || !is_over => Some("somebody has deleted it".to_owned()),
-            _ if self.has_begun => None,
-            _ => fatal,
-        };
+        let verdict = view.fatal().filter(|_| !self.has_begun).cloned();
         self.last = Some(view);
         verdict
     }
 
-    fn what_is_missing(&self) -> String {
-        let trouble = self.last.as_ref().and_then(|view| view.troubles.first()).map(|trouble| trouble.message.clone());
+    fn what_is_missing(&self) -> FollowError {
+        if let Some(trouble) = self.last.as_ref().and_then(|view| view.troubles.first()) {
+            return cannot_start(trouble.clone());
+        }
         let waiting = self.told.iter().find_map(|(rank, state)| match state {
             RankState::Pending { message } => Some(format!("rank {rank} waits: {message}")),
             _ => None,
         });
-        trouble.or(waiting).unwrap_or_else(|| "not all ranks came up in time".to_owned())
+        let message = waiting.unwrap_or_else(|| "not all ranks came up in time".to_owned());
+        FollowError::CannotStart { message, hint: "`nauta doctor` looks at the target" }
+    }
+}
+
+fn cannot_start(Trouble { reason, message, .. }: Trouble) -> FollowError {
+    FollowError::CannotStart { message, hint: hint(reason) }
+}
+
+/// What somebody can do who may not be the cluster's administrator.
+const fn hint(reason: TroubleReason) -> &'static str {
+    match reason {
+        TroubleReason::ImagePull => {
+            "the nodes pull from the registry by the host in this name: see `registry_from_nodes`, and `pull_secret` \
+             where they need a login"
+        }
+        TroubleReason::Unschedulable | TroubleReason::Quota => {
+            "ask for less with --cpu, --memory, --gpus or --nodes, or end other runs: `nauta list` shows them"
+        }
+        TroubleReason::PodSecurity | TroubleReason::Rejected => {
+            "the namespace's rules refuse the pods: show its administrator what `nauta run --dry-run` prints"
+        }
+        TroubleReason::Deleted | TroubleReason::Suspended | TroubleReason::Deadline => {
+            "`kubectl get events` may say who and why"
+        }
+        _ => "`kubectl describe pods` and `nauta doctor` say more about the nodes",
     }
 }

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::credentials::{self, Credential, Destination, Place};
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::output::Output;
-use crate::registry::{Access, Auth, Endpoint, Registry};
+use crate::registry::{Access, Auth, Endpoint, Registry, RegistryError};
 use crate::secret::Secret;
 use crate::settings::SettingsError;
 
@@ -80,6 +80,8 @@ enum LoginError {
     NoPassword,
     #[error("the password cannot be read from the terminal")]
     Terminal(std::io::Error),
+    #[error("registry `{registry}` does not take this name and password of `{user}`; nothing was kept")]
+    Refused { registry: String, user: String },
 }
 
 impl Diagnosis for LoginError {
@@ -87,7 +89,11 @@ impl Diagnosis for LoginError {
         Kind::Input
     }
     fn hints(&self) -> Vec<String> {
-        vec!["pass it by a pipe or a file: `nauta login --user NAME HOST < password-file`".to_owned()]
+        let hint = match self {
+            Self::Refused { .. } => "try again; some registries want an access token in place of the password",
+            _ => "pass it by a pipe or a file: `nauta login --user NAME HOST < password-file`",
+        };
+        vec![hint.to_owned()]
     }
 }
 
@@ -119,7 +125,13 @@ fn endpoint(args: &LoginArgs) -> Result<Endpoint> {
 pub async fn login(args: LoginArgs, context: &Context, output: &Output) -> Result<u8> {
     let endpoint = endpoint(&args)?;
     let credential = Credential::Password { user: args.user.clone(), password: read_password(&args)? };
-    Registry::new(endpoint, Auth::from(credential.clone())).check("nauta/login", Access::Pull).await?;
+    let registry = Registry::new(endpoint, Auth::from(credential.clone()));
+    match registry.check("nauta/login", Access::Pull).await {
+        Err(RegistryError::Unauthorised { .. }) => {
+            return Err(LoginError::Refused { registry: args.registry, user: args.user }.into());
+        }
+        checked => checked?,
+    }
     let sources = credential_sources(context);
     let place = credentials::store(&args.registry, &credential, args.store.into(), &sources).await?;
     if let Some(warning) = place.warning() {

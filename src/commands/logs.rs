@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, RunSummary};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Kind, Result};
 use crate::event::{Event, Events, Stream};
-use crate::follow::{CollectError, Collector, Engine, FollowError, KeptLog, history};
+use crate::follow::{CollectError, Collector, Engine, KeptLog, history};
 use crate::output::Output;
 use crate::settings::Target;
 
@@ -140,7 +140,7 @@ impl OnCluster<'_> {
                 }
                 Ok(0)
             }
-            Followed::CannotStart(message) => Err(FollowError::CannotStart { message }.into()),
+            Followed::CannotStart(error) => Err(error.into()),
             Followed::Left => Ok(Kind::Interrupted.exit_code()),
         }
     }

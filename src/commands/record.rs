@@ -68,6 +68,18 @@ impl Record {
         save().map_err(|source| RecordError::Write { path: path.clone(), source })
     }
 
+    /// Removes what [`Record::save`] made, for a run that never was. What else is in its folder stays.
+    pub(super) fn discard(&self, root: &Path) {
+        let folder = folder(root, &self.spec.name);
+        let own = folder.join(".nauta");
+        let _ = std::fs::remove_file(own.join("record.json"));
+        for folder in [&own, &folder, &root.join("runs")] {
+            if std::fs::remove_dir(folder).is_err() {
+                return;
+            }
+        }
+    }
+
     pub(super) fn find(root: &Path, run: &str) -> Result<Self, RecordError> {
         let all = Self::all(root);
         let names: Vec<String> = all.iter().map(|record| record.spec.name.clone()).collect();

@@ -16,7 +16,7 @@ use super::mailbox::Mailbox;
 use super::rank::Frames;
 use crate::control::{Reply, Request};
 use crate::diagnosis::{Diagnosis, Kind};
-use crate::event::{End, Event, Events, RankState, Reason};
+use crate::event::{End, Event, Events, NOT_RUN, RankState, Reason};
 use crate::sync::Index;
 use crate::sync::journal::Record;
 
@@ -52,10 +52,10 @@ impl Outcome {
     #[must_use]
     pub fn code(&self, nodes: u32) -> u8 {
         match self.first_failure() {
-            Some((_, End { reason: Reason::Lost { .. } | Reason::PeerFailed { .. }, .. })) => 125,
+            Some((_, End { reason: Reason::Lost { .. } | Reason::PeerFailed { .. }, .. })) => NOT_RUN,
             Some((_, end)) => end.code.max(1),
             None if self.ends.len() == nodes as usize && self.missing_outputs.is_empty() => 0,
-            None => 125,
+            None => NOT_RUN,
         }
     }
 }
@@ -68,6 +68,8 @@ pub enum FollowError {
     CannotStart {
         /// The engine's words.
         message: String,
+        /// What to do next.
+        hint: &'static str,
     },
     /// Outputs cannot be kept.
     #[error(transparent)]
@@ -83,7 +85,7 @@ impl Diagnosis for FollowError {
     }
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::CannotStart { .. } => vec!["`nauta doctor` looks at the target".to_owned()],
+            Self::CannotStart { hint, .. } => vec![(*hint).to_owned()],
             Self::Collect(error) => error.hints(),
         }
     }

@@ -65,7 +65,12 @@ fn tls_failure(error: &rustls::Error) -> TlsFailure {
             C::NotValidYetContext { time, not_before } => {
                 CertificateProblem::NotYetValid(not_before.as_secs().checked_sub(time.as_secs()))
             }
-            C::NotValidForName | C::NotValidForNameContext { .. } => CertificateProblem::WrongName,
+            C::NotValidForName => CertificateProblem::WrongName(Vec::new()),
+            C::NotValidForNameContext { presented, .. } => {
+                // `DnsName("registry.example.com")`
+                let name = |presented: &String| presented.split('"').nth(1).unwrap_or(presented).to_owned();
+                CertificateProblem::WrongName(presented.iter().map(name).collect())
+            }
             C::Revoked => CertificateProblem::Revoked,
             other => CertificateProblem::Other(shown(&other.to_string())),
         }),

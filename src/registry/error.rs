@@ -299,8 +299,11 @@ pub enum CertificateProblem {
         Option<u64>,
     ),
     /// It is for another host.
-    #[error("it is for another name")]
-    WrongName,
+    #[error("it is for {}", if .0.is_empty() { "another name".to_owned() } else { .0.join(", ") })]
+    WrongName(
+        /// The names it is for, where known.
+        Vec<String>,
+    ),
     /// It was revoked.
     #[error("it was revoked")]
     Revoked,

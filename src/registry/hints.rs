@@ -73,7 +73,7 @@ fn unreachable(host: &str, reach: &Reach) -> Vec<String> {
 fn certificate(host: &str, problem: &CertificateProblem) -> Vec<String> {
     match problem {
         CertificateProblem::UnknownIssuer => {
-            vec!["name the CA's PEM file in the target, or add it to this machine's trusted authorities".to_owned()]
+            vec!["name the CA's PEM file (`registry_ca` of the target, `nauta login --ca`), or add it to this machine's trusted authorities".to_owned()]
         }
         CertificateProblem::Expired => {
             vec![format!("have the certificate of `{host}` renewed"), "check this machine's clock".to_owned()]
@@ -84,7 +84,7 @@ fn certificate(host: &str, problem: &CertificateProblem) -> Vec<String> {
                     .to_owned(),
             ]
         }
-        CertificateProblem::WrongName => {
+        CertificateProblem::WrongName(_) => {
             vec![format!("use the name that the certificate is for, or have it issued for `{host}`")]
         }
         CertificateProblem::Revoked | CertificateProblem::Other(_) => {

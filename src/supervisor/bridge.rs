@@ -15,7 +15,7 @@ pub(super) fn main() -> u8 {
         Ok(()) => 0,
         Err(error) => {
             super::journal::say(&format!("the control server cannot be reached: {error}"));
-            super::NOT_STARTED
+            crate::event::NOT_RUN
         }
     }
 }

@@ -21,6 +21,8 @@ use std::ffi::OsString;
 
 use config::Config;
 
+use crate::event::NOT_RUN;
+
 /// Runs a rank: `arguments` are what follows `supervise` on the command line. Returns the process's exit code.
 pub fn main(arguments: Vec<OsString>) -> u8 {
     // As PID 1, a signal that arrives before a handler is there is lost: nothing may come before this.
@@ -34,10 +36,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Ok(config) => rank::run(config),
         Err(message) => {
             journal::say(&message);
-            125
+            NOT_RUN
         }
     }
 }
-
-/// The exit code when nauta itself could not start the program.
-const NOT_STARTED: u8 = 125;

@@ -108,9 +108,7 @@ pub(super) fn end_of(status: WaitStatus, killed_for_memory: bool) -> End {
         WaitStatus::Exited(_, code) => {
             End { code: u8::try_from(code & 0xff).unwrap_or(u8::MAX), reason: Reason::Exited }
         }
-        _ => {
-            End { code: super::NOT_STARTED, reason: Reason::Lost { message: "its end was not understood".to_owned() } }
-        }
+        _ => End::lost("its end was not understood"),
     }
 }
 

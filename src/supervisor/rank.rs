@@ -23,8 +23,8 @@ use super::journal::{Journal, say};
 use super::output::{Output, PassedOn};
 use super::outputs::Outputs;
 use super::program;
-use super::{NOT_STARTED, memory, reaper};
-use crate::event::{End, RankState, Reason};
+use super::{memory, reaper};
+use crate::event::{End, NOT_RUN, RankState, Reason};
 
 /// Lives a rank's life; gives the process's exit code.
 pub(super) fn run(config: Config) -> u8 {
@@ -32,7 +32,7 @@ pub(super) fn run(config: Config) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => {
             say(&format!("cannot start: {error}"));
-            return NOT_STARTED;
+            return NOT_RUN;
         }
     };
     let code = LocalSet::new().block_on(&runtime, live(config));
@@ -46,7 +46,7 @@ async fn live(config: Config) -> u8 {
         Ok(signals) => signals,
         Err(error) => {
             say(&format!("cannot listen to signals: {error}"));
-            return NOT_STARTED;
+            return NOT_RUN;
         }
     };
     reaper::adopt_orphans();
@@ -54,7 +54,7 @@ async fn live(config: Config) -> u8 {
         Ok(rank) => rank.live().await,
         Err(message) => {
             say(&message);
-            NOT_STARTED
+            NOT_RUN
         }
     }
 }
@@ -157,7 +157,7 @@ impl Rank {
             tokio::select! {
                 outcome = &mut meeting => return outcome.map_err(|message| {
                     self.board.journal.say(&message);
-                    End { code: NOT_STARTED, reason: Reason::NoGang { message } }
+                    End { code: NOT_RUN, reason: Reason::NoGang { message } }
                 }),
                 Some(Wish::Stop(by) | Wish::Kill(by)) = self.wishes.recv() => return Err(stopped(by)),
                 () = lost(&mut self.lease_lost) => return Err(stopped("the workstation's nauta is gone".to_owned())),

@@ -1,5 +1,8 @@
 //! The command line, without engines: wrong input is named, with what to do next.
 
+mod login;
+mod permissions;
+
 use crate::support::Workstation;
 
 #[test]

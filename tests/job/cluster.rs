@@ -7,7 +7,7 @@ use super::{parameters, pytorch};
 use crate::support::{Workstation, environment, kubectl};
 
 /// Deletes a run's Job when the test is over.
-struct Cleanup<'a>(&'a Workstation);
+pub(super) struct Cleanup<'a>(pub(super) &'a Workstation);
 
 impl Drop for Cleanup<'_> {
     fn drop(&mut self) {
@@ -22,7 +22,7 @@ fn base(image: &str) -> String {
     format!("{}/{}", environment("NAUTA_TEST_REGISTRY"), environment(image))
 }
 
-fn shell(script: &str) -> Workstation {
+pub(super) fn shell(script: &str) -> Workstation {
     let workstation = Workstation::new();
     let base = base("NAUTA_TEST_IMAGE_BUSYBOX");
     workstation.write("job.sh", script);

@@ -3,6 +3,7 @@
 mod cluster;
 mod environment;
 mod local;
+mod troubles;
 
 /// The digests of parameters that the ranks of the pytorch template print.
 fn parameters(stdout: &str) -> Vec<String> {

@@ -65,7 +65,10 @@ async fn each_certificate_problem_has_its_name() {
     let expired = authority.issue(&["127.0.0.1"], 2000, 2001);
     assert_eq!(certificate_problem(&authority, &expired).await.0, CertificateProblem::Expired);
     let foreign = authority.issue(&["registry.example.com"], 2000, 2100);
-    assert_eq!(certificate_problem(&authority, &foreign).await.0, CertificateProblem::WrongName);
+    assert_eq!(
+        certificate_problem(&authority, &foreign).await.0,
+        CertificateProblem::WrongName(vec!["registry.example.com".to_owned()])
+    );
     let (problem, hints) = certificate_problem(&authority, &authority.issue(&["127.0.0.1"], 2090, 2100)).await;
     assert!(matches!(problem, CertificateProblem::NotYetValid(Some(seconds)) if seconds > 1_000_000), "{problem:?}");
     assert!(problem.to_string().ends_with(" days") && hints[0].contains("clock"), "{problem} {hints:?}");

@@ -141,3 +141,12 @@ pub(crate) fn nothing_of(run: &str) {
         assert_eq!(left, "", "{kind:?} of {run}");
     }
 }
+
+/// What is read until `end` has come, or nothing more does.
+pub(crate) fn read_until(from: &mut impl std::io::Read, end: &str) -> String {
+    let (mut read, mut byte) = (Vec::new(), [0]);
+    while !read.ends_with(end.as_bytes()) && from.read(&mut byte).is_ok_and(|n| n == 1) {
+        read.push(byte[0]);
+    }
+    String::from_utf8_lossy(&read).into_owned()
+}

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::request::{Request, random_key};
 use super::{RunArgs, report};
-use crate::cluster::{Cluster, RegistryHosting};
+use crate::cluster::{Cause, Cluster, RegistryHosting};
 use crate::commands::cluster_access::{TargetRegistry, open_cluster, open_registry};
 use crate::commands::cluster_follow::{Followed, follow_on_cluster};
 use crate::commands::record::{Record, folder};
@@ -15,8 +15,8 @@ use crate::credentials::docker_config_json;
 use crate::delivery::{Delivery, run_image};
 use crate::diagnosis::{Kind, Result};
 use crate::digest::Digest;
-use crate::event::{Event, Events, Phase};
-use crate::follow::{Collector, FollowError, Mailbox};
+use crate::event::{Event, Events, NOT_RUN, Phase};
+use crate::follow::{Collector, Mailbox};
 use crate::job;
 use crate::job::objects::{ClusterRun, RunObjects};
 use crate::output::Output;
@@ -53,7 +53,15 @@ pub(super) async fn run_on_cluster(
     let address = Some(place.mailbox_repository.clone()).filter(|address| !address.is_empty());
     let record = request.record(target_name, address);
     record.save(&request.project.root)?;
-    let run = cluster.submit(&objects).await?.run;
+    let run = match cluster.submit(&objects).await {
+        Ok(submitted) => submitted.run,
+        // Whether a request arrived whose answer was lost, nobody knows.
+        Err(error) if error.is_temporary() => return Err(error.into()),
+        Err(error) => {
+            record.discard(&request.project.root);
+            return Err(error.into());
+        }
+    };
     let at = cluster.place();
     let detail = format!("job {run} in namespace {} (context {})", at.namespace, at.context);
     events.send(Event::Finished { phase: Phase::Submit, detail });
@@ -125,9 +133,16 @@ async fn attend(
     let (nodes, start) = (request.spec.nodes, Some(request.spec.deadlines.start));
     let outcome = match follow_on_cluster(cluster, run, nodes, start, collector, mailbox, events).await? {
         Followed::Ended(outcome) => outcome,
-        Followed::CannotStart(message) => {
-            cluster.cancel(run).await?;
-            return Err(FollowError::CannotStart { message }.into());
+        Followed::CannotStart(error) => {
+            match cluster.cancel(run).await {
+                Err(cannot) if !matches!(cannot.cause(), Cause::NoSuchRun { .. }) => {
+                    events.warn(format!("{run} is still there: {cannot}"));
+                }
+                _ => {}
+            }
+            record.code = Some(NOT_RUN);
+            record.save(&request.project.root)?;
+            return Err(error.into());
         }
         Followed::Left => {
             come_back(run, events);

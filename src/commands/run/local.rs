@@ -41,7 +41,7 @@ pub(super) async fn run_locally(request: Request, context: &Context, events: &Ev
     let mut record = request.record("local", None);
     record.save(&request.project.root)?;
     events.send(Event::Started { phase: Phase::Start, detail: "containers".to_owned() });
-    let run = docker.start_local(plan, events).await?;
+    let run = docker.start_local(plan, events).await.inspect_err(|_| record.discard(&request.project.root))?;
     events.send(Event::Finished { phase: Phase::Start, detail: format!("started {} containers", request.spec.nodes) });
     let (states_tx, states) = mpsc::unbounded_channel();
     let mut watched = Box::pin(run.watch().await?);

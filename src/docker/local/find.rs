@@ -141,8 +141,7 @@ impl Docker {
     /// What a container does, in the words of all engines; one that is not there any more is lost.
     pub(super) async fn state_of(&self, container: &str) -> Result<RankState, DockerError> {
         let Some(found) = self.inspected(container).await? else {
-            let message = "its container was removed".to_owned();
-            return Ok(RankState::Ended(End { code: 125, reason: Reason::Lost { message } }));
+            return Ok(RankState::Ended(End::lost("its container was removed")));
         };
         Ok(rank_state(found.state.unwrap_or_default()))
     }
@@ -194,9 +193,7 @@ fn rank_state(state: ContainerState) -> RankState {
             RankState::Ended(End { code, reason })
         }
         // The engine keeps a container that it could not start as a created one.
-        Some(ContainerStateStatusEnum::CREATED) if !error.is_empty() => {
-            RankState::Ended(End { code: 125, reason: Reason::NotStarted { message: error } })
-        }
+        Some(ContainerStateStatusEnum::CREATED) if !error.is_empty() => RankState::Ended(End::not_started(error)),
         Some(ContainerStateStatusEnum::RUNNING | ContainerStateStatusEnum::PAUSED) => {
             RankState::Meeting { message: "its container runs".to_owned() }
         }

@@ -3,11 +3,8 @@
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{End, Reason};
+use crate::event::{End, NOT_RUN, Reason};
 use crate::job::objects::CONTAINER;
-
-/// The exit code when nauta could not start a program, or cannot tell how it ended.
-const UNKNOWN: u8 = 125;
 
 /// What a supervisor leaves as its container's last words (`/dev/termination-log`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +44,7 @@ pub fn rank_end(pod: &Pod) -> Option<(End, Option<u32>)> {
     match (terminated, disruption(pod)) {
         (Some(end), Some(message)) if end.exit_code != 0 => Some((lost(message, end.exit_code), None)),
         (Some(end), _) => Some((from_container(end), None)),
-        (None, Some(message)) if finished => Some((lost(message, i32::from(UNKNOWN)), None)),
+        (None, Some(message)) if finished => Some((lost(message, i32::from(NOT_RUN)), None)),
         (None, _) if finished => Some((never_started(pod), None)),
         (None, _) => None,
     }
@@ -77,7 +74,7 @@ fn phase(pod: &Pod) -> &str {
 }
 
 fn code(exit_code: i32) -> u8 {
-    u8::try_from(exit_code).unwrap_or(UNKNOWN)
+    u8::try_from(exit_code).unwrap_or(NOT_RUN)
 }
 
 fn lost(message: String, exit_code: i32) -> End {
@@ -90,10 +87,8 @@ fn from_container(end: &ContainerStateTerminated) -> End {
     let code = code(end.exit_code);
     match end.reason.as_deref() {
         Some("OOMKilled") => End { code: 137, reason: Reason::OutOfMemory },
-        Some("StartError" | "ContainerCannotRun") => {
-            End { code: UNKNOWN, reason: Reason::NotStarted { message: message() } }
-        }
-        Some("ContainerStatusUnknown") => End { code: UNKNOWN, reason: Reason::Lost { message: message() } },
+        Some("StartError" | "ContainerCannotRun") => End::not_started(message()),
+        Some("ContainerStatusUnknown") => End::lost(message()),
         _ => match end.signal.filter(|signal| *signal > 0).or_else(|| signal_of(code)) {
             Some(signal) => End { code, reason: Reason::Signalled { signal } },
             None => End { code, reason: Reason::Exited },
@@ -111,5 +106,5 @@ fn never_started(pod: &Pod) -> End {
     let status = pod.status.as_ref();
     let reason = status.and_then(|s| s.reason.as_deref()).unwrap_or("the pod ended");
     let message = status.and_then(|s| s.message.as_deref()).unwrap_or("its container was never started");
-    End { code: UNKNOWN, reason: Reason::NotStarted { message: format!("{reason}: {}", message.trim()) } }
+    End::not_started(format!("{reason}: {}", message.trim()))
 }

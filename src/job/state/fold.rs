@@ -11,7 +11,7 @@ use super::end::{disruption, rank_end};
 use super::rank::{is_up, node, pending, rank_of};
 use super::run::{RankView, RunState, RunView, job_state};
 use super::trouble::{self, Trouble};
-use crate::event::{End, RankState, Reason};
+use crate::event::{End, RankState};
 
 /// Something the cluster said.
 #[derive(Clone, Debug)]
@@ -268,7 +268,7 @@ fn rank_state(pod: Option<&Seen<Pod>>, run: &RunState, waited_for: &[u32]) -> Ra
 }
 
 fn lost(message: &str) -> RankState {
-    RankState::Ended(End { code: 125, reason: Reason::Lost { message: message.to_owned() } })
+    RankState::Ended(End::lost(message))
 }
 
 /// `rank 1, 2, 3, 4 and 12 more`.

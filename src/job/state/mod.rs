@@ -12,7 +12,7 @@ mod trouble;
 
 pub use end::{TerminationMessage, rank_end};
 pub use fold::{Change, Fold};
-pub use pull::{PullFailure, classify_pull};
+pub use pull::{PullFailure, classify_pull, pull_words};
 pub use rank::rank_of;
 pub use run::{FailureCause, RankView, RunState, RunView, job_state};
 pub use trouble::{Trouble, TroubleReason};

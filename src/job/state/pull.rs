@@ -63,9 +63,49 @@ pub fn classify_pull(message: &str) -> PullFailure {
     }
 }
 
+/// What kubelets and runtimes wrap around each other's words.
+const WRAPPINGS: [&str; 6] = [
+    "Back-off pulling image",
+    "ErrImagePull",
+    "Failed to pull image",
+    "rpc error",
+    "failed to pull and unpack image",
+    "failed to resolve reference",
+];
+
+/// The kubelet's message with the image's name once, instead of once for every program that passed it on.
+#[must_use]
+pub fn pull_words(message: &str) -> String {
+    let (mut rest, mut image) = (message, None);
+    while let Some((head, tail)) = rest.split_once(": ") {
+        if !WRAPPINGS.iter().any(|wrapping| head.contains(wrapping)) {
+            break;
+        }
+        image = image.or_else(|| head.split('"').nth(1));
+        rest = tail;
+    }
+    match image {
+        Some(image) => format!("image {image} cannot be pulled: {rest}"),
+        None => rest.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_is_named_once() {
+        let message = "Back-off pulling image \"r:1/a@sha256:12\": ErrImagePull: rpc error: code = Unknown desc = failed to \
+                       pull and unpack image \"r:1/a@sha256:12\": failed to resolve reference \"r:1/a@sha256:12\": \
+                       pulling from host r:1 failed: 401 Unauthorized";
+        assert_eq!(
+            pull_words(message),
+            "image r:1/a@sha256:12 cannot be pulled: pulling from host r:1 failed: 401 Unauthorized"
+        );
+        assert_eq!(pull_words("Back-off pulling image \"r:1/a\""), "Back-off pulling image \"r:1/a\"");
+        assert_eq!(pull_words("x509: unknown authority"), "x509: unknown authority");
+    }
 
     #[test]
     fn what_registries_and_runtimes_say_is_understood() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 
 use super::end::container;
+use super::pull::pull_words;
 use crate::event::RankState;
 use crate::job::objects::COMPLETION_INDEX;
 
@@ -43,6 +44,7 @@ pub(super) fn pending(pod: &Pod) -> RankState {
     let message = match (unscheduled, waiting(pod)) {
         (Some(condition), _) => condition.message.clone().unwrap_or_else(|| "no node yet".to_owned()),
         (None, Some((reason, ""))) => words(reason).to_owned(),
+        (None, Some(("ErrImagePull" | "ImagePullBackOff", message))) => pull_words(message),
         (None, Some((reason, message))) => format!("{}: {message}", words(reason)),
         (None, None) => match node(pod) {
             Some(node) => format!("node `{node}` has not taken it up"),

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Serialize;
 
 use super::end::{container, disruption};
-use super::pull::{PullFailure, classify_pull};
+use super::pull::{PullFailure, classify_pull, pull_words};
 use super::rank::{is_up, pod_condition, waiting};
 use super::run::{RankView, RunState, condition};
 use crate::event::{End, RankState, Reason};
@@ -255,7 +255,7 @@ fn image_pull(reason: &str, message: &str, events: &[&&Event], late: bool) -> Fo
         _ => message.to_owned(),
     };
     let fatal = classify_pull(&text) == PullFailure::Permanent && (attempts >= 2 || late);
-    (TroubleReason::ImagePull, text, fatal)
+    (TroubleReason::ImagePull, pull_words(&text), fatal)
 }
 
 /// Volumes and sandboxes that cannot be made: told by events only.

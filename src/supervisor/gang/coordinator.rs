@@ -14,7 +14,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use super::channel::{Channel, Side};
 use super::{Gang, GangConfig, Message, Order, interface_of};
 use crate::control::{DEAD_AFTER, HEARTBEAT};
-use crate::event::{End, Reason};
+use crate::event::End;
 use crate::layout;
 
 /// How often the waiting is told.
@@ -195,8 +195,7 @@ impl Ranks {
         }
         if self.released {
             if !self.ended.contains_key(&rank) {
-                let message = "its link to rank 0 broke".to_owned();
-                self.ended(rank, End { code: super::super::NOT_STARTED, reason: Reason::Lost { message } });
+                self.ended(rank, End::lost("its link to rank 0 broke"));
             }
         } else {
             self.members.remove(&rank);
