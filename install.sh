@@ -46,9 +46,24 @@ bash_completion=share/bash-completion/completions/nauta
 zsh_completion=share/zsh/site-functions/_nauta
 fish_completion=share/fish/vendor_completions.d/nauta.fish
 
+path_line="PATH=\"$prefix/bin:\$PATH\""
+
+# Nothing half-made stays, however this ends.
+unpacked=''
+tidy() { rm -rf "$unpacked" "$prefix/bin/.nauta.new"; }
+trap tidy EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
 uninstall() {
   rm -f "$prefix/bin/nauta" "$prefix/$bash_completion" "$prefix/$zsh_completion" "$prefix/$fish_completion"
   rm -f "$prefix"/share/man/man1/nauta.1 "$prefix"/share/man/man1/nauta-*.1
+  if grep -qsF "$path_line" "$HOME/.profile"; then
+    profile=$(mktemp)
+    grep -vF "$path_line" "$HOME/.profile" >"$profile" || true
+    cat "$profile" >"$HOME/.profile"
+    rm -f "$profile"
+  fi
   say "removed nauta from $prefix; your configuration and your runs are where they were"
 }
 
@@ -71,7 +86,6 @@ unpack_release() {
   [ -f "$archive.sha256" ] || fail "$archive.sha256 is missing: the archive cannot be checked"
   (cd "$here" && sha256sum -c "$(basename "$archive").sha256" >&2) || fail "$archive is damaged; get it again"
   unpacked=$(mktemp -d)
-  trap 'rm -rf "$unpacked"' EXIT
   tar -xzf "$archive" -C "$unpacked"
   binary=$unpacked/nauta
 }
@@ -93,12 +107,11 @@ install_files() {
 
 add_to_path() {
   case :$PATH: in *:"$prefix/bin":*) return 0 ;; esac
-  line="PATH=\"$prefix/bin:\$PATH\""
   if [ "$modify_path" = no ]; then
-    say "add this to your shell's profile: $line"
-  elif ! grep -qsF "$line" "$HOME/.profile"; then
-    printf '%s\n' "$line" >>"$HOME/.profile"
-    say "added $prefix/bin to PATH in ~/.profile; log in again, or run: $line"
+    say "add this to your shell's profile: $path_line"
+  elif ! grep -qsF "$path_line" "$HOME/.profile"; then
+    printf '%s\n' "$path_line" >>"$HOME/.profile"
+    say "added $prefix/bin to PATH in ~/.profile; log in again, or run: $path_line"
   fi
 }
 

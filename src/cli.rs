@@ -1,12 +1,14 @@
 //! The command line: global flags, the verbs, and the one match that dispatches them.
 
+use std::ffi::OsString;
+
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     self, cancel, completions, doctor, init, list, login, logs, pull, run, status, target, template,
 };
 use crate::context::Context;
-use crate::diagnosis::Result;
+use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::output::{Format, Output};
 
 /// Take a working directory to N machines and bring the results back
@@ -65,12 +67,47 @@ enum Verb {
     Template(template::TemplateCommand),
     Completions(completions::CompletionsArgs),
     /// Say which nauta this is
+    ///
+    /// Example: nauta version --json
     Version,
     #[command(hide = true)]
     Man(completions::ManArgs),
 }
 
+/// A command line that makes no sense, for programs.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+impl Diagnosis for UsageError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+    fn hints(&self) -> Vec<String> {
+        vec!["`nauta help` shows the verbs, `nauta VERB --help` their flags".to_owned()]
+    }
+}
+
 impl Cli {
+    /// Reads a command line; when there is nothing to do but to print (help, the version, what is wrong), prints it and gives
+    /// the exit code.
+    pub fn read(arguments: &[OsString]) -> std::result::Result<Self, u8> {
+        let error = match Self::try_parse_from(arguments) {
+            Ok(cli) => return Ok(cli),
+            Err(error) => error,
+        };
+        let ours = arguments.iter().take_while(|argument| *argument != "--");
+        if error.use_stderr() && ours.into_iter().any(|argument| argument == "--json") {
+            let text = error.render().to_string();
+            let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            Output::new(Format::Json, true, anstream::ColorChoice::Never).failure(&UsageError(message).into());
+        } else {
+            // Help and version are results; a wrong command line is not: clap knows where each goes.
+            let _ = error.print();
+        }
+        Err(u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code()))
+    }
+
     /// Where this command line wants its output.
     pub fn output(&self) -> Output {
         let choice = match self.global.color {
@@ -105,7 +142,7 @@ impl Cli {
             Verb::Target(command) => target::run(command, context, output),
             Verb::Doctor(args) => doctor::run(args, context, output).await,
             Verb::Template(command) => template::run(command, context, output),
-            Verb::Completions(args) => Ok(completions::run(&args, &mut Self::command(), output)),
+            Verb::Completions(args) => Ok(completions::run(&args, output)),
             Verb::Version => Ok(commands::version::run(output)),
             Verb::Man(args) => completions::man(args, Self::command()),
         }

@@ -163,8 +163,8 @@ impl Context {
             host: text(env_vars::DOCKER_HOST),
             context: text(env_vars::DOCKER_CONTEXT),
             config: path(env_vars::DOCKER_CONFIG),
-            tls_verify: text("DOCKER_TLS_VERIFY"),
-            cert_path: path("DOCKER_CERT_PATH"),
+            tls_verify: text(env_vars::DOCKER_TLS_VERIFY),
+            cert_path: path(env_vars::DOCKER_CERT_PATH),
             home: path("HOME"),
             runtime_dir: path("XDG_RUNTIME_DIR"),
         };

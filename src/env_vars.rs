@@ -27,12 +27,18 @@ env_vars! {
         STATE_DIR = "NAUTA_STATE_DIR": "Where nauta keeps its state, in place of `$XDG_STATE_HOME/nauta`.";
         TARGET = "NAUTA_TARGET": "The target to use, like `--target`.";
         LOG = "NAUTA_LOG": "What to trace on stderr, for example `nauta=debug`; like `-v`.";
+        COMPLETE = "NAUTA_COMPLETE": "Set by the completion scripts: the shell that asks what may come next.";
         DOCKER_HOST = "DOCKER_HOST": "Docker's address, as the `docker` command reads it.";
         DOCKER_CONTEXT = "DOCKER_CONTEXT": "Docker's context, as the `docker` command reads it.";
         DOCKER_CONFIG = "DOCKER_CONFIG": "The folder of Docker's `config.json`, as the `docker` command reads it.";
+        DOCKER_TLS_VERIFY = "DOCKER_TLS_VERIFY": "Whether Docker's address is reached with TLS, as the `docker` command reads it.";
+        DOCKER_CERT_PATH = "DOCKER_CERT_PATH": "The folder of certificates for Docker's address, as the `docker` command reads it.";
         KUBECONFIG = "KUBECONFIG": "Kubernetes' configuration, as `kubectl` reads it.";
         NO_COLOR = "NO_COLOR": "When set and not empty: no colours.";
         CLICOLOR_FORCE = "CLICOLOR_FORCE": "When set and not `0`: colours even where no terminal is.";
+        HTTP_PROXY = "HTTP_PROXY": "The proxy for registries without TLS; builds get it too, and no image keeps it. Also in lower case.";
+        HTTPS_PROXY = "HTTPS_PROXY": "The same for registries with TLS.";
+        NO_PROXY = "NO_PROXY": "Hosts that are reached without the proxy.";
     }
     /// Set by nauta for a rank's supervisor (in the manifest, or by the Docker engine).
     SUPERVISOR {
@@ -48,5 +54,26 @@ env_vars! {
         GRACE = "NAUTA_GRACE": "Seconds between SIGTERM and SIGKILL.";
         DRAIN = "NAUTA_DRAIN": "Seconds that a rank waits at its end for outputs and logs to be delivered.";
         LEASE = "NAUTA_LEASE": "`stdin` when the rank must stop as soon as its standard input is closed (Docker: the workstation's nauta has died).";
+    }
+    /// Set by the supervisor for the program.
+    PROGRAM {
+        TORCH_RANK = "RANK": "This process's rank (PyTorch's \"Environment variable initialization\"). Nothing replaces it.";
+        WORLD_SIZE = "WORLD_SIZE": "How many ranks. Nothing replaces it.";
+        LOCAL_RANK = "LOCAL_RANK": "The rank on this machine: 0, as a rank has a machine of its own.";
+        LOCAL_WORLD_SIZE = "LOCAL_WORLD_SIZE": "How many ranks on this machine: 1.";
+        MASTER_ADDR = "MASTER_ADDR": "The name that rank 0 answers to. Nothing replaces it.";
+        MASTER_PORT = "MASTER_PORT": "A port of rank 0 that nobody else uses; 29500 unless the user sets one.";
+        PET_NNODES = "PET_NNODES": "torchrun's `--nnodes`.";
+        PET_NODE_RANK = "PET_NODE_RANK": "torchrun's `--node-rank`.";
+        PET_MASTER_ADDR = "PET_MASTER_ADDR": "torchrun's `--master-addr`.";
+        PET_MASTER_PORT = "PET_MASTER_PORT": "torchrun's `--master-port`.";
+        PET_NPROC_PER_NODE = "PET_NPROC_PER_NODE": "torchrun's `--nproc-per-node`: 1.";
+        GLOO_SOCKET_IFNAME = "GLOO_SOCKET_IFNAME": "The network interface that leads to rank 0, for Gloo.";
+        NCCL_SOCKET_IFNAME = "NCCL_SOCKET_IFNAME": "The same for NCCL.";
+        TP_SOCKET_IFNAME = "TP_SOCKET_IFNAME": "The same for TensorPipe.";
+        PYTHONUNBUFFERED = "PYTHONUNBUFFERED": "1: Python keeps lines back when it writes to a pipe, and the last words before a crash would be lost.";
+        USER = "USER": "`nauta`: some libraries ask for a name, and the user id has none.";
+        LOGNAME = "LOGNAME": "The same.";
+        HOME = "HOME": "A folder that can be written, where the image's own cannot.";
     }
 }

@@ -42,11 +42,12 @@ pub mod sync;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::CommandFactory;
 
 use cli::Cli;
 use diagnosis::Result;
 use output::Output;
+use tracing_subscriber::EnvFilter;
 
 /// Runs nauta with `arguments` (the program's name first).
 #[must_use]
@@ -55,32 +56,27 @@ pub fn main(mut arguments: Vec<OsString>) -> ExitCode {
         // Before anything else: as PID 1 there is no time to lose.
         Some("supervise") => supervisor::main(arguments.split_off(2)).into(),
         Some("janitor") => docker::janitor::main(&arguments.split_off(2)).into(),
-        _ => workstation(arguments),
+        _ if commands::completions::answer(Cli::command, &arguments) => ExitCode::SUCCESS,
+        _ => workstation(&arguments),
     }
 }
 
-fn workstation(arguments: Vec<OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+fn workstation(arguments: &[OsString]) -> ExitCode {
+    let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are results; a wrong command line is not.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(code) => return code.into(),
     };
-    if let Some(filter) = cli.trace_filter() {
+    let said = cli.trace_filter().map(EnvFilter::new);
+    if let Some(filter) = said.or_else(|| EnvFilter::try_from_env(env_vars::LOG).ok()) {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
     let output = cli.output();
     let passes_codes_through = cli.passes_codes_through();
-    let code = match execute(cli, &output) {
-        Ok(code) => code,
-        Err(failure) => {
-            output.failure(&failure);
-            if passes_codes_through { event::NOT_RUN } else { failure.kind().exit_code() }
-        }
-    };
-    output.finish();
+    let executed = execute(cli, &output).and_then(|code| output.finish().map(|()| code).map_err(Into::into));
+    let code = executed.unwrap_or_else(|failure| {
+        output.failure(&failure);
+        if passes_codes_through { event::NOT_RUN } else { failure.kind().exit_code() }
+    });
     ExitCode::from(code)
 }
 

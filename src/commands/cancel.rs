@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::cluster_access::open_cluster;
+use super::complete::{runs, targets};
 use super::record::Record;
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
@@ -17,9 +18,10 @@ use crate::output::Output;
 #[derive(Args, Debug)]
 pub struct CancelArgs {
     /// The run
+    #[arg(add = runs())]
     run: String,
     /// The target it is on
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = targets())]
     target: Option<String>,
 }
 

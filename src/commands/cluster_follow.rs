@@ -8,6 +8,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::interrupt::interrupted;
 use crate::cluster::{Cluster, Observation};
 use crate::diagnosis::Result;
 use crate::event::{Events, RankState};
@@ -39,7 +40,7 @@ pub(super) async fn follow_on_cluster(
     tokio::select! {
         outcome = follow(engine, nodes, collector, mailbox, states, events) => Ok(Followed::Ended(outcome?)),
         error = until_it_cannot_start(cluster, run, start, states_tx, events) => Ok(Followed::CannotStart(error)),
-        Ok(()) = tokio::signal::ctrl_c() => Ok(Followed::Left),
+        () = interrupted() => Ok(Followed::Left),
     }
 }
 

@@ -1,14 +1,19 @@
 //! `nauta completions` and the hidden `nauta man`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Command};
-use clap_complete::Shell;
+use clap_complete::env::Shells;
+use clap_complete::{CompleteEnv, Shell};
 
 use crate::diagnosis::{Diagnosis, Kind, Result};
+use crate::env_vars;
 use crate::output::Output;
 
 /// Print the completion script for a shell
+///
+/// `install.sh` puts the scripts where bash, zsh and fish look for them.
 ///
 /// Example: nauta completions bash > ~/.local/share/bash-completion/completions/nauta
 #[derive(Args, Debug)]
@@ -37,13 +42,25 @@ impl Diagnosis for ManError {
     }
 }
 
-/// Prints the script.
-pub fn run(args: &CompletionsArgs, command: &mut Command, output: &Output) -> u8 {
+/// Prints the script. It asks nauta itself at every TAB: names of runs, targets and templates are completed too, and a
+/// new nauta needs no new script.
+pub fn run(args: &CompletionsArgs, output: &Output) -> u8 {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, command, "nauta", &mut script);
-    let script = String::from_utf8_lossy(&script).into_owned();
-    output.result(&script, &serde_json::json!({ "schema": 1, "script": script }));
+    let name = args.shell.to_string();
+    if let Some(shell) = Shells::builtins().completer(&name) {
+        // Writing into memory does not fail.
+        let _ = shell.write_registration(env_vars::COMPLETE, "nauta", "nauta", "nauta", &mut script);
+    }
+    let script = format!("{}\n", String::from_utf8_lossy(&script).trim());
+    output.result(&script, &serde_json::json!({ "schema": 1, "shell": name, "script": script }));
     0
+}
+
+/// Answers a shell that asks what may come next, when that is what nauta was called for.
+pub fn answer(command: impl Fn() -> Command, arguments: &[OsString]) -> bool {
+    let here = std::env::current_dir().ok();
+    let asked = CompleteEnv::with_factory(command).var(env_vars::COMPLETE);
+    asked.try_complete(arguments, here.as_deref()).unwrap_or(true)
 }
 
 /// Writes the pages.

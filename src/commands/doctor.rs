@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::cluster_access::{open_cluster, open_registry};
+use super::complete::targets;
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Failure, Kind, Result};
 use crate::digest::Digest;
@@ -21,7 +22,7 @@ use crate::secret::Secret;
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
     /// The target to look at
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = targets())]
     target: Option<String>,
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::complete::templates;
 use crate::context::Context;
 use crate::diagnosis::Result;
 use crate::output::Output;
@@ -20,7 +21,7 @@ use crate::project::{Found, project_name};
 #[derive(Args, Debug)]
 pub struct InitArgs {
     /// The template's name (`nauta template list`)
-    #[arg(long, short = 't', value_name = "NAME")]
+    #[arg(long, short = 't', value_name = "NAME", add = templates())]
     template: Option<String>,
     /// The directory, made if need be; the working directory where absent
     directory: Option<PathBuf>,

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::cluster_access::open_cluster;
+use super::complete::targets;
 use super::record::{Record, live_local};
 use crate::cluster::Scope;
 use crate::context::{Context, Destination};
@@ -16,7 +17,7 @@ use crate::output::{Output, Table};
 #[derive(Args, Debug)]
 pub struct ListArgs {
     /// The target whose runs to list
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = targets())]
     target: Option<String>,
 }
 
@@ -57,7 +58,8 @@ pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u
     let list: Vec<_> = rows
         .iter()
         .map(|(run, target, nodes, state, created, command)| {
-            json!({ "run": run, "target": target, "ranks": nodes, "state": state, "started": created, "command": command })
+            let started = jiff::Timestamp::from_second(*created).ok();
+            json!({ "run": run, "target": target, "nodes": nodes, "state": state, "started": started, "command": command })
         })
         .collect();
     let text = if rows.is_empty() { "no runs yet; `nauta run` starts one\n".to_owned() } else { table.render() };

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::cluster_access::credential_sources;
+use super::complete::registries;
 use crate::context::Context;
 use crate::credentials::{self, Credential, Destination, Place};
 use crate::diagnosis::{Diagnosis, Kind, Result};
@@ -26,6 +27,7 @@ const LONGEST: u64 = 64 * 1024;
 #[derive(Args, Debug)]
 pub struct LoginArgs {
     /// The registry's host
+    #[arg(add = registries())]
     registry: String,
     /// Your name there
     #[arg(long, short = 'u')]
@@ -68,6 +70,7 @@ impl From<Store> for Destination {
 #[derive(Args, Debug)]
 pub struct LogoutArgs {
     /// The registry's host
+    #[arg(add = registries())]
     registry: String,
     /// Where it is kept
     #[arg(long, value_enum, default_value_t = Store::Keyring)]

@@ -10,6 +10,8 @@ use clap::Args;
 
 use super::cluster_access::{open_cluster, open_mailbox};
 use super::cluster_follow::{Followed, follow_on_cluster};
+use super::complete::{runs, targets};
+use super::interrupt::interrupted;
 use super::record::{Record, folder};
 use crate::cluster::{Cluster, RunSummary};
 use crate::context::{Context, Destination};
@@ -30,6 +32,7 @@ const QUIET_LOOKS: u32 = 10;
 #[derive(Args, Debug)]
 pub struct LogsArgs {
     /// The run
+    #[arg(add = runs())]
     run: String,
     /// Go on until the run ends
     #[arg(long, short = 'f')]
@@ -44,7 +47,7 @@ pub struct LogsArgs {
     #[arg(long, value_name = "LINES")]
     tail: Option<usize>,
     /// The target it is on
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = targets())]
     target: Option<String>,
 }
 
@@ -185,7 +188,7 @@ async fn follow_here(mut record: Record, context: &Context, root: &Path, events:
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
-            Ok(()) = tokio::signal::ctrl_c() => return Ok(Kind::Interrupted.exit_code()),
+            () = interrupted() => return Ok(Kind::Interrupted.exit_code()),
         }
     }
 }

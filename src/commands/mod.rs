@@ -16,4 +16,6 @@ pub mod version;
 
 mod cluster_access;
 mod cluster_follow;
+mod complete;
+mod interrupt;
 mod record;

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::cluster_access::{open_cluster, open_mailbox};
+use super::complete::{runs, targets};
 use super::record::{Record, folder};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Diagnosis, Kind, Result};
@@ -18,9 +19,10 @@ use crate::output::Output;
 #[derive(Args, Debug)]
 pub struct PullArgs {
     /// The run
+    #[arg(add = runs())]
     run: String,
     /// The target it is on
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = targets())]
     target: Option<String>,
 }
 

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::cluster_access::open_cluster;
+use super::complete::{runs, targets};
 use super::record::{Record, live_local};
 use crate::cluster::RunStatus;
 use crate::context::{Context, Destination};
@@ -17,9 +18,10 @@ use crate::output::{Output, Table};
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// The run
+    #[arg(add = runs())]
     run: String,
     /// The target it is on
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = targets())]
     target: Option<String>,
 }
 
@@ -40,7 +42,12 @@ pub async fn run(args: StatusArgs, context: &Context, output: &Output) -> Result
             let mut text = format!("{} on {name}: {}\n", summary.name, view.state.as_str());
             text.extend(view.troubles.iter().flat_map(|trouble| ["why: ", &trouble.message, "\n"]));
             text.push_str(&table.render());
-            output.result(&text, &json!({ "schema": 1, "run": summary, "status": view }));
+            let code = record.ok().and_then(|record| record.code);
+            let document = json!({
+                "schema": 1, "run": summary.name, "target": name, "state": view.state.as_str(), "code": code,
+                "nodes": summary.nodes, "ranks": view.ranks, "troubles": view.troubles,
+            });
+            output.result(&text, &document);
         }
     }
     Ok(0)
@@ -62,7 +69,10 @@ async fn local(record: &Record, context: &Context, output: &Output) -> Result<()
         text.push_str(&table.render());
     }
     let list: Vec<_> = ranks.iter().map(|(rank, state)| json!({ "rank": rank, "state": state })).collect();
-    let document = json!({ "schema": 1, "run": spec.name, "state": state, "code": record.code, "ranks": list });
+    let document = json!({
+        "schema": 1, "run": spec.name, "target": record.target, "state": state, "code": record.code,
+        "nodes": spec.nodes, "ranks": list, "troubles": [],
+    });
     output.result(&text, &document);
     Ok(())
 }

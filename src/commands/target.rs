@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::complete::targets;
 use crate::context::Context;
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::output::{Output, Table};
@@ -23,6 +24,7 @@ pub enum TargetCommand {
     /// Choose the target of runs that name none (`local` for Docker)
     Use {
         /// Its name
+        #[arg(add = targets())]
         name: String,
     },
 }

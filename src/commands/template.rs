@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::complete::templates;
 use crate::context::Context;
 use crate::diagnosis::Result;
 use crate::output::{Output, Table};
@@ -20,11 +21,13 @@ pub enum TemplateCommand {
     /// Print a template's files
     Show {
         /// Its name
+        #[arg(add = templates())]
         name: String,
     },
     /// Copy a template to your own, to change it
     Copy {
         /// Its name
+        #[arg(add = templates())]
         name: String,
         /// The name of your own; the same where absent
         to: Option<PathBuf>,

@@ -1,7 +1,7 @@
 //! Events to text or JSON, results to stdout, failures to stderr.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::log_lines::{LogLines, printable};
-use crate::diagnosis::Failure;
+use crate::diagnosis::{Diagnosis, Failure, Kind};
 use crate::event::{Event, Events, Phase, RankState, Stream};
 
 /// Nothing is drawn for steps that take less than this.
@@ -42,8 +42,23 @@ struct Inner {
     is_terminal: bool,
     started: BTreeMap<&'static str, Instant>,
     lines: BTreeMap<(u32, u8), LogLines>,
-    /// Lines of the running build, shown only if it fails.
     many_ranks: bool,
+    /// Why a result could not be written.
+    unwritten: Option<std::io::Error>,
+}
+
+/// A result that nobody got.
+#[derive(Debug, thiserror::Error)]
+#[error("the result cannot be written to standard output")]
+pub struct UnwrittenResult(#[from] std::io::Error);
+
+impl Diagnosis for UnwrittenResult {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+    fn hints(&self) -> Vec<String> {
+        vec!["look at where the output goes: is there room, is it open?".to_owned()]
+    }
 }
 
 const HEADING: Style = Style::new().bold();
@@ -66,6 +81,7 @@ impl Output {
             started: BTreeMap::new(),
             lines: BTreeMap::new(),
             many_ranks: true,
+            unwritten: None,
         })))
     }
 
@@ -102,18 +118,23 @@ impl Output {
         self.with(|inner| inner.failure(failure));
     }
 
-    /// Shows what was written without an end of line, and takes bars away.
-    pub fn finish(&self) {
-        self.with(Inner::finish);
+    /// Shows what was written without an end of line, and takes bars away; tells whether all results were written.
+    pub fn finish(&self) -> Result<(), UnwrittenResult> {
+        self.with(|inner| {
+            inner.finish();
+            inner.unwritten.take().map_or(Ok(()), |error| Err(error.into()))
+        })
     }
 }
 
 impl Inner {
     fn out(&mut self, text: &str) {
         self.suspend();
-        if self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.flush()).is_err() {
+        match self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.flush()) {
+            Ok(()) => {}
             // Nobody reads any more (`nauta logs | head`): there is nobody to tell.
-            self.quiet = true;
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.quiet = true,
+            Err(error) => self.unwritten = Some(error),
         }
     }
 

@@ -44,14 +44,14 @@ pub(super) fn program_environment(
     }
     let (rank, nodes) = (place.rank.to_string(), place.nodes.to_string());
     let master_port = container
-        .get(&OsString::from("MASTER_PORT"))
+        .get(&OsString::from(env_vars::MASTER_PORT))
         .map_or_else(|| layout::MASTER_PORT.to_string(), |port| port.to_string_lossy().into_owned());
     let facts = [
-        ("RANK", rank.as_str()),
-        ("WORLD_SIZE", &nodes),
-        ("LOCAL_RANK", "0"),
-        ("LOCAL_WORLD_SIZE", "1"),
-        ("MASTER_ADDR", place.coordinator),
+        (env_vars::TORCH_RANK, rank.as_str()),
+        (env_vars::WORLD_SIZE, &nodes),
+        (env_vars::LOCAL_RANK, "0"),
+        (env_vars::LOCAL_WORLD_SIZE, "1"),
+        (env_vars::MASTER_ADDR, place.coordinator),
         (env_vars::RANK, &rank),
         (env_vars::NODES, &nodes),
         (env_vars::RUN, place.run),
@@ -62,19 +62,18 @@ pub(super) fn program_environment(
     }
     let interface = place.interface.unwrap_or_default();
     let defaults = [
-        ("MASTER_PORT", master_port.as_str()),
-        ("PET_NNODES", &nodes),
-        ("PET_NODE_RANK", &rank),
-        ("PET_MASTER_ADDR", place.coordinator),
-        ("PET_MASTER_PORT", &master_port),
-        ("PET_NPROC_PER_NODE", "1"),
-        ("GLOO_SOCKET_IFNAME", interface),
-        ("NCCL_SOCKET_IFNAME", interface),
-        ("TP_SOCKET_IFNAME", interface),
-        // Python keeps lines back when it writes to a pipe: the last words before a crash would be lost.
-        ("PYTHONUNBUFFERED", "1"),
-        ("USER", "nauta"),
-        ("LOGNAME", "nauta"),
+        (env_vars::MASTER_PORT, master_port.as_str()),
+        (env_vars::PET_NNODES, &nodes),
+        (env_vars::PET_NODE_RANK, &rank),
+        (env_vars::PET_MASTER_ADDR, place.coordinator),
+        (env_vars::PET_MASTER_PORT, &master_port),
+        (env_vars::PET_NPROC_PER_NODE, "1"),
+        (env_vars::GLOO_SOCKET_IFNAME, interface),
+        (env_vars::NCCL_SOCKET_IFNAME, interface),
+        (env_vars::TP_SOCKET_IFNAME, interface),
+        (env_vars::PYTHONUNBUFFERED, "1"),
+        (env_vars::USER, "nauta"),
+        (env_vars::LOGNAME, "nauta"),
     ];
     for (name, value) in defaults {
         if !value.is_empty() {
@@ -82,7 +81,7 @@ pub(super) fn program_environment(
         }
     }
     if !place.home_is_writable {
-        environment.insert("HOME".into(), layout::HOME.into());
+        environment.insert(env_vars::HOME.into(), layout::HOME.into());
     }
     environment
 }

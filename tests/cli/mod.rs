@@ -1,6 +1,9 @@
 //! The command line, without engines: wrong input is named, with what to do next.
 
+mod completions;
+mod install;
 mod login;
+mod manners;
 mod permissions;
 
 use crate::support::Workstation;
@@ -77,20 +80,4 @@ fn targets_are_added_listed_and_chosen() {
     assert!(text.starts_with("target = \"lab\"") || text.contains("# mine"), "{text}");
     assert_eq!(workstation.nauta(&["target", "use", "lub"]).code, 1);
     assert_eq!(workstation.nauta(&["target", "add", "local", "--registry", "x"]).code, 1);
-}
-
-#[test]
-fn completions_are_understood_by_the_shells_that_debian_has() {
-    let workstation = Workstation::new();
-    for (shell, check) in [("bash", &["bash", "-n"][..]), ("zsh", &["zsh", "-n"]), ("fish", &["fish", "--no-execute"])]
-    {
-        let script = workstation.succeeds(&["completions", shell]).stdout;
-        let path = workstation.project.join(shell);
-        std::fs::write(&path, script).expect("written");
-        let path = path.to_str().expect("text");
-        let _ = crate::support::tool(check[0], &[&check[1..], &[path]].concat());
-    }
-    for shell in ["powershell", "elvish"] {
-        assert!(workstation.succeeds(&["completions", shell]).stdout.contains("nauta"));
-    }
 }

@@ -85,9 +85,12 @@ make_pause_archive() {
   archive_directory "$root" "$1"
 }
 
+# The rights that our documentation asks for: what the tests do has to work with them.
+ROLE=$ENVIRONMENT/../../docs/role.yaml
+
 # A cluster is another one when anything differs that it was made from.
 cluster_key() {
-  key "$ENVIRONMENT"/nodeconf/* "$ENVIRONMENT"/manifests/* "$ENVIRONMENT"/{cluster.sh,nodes.sh,versions} "$PKI/key" "$PKI/ca.crt" "$KUBERNETES" "$COREDNS" \
+  key "$ENVIRONMENT"/nodeconf/* "$ENVIRONMENT"/manifests/* "$ROLE" "$ENVIRONMENT"/{cluster.sh,nodes.sh,versions} "$PKI/key" "$PKI/ca.crt" "$KUBERNETES" "$COREDNS" \
     "$(docker image inspect -f '{{.Id}}' "$NODE_IMAGE")" "$PAUSE_ARCHIVE" "$REGISTRY" "$(registry_from_pods)" "$NODE_NET"
 }
 
@@ -157,7 +160,8 @@ apply_manifests() {
   for file in "$ENVIRONMENT"/manifests/*.yaml; do
     sed -e "s#@REGISTRY@#$REGISTRY#g" -e "s#@REGISTRY_FROM_PODS@#$(registry_from_pods)#g" "$file"
     echo ---
-  done | kubectl apply -f - >"$LOGS/manifests.log" 2>&1
+  done | kubectl apply -f - >"$LOGS/manifests.log" 2>&1 || return 1
+  kubectl -n nauta-test apply -f "$ROLE" >>"$LOGS/manifests.log" 2>&1
 }
 
 # The log that was written last, as the likeliest to tell what is wrong.

@@ -94,7 +94,8 @@ fn dry_run_prints_manifests_that_kubectl_runs() {
     let done = workstation.succeeds(&["run", "--nodes", "2", "--dry-run"]);
     let program = std::path::Path::new(&environment("NAUTA_TEST_BIN")).join("kubectl");
     let mut apply = Command::new(program);
-    apply.args(["--kubeconfig", &environment("NAUTA_TEST_KUBECONFIG_USER"), "apply", "-f", "-"]);
+    // `apply` patches, which ada may not.
+    apply.args(["--kubeconfig", &environment("NAUTA_TEST_KUBECONFIG"), "apply", "-f", "-"]);
     let mut apply = apply.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("kubectl starts");
     apply.stdin.take().expect("piped").write_all(done.stdout.as_bytes()).expect("written");
     let output = apply.wait_with_output().expect("waited");

@@ -1,9 +1,10 @@
 //! The repository itself: the direction of its layers, and that nothing generated is stale.
 
+mod links;
+mod reference;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use crate::support::Workstation;
 
 /// The layers, lowest first.
 const LAYERS: [&[&str]; 7] = [
@@ -73,25 +74,6 @@ fn every_module_is_in_a_layer() {
 }
 
 #[test]
-fn the_completion_files_are_those_that_the_binary_writes() {
-    let workstation = Workstation::new();
-    for (shell, file) in [
-        ("bash", "nauta.bash"),
-        ("zsh", "_nauta"),
-        ("fish", "nauta.fish"),
-        ("powershell", "_nauta.ps1"),
-        ("elvish", "nauta.elv"),
-    ] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions").join(file);
-        let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            workstation.succeeds(&["completions", shell]).stdout == kept,
-            "run `nauta completions {shell} > completions/{file}`"
-        );
-    }
-}
-
-#[test]
 fn nothing_is_left_unfinished() {
     let mut files = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
@@ -101,16 +83,4 @@ fn nothing_is_left_unfinished() {
         let text = std::fs::read_to_string(&file).expect("readable");
         assert!(!words.iter().any(|word| text.contains(word)), "{}", file.display());
     }
-}
-
-#[test]
-fn the_published_schema_is_that_of_the_code() {
-    let schema =
-        serde_json::to_string_pretty(&schemars::schema_for!(nauta::settings::ProjectFile)).expect("JSON") + "\n";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/nauta.schema.json");
-    if std::env::var_os("NAUTA_TEST_UPDATE").is_some() {
-        std::fs::write(&path, &schema).expect("written");
-    }
-    let kept = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(kept == schema, "run `NAUTA_TEST_UPDATE=1 cargo test --test main schema`");
 }

@@ -72,7 +72,7 @@ pub(super) async fn run_on_cluster(
     }
     let registry = access.registry;
     let mailbox = place.mailbox.is_some().then(|| Mailbox { registry, repository, run });
-    attend(&cluster, &request, mailbox, record, events).await
+    attend(&cluster, &request, mailbox, record, output).await
 }
 
 /// The registry's host as others have to say it.
@@ -125,8 +125,9 @@ async fn attend(
     request: &Request,
     mailbox: Option<Mailbox>,
     mut record: Record,
-    events: &Events,
+    output: &Output,
 ) -> Result<u8> {
+    let events = &output.events();
     let run = &request.spec.name;
     let folder = folder(&request.project.root, run);
     let collector = Some(Collector::open(&folder)?);
@@ -149,10 +150,7 @@ async fn attend(
             return Ok(Kind::Interrupted.exit_code());
         }
     };
-    let code = report(&outcome, &request.spec, &folder, events);
-    record.code = Some(code);
-    record.save(&request.project.root)?;
-    Ok(code)
+    report(&outcome, record, &request.project.root, output)
 }
 
 fn come_back(run: &str, events: &Events) {

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::report;
 use super::request::{Request, random_key};
+use crate::commands::interrupt::interrupted;
 use crate::commands::record::folder;
 use crate::context::Context;
 use crate::delivery::{local_environment, write_code};
@@ -16,9 +17,11 @@ use crate::docker::{Code, JanitorProgram, LocalPlan};
 use crate::event::{Event, Events, Phase};
 use crate::follow::{Collector, Engine, FollowError, Outcome, follow};
 use crate::job::RunSpec;
+use crate::output::Output;
 
 /// Runs, and removes everything but the outputs.
-pub(super) async fn run_locally(request: Request, context: &Context, events: &Events) -> Result<u8> {
+pub(super) async fn run_locally(request: Request, context: &Context, output: &Output) -> Result<u8> {
+    let events = &output.events();
     let docker = context.docker().await?;
     for leftover in docker.sweep().await? {
         events.note(format!("removed what was left of {leftover}"));
@@ -38,7 +41,7 @@ pub(super) async fn run_locally(request: Request, context: &Context, events: &Ev
         lease: true,
         janitor: JanitorProgram { program: context.program.clone(), arguments: vec!["janitor".to_owned()] },
     };
-    let mut record = request.record("local", None);
+    let record = request.record("local", None);
     record.save(&request.project.root)?;
     events.send(Event::Started { phase: Phase::Start, detail: "containers".to_owned() });
     let run = docker.start_local(plan, events).await.inspect_err(|_| record.discard(&request.project.root))?;
@@ -63,10 +66,7 @@ pub(super) async fn run_locally(request: Request, context: &Context, events: &Ev
         run.remove().await?;
     }
     let outcome = outcome?;
-    let code = report(&outcome, &request.spec, &folder, events);
-    record.code = Some(code);
-    record.save(&request.project.root)?;
-    Ok(code)
+    report(&outcome, record, &request.project.root, output)
 }
 
 /// First Ctrl-C stops the run gently, the second kills it.
@@ -81,7 +81,7 @@ async fn until_done_or_stopped(
     loop {
         tokio::select! {
             outcome = &mut following => return outcome,
-            Ok(()) = tokio::signal::ctrl_c() => {
+            () = interrupted() => {
                 presses += 1;
                 let Engine::Local(run) = engine else { continue };
                 if presses == 1 {
@@ -90,7 +90,7 @@ async fn until_done_or_stopped(
                     tokio::select! {
                         _ = run.stop(grace) => {}
                         outcome = &mut following => return outcome,
-                        Ok(()) = tokio::signal::ctrl_c() => drop(run.kill().await),
+                        () = interrupted() => drop(run.kill().await),
                     }
                 } else {
                     let _ = run.kill().await;

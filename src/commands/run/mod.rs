@@ -5,15 +5,19 @@ mod error;
 mod local;
 mod request;
 
+use std::path::Path;
+
 use clap::Args;
+use serde_json::json;
 
 use self::error::RunError;
 use self::request::resolve;
+use crate::commands::complete::{targets, templates};
+use crate::commands::record::{Record, folder};
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
-use crate::event::{Event, Events, Phase};
+use crate::event::{Event, Phase};
 use crate::follow::Outcome;
-use crate::job::RunSpec;
 use crate::output::Output;
 use crate::project::template;
 
@@ -35,7 +39,7 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "target")]
     local: bool,
     /// Run on a target of your configuration
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = targets())]
     target: Option<String>,
     /// What the run's name begins with; the project's name where absent
     #[arg(long)]
@@ -53,7 +57,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N")]
     gpus: Option<u32>,
     /// Put a template's files into this directory first, if it is empty
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = templates())]
     template: Option<String>,
     /// Submit to the cluster and return
     #[arg(long, short = 'd', conflicts_with = "local")]
@@ -78,7 +82,7 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
     let request = resolve(&args, context, &events)?;
     match &request.destination.value {
         Destination::Local if args.dry_run => Err(RunError::DryRunLocal.into()),
-        Destination::Local => local::run_locally(request, context, &events).await,
+        Destination::Local => local::run_locally(request, context, output).await,
         Destination::Cluster(name, target) => {
             let (name, target) = (name.clone(), (**target).clone());
             Box::pin(cluster::run_on_cluster(request, &name, &target, &args, context, output)).await
@@ -86,17 +90,28 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
     }
 }
 
-/// Says how it went; gives the run's exit code.
-fn report(outcome: &Outcome, spec: &RunSpec, folder: &std::path::Path, events: &Events) -> u8 {
-    let code = outcome.code(spec.nodes);
+/// Says how it went and keeps that; gives the run's exit code.
+fn report(outcome: &Outcome, mut record: Record, root: &Path, output: &Output) -> Result<u8> {
+    let events = output.events();
+    let run = &record.spec.name;
+    let folder = folder(root, run);
+    let code = outcome.code(record.spec.nodes);
     for missing in &outcome.missing_outputs {
         events.warn(format!("outputs are not complete: {missing}"));
     }
-    let detail = match (code, outcome.first_failure()) {
+    let first = outcome.first_failure();
+    let detail = match (code, first) {
         (0, _) => format!("done, outputs are in {}", folder.display()),
         (_, Some((rank, end))) => format!("failed: rank {rank} {end}; outputs are in {}", folder.display()),
         _ => format!("failed with code {code}; outputs are in {}", folder.display()),
     };
     events.send(Event::Finished { phase: Phase::Run, detail });
-    code
+    let document = json!({
+        "schema": 1, "run": run, "target": record.target, "code": code, "first_failed": first.map(|(rank, _)| rank),
+        "ranks": outcome.ends, "outputs": folder, "missing_outputs": outcome.missing_outputs,
+    });
+    output.result("", &document);
+    record.code = Some(code);
+    record.save(root)?;
+    Ok(code)
 }
