@@ -1,5 +1,7 @@
 //! All integration tests, in one binary. `tests/run` starts what they need and runs them all.
 
+#![allow(clippy::disallowed_methods, reason = "tests are edges themselves")]
+
 mod cli;
 mod cluster;
 mod credentials;

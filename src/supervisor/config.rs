@@ -32,6 +32,7 @@ pub(super) struct Config {
 
 impl Config {
     /// Reads everything; the error is one sentence for the rank's log.
+    #[expect(clippy::disallowed_methods, reason = "this is the edge that reads the environment")]
     pub(super) fn from_environment(command: Vec<OsString>) -> Result<Self, String> {
         let environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
         Self::new(environment, command)
