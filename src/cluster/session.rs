@@ -9,7 +9,8 @@ use kube::config::ExecConfig;
 use kube::{Api, Client, Resource};
 use tokio::sync::Mutex;
 
-use super::error::{Cause, ClusterError, Place, classify};
+use super::classify::classify;
+use super::error::{Cause, ClusterError, Place};
 use super::{ClusterAddress, certificate, login};
 
 /// How long any single answer may take.

@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, Observation};
 use crate::diagnosis::Result;
 use crate::event::{Events, RankState};
 use crate::follow::{Collector, Engine, FollowError, Mailbox, Outcome, follow};
-use crate::job::state::{RunView, Trouble, TroubleReason};
+use crate::job::state::{RunView, Trouble};
 
 /// What came of following.
 pub(super) enum Followed {
@@ -123,25 +123,5 @@ impl Start {
 }
 
 fn cannot_start(Trouble { reason, message, .. }: Trouble) -> FollowError {
-    FollowError::CannotStart { message, hint: hint(reason) }
-}
-
-/// What somebody can do who may not be the cluster's administrator.
-const fn hint(reason: TroubleReason) -> &'static str {
-    match reason {
-        TroubleReason::ImagePull => {
-            "the nodes pull from the registry by the host in this name: see `registry_from_nodes`, and `pull_secret` \
-             where they need a login"
-        }
-        TroubleReason::Unschedulable | TroubleReason::Quota => {
-            "ask for less with --cpu, --memory, --gpus or --nodes, or end other runs: `nauta list` shows them"
-        }
-        TroubleReason::PodSecurity | TroubleReason::Rejected => {
-            "the namespace's rules refuse the pods: show its administrator what `nauta run --dry-run` prints"
-        }
-        TroubleReason::Deleted | TroubleReason::Suspended | TroubleReason::Deadline => {
-            "`kubectl get events` may say who and why"
-        }
-        _ => "`kubectl describe pods` and `nauta doctor` say more about the nodes",
-    }
+    FollowError::CannotStart { message, hint: reason.remedy() }
 }

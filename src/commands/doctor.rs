@@ -8,13 +8,15 @@ use serde_json::json;
 use super::cluster_access::{open_cluster, open_registry};
 use super::complete::targets;
 use crate::context::{Context, Destination};
-use crate::diagnosis::{Failure, Kind, Result};
+use crate::diagnosis::{Kind, Result};
 use crate::digest::Digest;
+use crate::image::Builder;
 use crate::job::objects::{ClusterRun, RunObjects};
 use crate::job::{Deadlines, Resources, RunSpec};
 use crate::output::{Output, Table};
 use crate::registry::Access;
 use crate::secret::Secret;
+use crate::settings::Target;
 
 /// Look at everything that a run needs, and say what is missing and how to get it
 ///
@@ -26,46 +28,83 @@ pub struct DoctorArgs {
     target: Option<String>,
 }
 
+/// One thing that was looked at.
+type Finding = (&'static str, Result<String>);
+
 /// Looks; exit code 3 when something is missing.
 pub async fn run(args: DoctorArgs, context: &Context, output: &Output) -> Result<u8> {
-    let mut findings: Vec<(&str, std::result::Result<String, Failure>)> = Vec::new();
-    let docker = context.docker().await.map(|docker| format!("version {}", docker.version())).map_err(Failure::from);
-    findings.push(("docker", docker));
     let flag = args.target.as_deref().map(|name| ("--target", name));
-    if let Destination::Cluster(name, target) = context.destination(flag, None)?.value {
-        let cluster = async {
-            let cluster = open_cluster(context, &target).await?;
-            let findings = cluster.check(&nothing(cluster.namespace(), &target.registry)?).await?;
-            for warning in findings.warnings {
-                output.events().warn(warning);
-            }
-            let place = cluster.place();
-            Ok(format!("{name}: context {}, namespace {}", place.context, place.namespace))
-        };
-        findings.push(("cluster", cluster.await));
-        let registry = async {
-            let access = open_registry(context, &target, &output.events()).await?;
-            access.check(&format!("{}nauta-doctor", access.prefix), Access::Push).await?;
-            Ok(format!("{} takes pushes", target.registry))
-        };
-        findings.push(("registry", registry.await));
+    let destination = context.destination(flag, None)?;
+    let place = match &destination.value {
+        Destination::Local => "Docker on this workstation".to_owned(),
+        Destination::Cluster(name, _) => format!("target {name}"),
+    };
+    let mut findings: Vec<Finding> = vec![
+        ("nauta", Ok(format!("{} at {}", env!("CARGO_PKG_VERSION"), context.program.display()))),
+        ("configuration", Ok(configuration(context))),
+        ("runs go to", Ok(format!("{place} (from {})", destination.source))),
+        ("docker", docker(context).await),
+    ];
+    if let Destination::Cluster(_, target) = &destination.value {
+        findings.push(("cluster", cluster(context, target, output).await));
+        findings.push(("registry", registry(context, target, output).await));
     }
+    Ok(report(&findings, output))
+}
+
+fn configuration(context: &Context) -> String {
+    let path = context.user_file_path().display();
+    match context.user_file().targets.len() {
+        _ if !context.user_file_path().exists() => format!("none yet, it would be {path}"),
+        1 => format!("{path} with 1 target"),
+        targets => format!("{path} with {targets} targets"),
+    }
+}
+
+async fn docker(context: &Context) -> Result<String> {
+    let docker = context.docker().await?;
+    let builder = match docker.builder().await? {
+        Builder::BuildKit => "builds with BuildKit",
+        Builder::Classic => "builds with the classic builder",
+    };
+    Ok(format!("version {}, {builder} ({})", docker.version(), docker.endpoint()))
+}
+
+async fn cluster(context: &Context, target: &Target, output: &Output) -> Result<String> {
+    let cluster = open_cluster(context, target).await?;
+    let findings = cluster.check(&nothing(cluster.namespace(), &target.registry)?).await?;
+    for warning in findings.warnings {
+        output.events().warn(warning);
+    }
+    let place = cluster.place();
+    Ok(format!("namespace {} takes runs (context {})", place.namespace, place.context))
+}
+
+async fn registry(context: &Context, target: &Target, output: &Output) -> Result<String> {
+    let access = open_registry(context, target, &output.events()).await?;
+    access.check(&format!("{}nauta-doctor", access.prefix), Access::Push).await?;
+    let login = if access.login.is_some() { "with your login" } else { "without a login" };
+    Ok(format!("{} takes pushes {login}", target.registry))
+}
+
+/// Shows the findings; gives the exit code.
+fn report(findings: &[Finding], output: &Output) -> u8 {
     let mut table = Table::new(&["WHAT", "STATE"]);
     let mut list = Vec::new();
-    for (what, finding) in &findings {
+    for (what, finding) in findings {
         let (good, words, hints) = match finding {
-            Ok(words) => (true, format!("good: {words}"), Vec::new()),
+            Ok(words) => (true, words.clone(), Vec::new()),
             Err(failure) => (false, format!("missing: {failure}"), failure.hints()),
         };
         table.row([(*what).to_owned(), words.clone()]);
         for hint in &hints {
-            table.row([String::new(), format!("  {hint}")]);
+            table.row([String::new(), format!("  hint: {hint}")]);
         }
         list.push(json!({ "what": what, "good": good, "words": words, "hints": hints }));
     }
     let all_good = findings.iter().all(|(_, finding)| finding.is_ok());
     output.result(&table.render(), &json!({ "schema": 1, "good": all_good, "findings": list }));
-    Ok(if all_good { 0 } else { Kind::Unavailable.exit_code() })
+    if all_good { 0 } else { Kind::Unavailable.exit_code() }
 }
 
 /// The objects of a run that does nothing, for asking the cluster about.

@@ -4,9 +4,10 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
 
-use super::endpoint::{Endpoint, HOST_VARIABLE, Origin};
+use super::endpoint::{Endpoint, Origin};
+use super::hints;
 use crate::archive::ArchiveError;
-use crate::diagnosis::{Diagnosis, Kind, nearest};
+use crate::diagnosis::{Diagnosis, Kind};
 use crate::digest::Digest;
 
 /// Anything that Docker, or the way to it, does not let us do.
@@ -324,113 +325,13 @@ impl Diagnosis for DockerError {
     }
 
     fn hints(&self) -> Vec<String> {
-        match self {
-            Self::NoSuchContext { context, known, .. } => context_hints(context, known),
-            Self::ContextWithoutHost { .. } | Self::UnverifiedTls { .. } => {
-                vec!["choose another context: run `docker context ls`, then `docker context use NAME`".to_owned()]
-            }
-            Self::Address { .. } => {
-                vec![format!("set `{HOST_VARIABLE}` to `unix:///path/to/docker.sock` or `tcp://host:port`")]
-            }
-            Self::Ssh { address, .. } => ssh_hints(address),
-            Self::NoSocket { endpoint } => no_socket_hints(endpoint),
-            Self::Refused { endpoint } => refused_hints(endpoint),
-            Self::PermissionDenied { .. } => vec![
-                "join the group that owns the socket: run `sudo usermod -aG docker $USER`, then log in again"
-                    .to_owned(),
-                "or use rootless Docker: run `dockerd-rootless-setuptool.sh install`".to_owned(),
-            ],
-            Self::Unreachable { .. } => vec![format!("check the address and the network, or `{HOST_VARIABLE}`")],
-            Self::Tls { .. } => vec![
-                "check `ca.pem`, `cert.pem` and `key.pem` in `DOCKER_CERT_PATH` or in the context".to_owned(),
-                "a port without TLS is used when `DOCKER_TLS_VERIFY` is not set".to_owned(),
-            ],
-            Self::TooOld { .. } => vec!["update Docker to 20.10 or later".to_owned()],
-            Self::TooNew { .. } => vec!["update nauta".to_owned()],
-            Self::DiskFull { .. } => vec![
-                "see what takes the room: run `docker system df`".to_owned(),
-                "free what no image needs: run `docker builder prune` and `docker image prune`".to_owned(),
-            ],
-            Self::NoAddressRange => vec!["remove networks that nothing uses: run `docker network prune`".to_owned()],
-            Self::SecretsNeedBuildKit { .. } | Self::NoBuildKit { .. } => {
-                vec!["update Docker to 20.10 or later".to_owned()]
-            }
-            Self::BuildFailed { lines, .. } => failed_build_hints(lines),
-            Self::BuildRefused { message, .. } => refused_build_hints(message),
-            Self::Archive(error) => error.hints(),
-            Self::RunExists { run } => vec![format!("choose another name, or end it: run `nauta cancel {run}`")],
-            Self::Local { .. } => vec!["check that the file is there, and its permissions".to_owned()],
-            _ => Vec::new(),
-        }
-    }
-}
-
-fn failed_build_hints(lines: &[String]) -> Vec<String> {
-    let mut hints: Vec<String> = lines.last().map(|line| format!("its last words: {line}")).into_iter().collect();
-    hints.push("mend what the step needs, and run again: the steps before it are kept".to_owned());
-    hints
-}
-
-fn context_hints(context: &str, known: &[String]) -> Vec<String> {
-    let mut hints = Vec::new();
-    if let Some(name) = nearest(context, known.iter().map(String::as_str)) {
-        hints.push(format!("did you mean `{name}`? run `docker context use {name}`"));
-    }
-    hints.push("run `docker context ls` to see what there is, or `docker context use default`".to_owned());
-    hints
-}
-
-fn ssh_hints(address: &str) -> Vec<String> {
-    let host = address.trim_start_matches("ssh://").trim_end_matches('/');
-    vec![
-        format!("forward its socket: run `ssh -fNL /tmp/docker-remote.sock:/var/run/docker.sock {host}`"),
-        format!("then set `{HOST_VARIABLE}=unix:///tmp/docker-remote.sock`"),
-    ]
-}
-
-fn no_socket_hints(endpoint: &Endpoint) -> Vec<String> {
-    match endpoint.origin() {
-        Origin::Default | Origin::Rootless => vec![
-            "install Docker (Debian and Ubuntu: `sudo apt-get install docker.io`)".to_owned(),
-            "or start it: run `sudo systemctl start docker`".to_owned(),
-            format!("if it listens elsewhere, set `{HOST_VARIABLE}` or run `docker context use NAME`"),
-        ],
-        _ => vec!["start the engine that listens there, or choose another address".to_owned()],
-    }
-}
-
-fn refused_hints(endpoint: &Endpoint) -> Vec<String> {
-    match endpoint.origin() {
-        Origin::Default => vec!["start it: run `sudo systemctl start docker`".to_owned()],
-        Origin::Rootless => vec!["start it: run `systemctl --user start docker`".to_owned()],
-        _ => vec![
-            "start the engine that should listen there".to_owned(),
-            format!("or choose another address: `{HOST_VARIABLE}`, or `docker context use NAME`"),
-        ],
+        hints::of(self)
     }
 }
 
 /// Whether a builder's message says that a registry could not be reached.
-fn is_about_the_network(message: &str) -> bool {
+pub(super) fn is_about_the_network(message: &str) -> bool {
     ["dial tcp", "i/o timeout", "no such host", "connection refused", "TLS handshake", "certificate signed by"]
         .iter()
         .any(|words| message.contains(words))
-}
-
-fn refused_build_hints(message: &str) -> Vec<String> {
-    if is_about_the_network(message) {
-        vec![
-            "check the base image's name: without a registry before it, Docker asks Docker Hub".to_owned(),
-            "if it is right, Docker cannot reach its registry: try `docker pull` with it".to_owned(),
-        ]
-    } else if message.contains("--mount option requires BuildKit") {
-        vec!["this Docker engine has no BuildKit: update it to 20.10 or later".to_owned()]
-    } else if ["pull access denied", "not found", "authorization failed", "insufficient_scope"]
-        .iter()
-        .any(|words| message.contains(words))
-    {
-        vec!["check the base image's name; if it is private, run `docker login` for its registry".to_owned()]
-    } else {
-        vec!["check the Dockerfile and the base image it names".to_owned()]
-    }
 }

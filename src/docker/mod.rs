@@ -10,6 +10,7 @@ mod endpoint;
 mod engine;
 mod error;
 mod export;
+mod hints;
 mod image;
 pub mod janitor;
 mod local;

@@ -77,14 +77,14 @@ fn a_change_of_code_needs_no_docker_and_few_bytes() {
 
 #[test]
 fn the_first_failure_gives_the_code_and_outputs_come_back() {
-    let workstation = shell("echo words > $NAUTA_OUTPUTS/words; [ $RANK = 0 ] || exit 9; sleep 100");
+    let workstation = shell("echo words > $NAUTA_OUTPUTS/words; [ $RANK = 0 ] || { sleep 1; exit 9; }; sleep 100");
     workstation.configure_cluster("");
     let _cleanup = Cleanup(&workstation);
     let done = workstation.nauta(&["run", "--nodes", "2"]);
     assert_eq!(done.code, 9, "{}\n{}", done.stdout, done.stderr);
     assert!(done.stderr.contains("failed: rank 1 exited with code 9"), "{}", done.stderr);
     let run = workstation.only_run();
-    assert!(run.join("words").is_file() && run.join("rank-1/words").is_file());
+    assert!(run.join("words").is_file() && run.join("rank-1/words").is_file(), "{}", done.stderr);
 }
 
 #[test]

@@ -84,3 +84,14 @@ fn nothing_is_left_unfinished() {
         assert!(!words.iter().any(|word| text.contains(word)), "{}", file.display());
     }
 }
+
+#[test]
+fn files_stay_small() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("readable");
+        let lines = text.split("#[cfg(test)]").next().unwrap_or_default().lines().count();
+        assert!(lines <= 400, "{} has {lines} lines without its tests: it does too much", file.display());
+    }
+}

@@ -55,6 +55,26 @@ impl TroubleReason {
     pub fn of_refusal(message: &str) -> Self {
         refusal(message).0
     }
+
+    /// What somebody can do about it who may not be the cluster's administrator.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::ImagePull => {
+                "the nodes pull from the registry by the host in this name: see `registry_from_nodes`, and `pull_secret` \
+                 where they need a login"
+            }
+            Self::Unschedulable | Self::Quota => {
+                "ask for less with --cpu, --memory, --gpus or --nodes, or end other runs: `nauta list` shows them"
+            }
+            Self::PodSecurity => {
+                "nauta's pods keep to Pod Security `restricted`: ask your administrators which rule of theirs goes further"
+            }
+            Self::Rejected => "ask for other resources, or show your administrators what `nauta run --dry-run` prints",
+            Self::Deleted | Self::Suspended | Self::Deadline => "`kubectl get events` may say who and why",
+            _ => "`kubectl describe pods` and `nauta doctor` say more about the nodes",
+        }
+    }
 }
 
 /// Something that stands in the way.
