@@ -50,10 +50,10 @@ pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u
         }
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.4));
-    let mut table = Table::new(&["RUN", "TARGET", "RANKS", "STATE", "STARTED", "COMMAND"]);
+    let mut table = Table::new(&["RUN", "TARGET", "RANKS", "STATE", "AGE", "COMMAND"]);
+    let now = jiff::Timestamp::now().as_second();
     for (run, target, nodes, state, created, command) in &rows {
-        let started = jiff::Timestamp::from_second(*created).map(|time| time.to_string()).unwrap_or_default();
-        table.row([run.clone(), target.clone(), nodes.to_string(), state.clone(), started, command.clone()]);
+        table.row([run.clone(), target.clone(), nodes.to_string(), state.clone(), age(now - created), command.clone()]);
     }
     let list: Vec<_> = rows
         .iter()
@@ -65,4 +65,14 @@ pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u
     let text = if rows.is_empty() { "no runs yet; `nauta run` starts one\n".to_owned() } else { table.render() };
     output.result(&text, &json!({ "schema": 1, "runs": list }));
     Ok(0)
+}
+
+/// Seconds as `kubectl` shows ages: in one unit that says enough.
+fn age(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{}s", seconds.max(0)),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
 }

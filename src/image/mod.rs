@@ -11,4 +11,4 @@ mod reference;
 
 pub use dockerfile::{CA_SECRET, Recipe, render};
 pub use environment::{Builder, EnvironmentPlan, copied_sources, environment_key};
-pub use reference::{ImageReference, InvalidReference};
+pub use reference::{ImageReference, InvalidReference, is_repository, is_tag};

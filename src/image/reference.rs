@@ -59,7 +59,7 @@ impl FromStr for ImageReference {
             Some((repository, tag)) => (repository, Some(tag)),
             None => (path, None),
         };
-        if !repository.split('/').all(is_component) {
+        if !is_repository(repository) {
             return Err(invalid("repositories are lower-case words with `/`, `.`, `_` and `-` between them"));
         }
         if !tag.is_none_or(is_tag) {
@@ -75,7 +75,13 @@ impl FromStr for ImageReference {
     }
 }
 
-/// OCI distribution specification, "Pulling manifests": one part of a repository's name.
+/// Whether a registry takes this as a repository's name: lower-case words with separators, at most 255 characters (OCI
+/// distribution specification, "Pulling manifests").
+#[must_use]
+pub fn is_repository(name: &str) -> bool {
+    name.len() <= 255 && name.split('/').all(is_component)
+}
+
 fn is_component(text: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.starts_with(alphanumeric)
@@ -83,7 +89,9 @@ fn is_component(text: &str) -> bool {
         && text.chars().all(|c| alphanumeric(c) || "._-".contains(c))
 }
 
-fn is_tag(text: &str) -> bool {
+/// Whether a registry takes this as a tag (the same specification).
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))

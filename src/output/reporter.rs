@@ -42,7 +42,6 @@ struct Inner {
     is_terminal: bool,
     started: BTreeMap<&'static str, Instant>,
     lines: BTreeMap<(u32, u8), LogLines>,
-    many_ranks: bool,
     /// Why a result could not be written.
     unwritten: Option<std::io::Error>,
 }
@@ -80,7 +79,6 @@ impl Output {
             is_terminal,
             started: BTreeMap::new(),
             lines: BTreeMap::new(),
-            many_ranks: true,
             unwritten: None,
         })))
     }
@@ -170,7 +168,7 @@ impl Inner {
             return;
         }
         match event {
-            Event::Started { phase, .. } => drop(self.started.insert(name(*phase), Instant::now())),
+            Event::Started { phase, detail } => self.started(*phase, detail),
             Event::Progress { phase, done, total, detail } => self.progress(*phase, *done, *total, detail),
             Event::Finished { phase, detail } => self.finished(*phase, detail),
             Event::BuildOutput { line } => self.narrate(&format!("{FAINT}  {}{FAINT:#}", printable(line))),
@@ -186,16 +184,25 @@ impl Inner {
         }
     }
 
+    fn started(&mut self, phase: Phase, detail: &str) {
+        self.started.insert(name(phase), Instant::now());
+        self.suspend();
+        if !self.quiet && self.is_terminal {
+            let bar = spinner();
+            bar.set_prefix(name(phase));
+            bar.set_message(printable(detail));
+            // The first turn, and with it the bar, comes when this much time has passed.
+            bar.enable_steady_tick(PATIENCE);
+            self.bar = Some(bar);
+        }
+    }
+
     fn progress(&mut self, phase: Phase, done: u64, total: Option<u64>, detail: &str) {
         let begun = *self.started.entry(name(phase)).or_insert_with(Instant::now);
         if self.quiet || !self.is_terminal || begun.elapsed() < PATIENCE {
             return;
         }
-        let bar = self.bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{spinner} {prefix} {wide_msg}");
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
-        });
+        let bar = self.bar.get_or_insert_with(spinner);
         bar.set_prefix(name(phase));
         let amount = match total {
             Some(total) if total > 0 => format!("{} %", done * 100 / total),
@@ -238,7 +245,7 @@ impl Inner {
 
     fn line(&mut self, rank: u32, stream: Stream, line: &str) {
         let colour = RANK_COLOURS[rank as usize % RANK_COLOURS.len()].on_default();
-        let prefix = if self.many_ranks { format!("{colour}[{rank}]{colour:#} ") } else { String::new() };
+        let prefix = format!("{colour}[{rank}]{colour:#} ");
         if stream == Stream::Supervisor {
             self.err(&format!("{prefix}{FAINT}nauta: {line}{FAINT:#}\n"));
         } else {
@@ -278,6 +285,12 @@ impl Inner {
         }
         self.err(&text);
     }
+}
+
+fn spinner() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {prefix} {wide_msg}");
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
 const fn name(phase: Phase) -> &'static str {

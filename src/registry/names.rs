@@ -2,29 +2,16 @@
 
 use super::error::RegistryError;
 use crate::digest::Digest;
+use crate::image::{is_repository, is_tag};
 
-/// OCI distribution specification, "Pulling manifests": lower-case words with separators, at most 255 characters.
+/// A repository's name.
 pub(super) fn check_repository(name: &str) -> Result<(), RegistryError> {
-    let valid = name.len() <= 255 && name.split('/').all(is_component);
-    if valid { Ok(()) } else { Err(invalid(name, "repository")) }
+    if is_repository(name) { Ok(()) } else { Err(invalid(name, "repository")) }
 }
 
 /// A tag or a digest.
 pub(super) fn check_reference(name: &str) -> Result<(), RegistryError> {
     if name.parse::<Digest>().is_ok() || is_tag(name) { Ok(()) } else { Err(invalid(name, "tag")) }
-}
-
-fn is_component(text: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.starts_with(alphanumeric)
-        && text.ends_with(alphanumeric)
-        && text.chars().all(|c| alphanumeric(c) || "._-".contains(c))
-}
-
-fn is_tag(text: &str) -> bool {
-    (1..=128).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
 fn invalid(name: &str, what: &'static str) -> RegistryError {
