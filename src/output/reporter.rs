@@ -95,7 +95,31 @@ impl Output {
     /// Where adapters report to.
     pub fn events(&self) -> Events {
         let output = self.clone();
-        Events::new(move |event| output.with(|inner| inner.event(&event)))
+        Events::new(move |event| {
+            output.with(|inner| inner.event(&event));
+            if let Event::Started { phase, detail } = event {
+                output.wait_visibly(phase, detail);
+            }
+        })
+    }
+
+    /// Shows that something goes on, once it has taken longer than people like to wait in the dark.
+    fn wait_visibly(&self, phase: Phase, detail: String) {
+        let (is_terminal, begun) = self.with(|inner| (inner.is_terminal && !inner.quiet, inner.begun(phase)));
+        if !is_terminal {
+            return;
+        }
+        let output = self.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(PATIENCE);
+            output.with(|inner| {
+                if begun.is_some() && inner.begun(phase) == begun && inner.bar.is_none() {
+                    let bar = spinner().with_prefix(name(phase)).with_message(printable(&detail));
+                    bar.enable_steady_tick(Duration::from_millis(100));
+                    inner.bar = Some(bar);
+                }
+            });
+        });
     }
 
     /// A result: `text` for people, `document` for programs.
@@ -153,11 +177,14 @@ impl Inner {
     }
 
     fn suspend(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
+        if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        self.bar = None;
+    }
+
+    /// When a step that goes on began.
+    fn begun(&self, phase: Phase) -> Option<Instant> {
+        self.started.get(name(phase)).copied()
     }
 
     fn event(&mut self, event: &Event) {
@@ -168,7 +195,7 @@ impl Inner {
             return;
         }
         match event {
-            Event::Started { phase, detail } => self.started(*phase, detail),
+            Event::Started { phase, .. } => drop(self.started.insert(name(*phase), Instant::now())),
             Event::Progress { phase, done, total, detail } => self.progress(*phase, *done, *total, detail),
             Event::Finished { phase, detail } => self.finished(*phase, detail),
             Event::BuildOutput { line } => self.narrate(&format!("{FAINT}  {}{FAINT:#}", printable(line))),
@@ -181,19 +208,6 @@ impl Inner {
             Event::Output { path, size, .. } => {
                 self.narrate(&format!("{FAINT}  received {path} ({}){FAINT:#}", bytes(*size)));
             }
-        }
-    }
-
-    fn started(&mut self, phase: Phase, detail: &str) {
-        self.started.insert(name(phase), Instant::now());
-        self.suspend();
-        if !self.quiet && self.is_terminal {
-            let bar = spinner();
-            bar.set_prefix(name(phase));
-            bar.set_message(printable(detail));
-            // The first turn, and with it the bar, comes when this much time has passed.
-            bar.enable_steady_tick(PATIENCE);
-            self.bar = Some(bar);
         }
     }
 
