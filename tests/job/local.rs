@@ -55,7 +55,7 @@ fn torchrun_and_plain_python_train_the_same_model() {
 #[test]
 fn the_exit_code_is_that_of_the_rank_that_failed_first() {
     let workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
-    let script = "echo words > $NAUTA_OUTPUTS/words; if [ $RANK = 1 ]; then exit 7; fi; sleep 100";
+    let script = "echo words > $NAUTA_OUTPUTS/words; if [ $RANK = 1 ]; then sleep 1; exit 7; fi; sleep 100";
     let done = workstation.nauta(&["run", "--local", "-n", "3", "--", "sh", "-c", script]);
     assert_eq!(done.code, 7, "{}", done.stderr);
     assert!(done.stderr.contains("failed: rank 1 exited with code 7"), "{}", done.stderr);
