@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    self, cancel, completions, doctor, init, list, login, logs, pull, run, status, target, template,
+    self, cancel, completions, doctor, files, init, list, login, logs, pull, run, status, target, template,
 };
 use crate::context::Context;
 use crate::diagnosis::{Diagnosis, Kind, Result};
@@ -53,6 +53,7 @@ enum Colour {
 enum Verb {
     Init(init::InitArgs),
     Run(Box<run::RunArgs>),
+    Files(files::FilesArgs),
     List(list::ListArgs),
     Status(status::StatusArgs),
     Logs(logs::LogsArgs),
@@ -132,6 +133,7 @@ impl Cli {
         match self.verb {
             Verb::Init(args) => init::run(args, context, output),
             Verb::Run(args) => Box::pin(run::run(*args, context, output)).await,
+            Verb::Files(args) => files::run(&args, context, output),
             Verb::List(args) => list::run(args, context, output).await,
             Verb::Status(args) => status::run(args, context, output).await,
             Verb::Logs(args) => logs::run(args, context, output).await,

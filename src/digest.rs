@@ -35,6 +35,19 @@ impl Digest {
         &self.0
     }
 
+    /// From the digest's own 32 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = String::with_capacity(71);
+        text.push_str("sha256:");
+        for byte in bytes {
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        Self(text)
+    }
+
     /// The 64 hexadecimal digits alone.
     #[must_use]
     pub fn hex(&self) -> &str {
@@ -115,20 +128,30 @@ impl Hasher {
     /// The digest of all bytes added.
     #[must_use]
     pub fn finish(self) -> Digest {
-        use fmt::Write as _;
-        let mut text = String::with_capacity(71);
-        text.push_str("sha256:");
-        for byte in self.state.finalize() {
-            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-        }
-        Digest(text)
+        Digest::from_bytes(self.finish_bytes())
+    }
+
+    /// The same as 32 bytes, for who keeps very many of them.
+    #[must_use]
+    pub fn finish_bytes(self) -> [u8; 32] {
+        self.state.finalize().into()
     }
 
     /// The digest and length of all that `reader` still gives.
     ///
     /// # Errors
     /// When reading fails.
-    pub fn read_to_end(mut reader: impl Read) -> io::Result<(Digest, u64)> {
+    pub fn read_to_end(reader: impl Read) -> io::Result<(Digest, u64)> {
+        let hasher = Self::reading(reader)?;
+        let len = hasher.len();
+        Ok((hasher.finish(), len))
+    }
+
+    /// Everything that `reader` still gives, added.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn reading(mut reader: impl Read) -> io::Result<Self> {
         let mut hasher = Self::default();
         let mut buffer = vec![0; 256 * 1024];
         loop {
@@ -139,8 +162,7 @@ impl Hasher {
                 Err(e) => return Err(e),
             }
         }
-        let len = hasher.len();
-        Ok((hasher.finish(), len))
+        Ok(hasher)
     }
 }
 

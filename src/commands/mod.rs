@@ -3,6 +3,7 @@
 pub mod cancel;
 pub mod completions;
 pub mod doctor;
+pub mod files;
 pub mod init;
 pub mod list;
 pub mod login;

@@ -1,8 +1,6 @@
 //! The project's files as entries of an archive.
 
-use std::ffi::OsStr;
 use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
 
 use crate::archive::{ArchiveError, Attributes, Writer};
 use crate::layout;
@@ -13,14 +11,14 @@ use crate::snapshot::{Content, Snapshot};
 /// Real modification times are kept: Python trusts compiled files by the time and size of their source.
 pub fn write_code<W: Write>(archive: &mut Writer<W>, snapshot: &Snapshot) -> Result<(), ArchiveError> {
     let attributes = |mode: u32, mtime: u64| Attributes { mode, uid: layout::USER_ID, gid: layout::USER_ID, mtime };
-    for entry in &snapshot.entries {
+    for entry in snapshot.entries() {
         let name = [b"workspace/".as_slice(), &entry.path].concat();
         match &entry.content {
             Content::Directory => archive.directory(&name, attributes(0o755, 0))?,
             Content::Link { target } => archive.symlink(&name, target, attributes(0o777, 0))?,
             Content::File { executable, .. } => {
                 let mode = if *executable { 0o755 } else { 0o644 };
-                let path = snapshot.root.join(OsStr::from_bytes(&entry.path));
+                let path = entry.path_below(snapshot.root());
                 archive.file(&name, &path, attributes(mode, entry.modified)).map(drop)?;
             }
         }

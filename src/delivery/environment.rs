@@ -1,8 +1,6 @@
 //! The environment image: what it is made of, and its making by Docker.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::DeliveryError;
@@ -36,7 +34,7 @@ pub fn plan_environment(project: &Project, user: &UserFile, snapshot: &Snapshot)
     let section = &project.file.environment;
     let named = |path: &String, key: &'static str| {
         let clean = path.trim_start_matches("./").to_owned();
-        match snapshot.entry(&clean).map(|entry| &entry.content) {
+        match snapshot.entry(&clean).map(|entry| entry.content) {
             Some(Content::File { .. }) => Ok(clean),
             _ => Err(DeliveryError::NoFile { path: path.clone(), source_text: Source::ProjectFile(key).to_string() }),
         }
@@ -120,7 +118,7 @@ fn build_plan(plan: &EnvironmentPlan, snapshot: &Snapshot, surroundings: &Surrou
     for entry in plan.inputs(snapshot) {
         let path = entry.display();
         if matches!(entry.content, Content::File { .. }) && !context.iter().any(|(known, _)| *known == path) {
-            context.push((path, ContextFile::Path(snapshot.root.join(OsStr::from_bytes(&entry.path)))));
+            context.push((path, ContextFile::Path(entry.path_below(snapshot.root()))));
         }
     }
     let mut build = BuildPlan::new(dockerfile, builder);

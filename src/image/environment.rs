@@ -3,7 +3,7 @@
 use crate::digest::{Digest, Hasher};
 use crate::project::Dependencies;
 use crate::settings::Setting;
-use crate::snapshot::{Content, Snapshot};
+use crate::snapshot::{Content, Entry, Snapshot};
 
 use super::dockerfile::Recipe;
 
@@ -61,7 +61,7 @@ impl EnvironmentPlan {
     }
 
     /// Paths of the project's files that the build reads, relative to the project, as far as they exist.
-    pub fn inputs<'a>(&self, snapshot: &'a Snapshot) -> Vec<&'a crate::snapshot::Entry> {
+    pub fn inputs(&self, snapshot: &Snapshot) -> Vec<Entry> {
         let named: Vec<String> = match self {
             Self::Base { .. } => Vec::new(),
             Self::Generated { recipe, .. } => recipe.dependencies.as_ref().map(dependency_files).unwrap_or_default(),
@@ -73,7 +73,7 @@ impl EnvironmentPlan {
                 name.is_empty() || path == name || path.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'))
             })
         };
-        snapshot.entries.iter().filter(|entry| taken(&entry.display())).collect()
+        snapshot.entries().filter(|entry| taken(&entry.display())).collect()
     }
 }
 

@@ -7,5 +7,5 @@ mod log_lines;
 mod reporter;
 mod table;
 
-pub use reporter::{Format, Output, UnwrittenResult};
+pub use reporter::{Format, Output, UnwrittenResult, bytes};
 pub use table::Table;

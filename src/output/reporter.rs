@@ -321,6 +321,7 @@ const fn name(phase: Phase) -> &'static str {
 }
 
 /// An amount of bytes for people.
-pub(super) fn bytes(amount: u64) -> String {
+#[must_use]
+pub fn bytes(amount: u64) -> String {
     indicatif::BinaryBytes(amount).to_string()
 }

@@ -1,11 +1,16 @@
 //! The project's files at one moment, named by a tree digest.
 //!
-//! Owns: which files are taken ([`rules`]), how they are read ([`take`]) and what their tree digest is. Does not own:
-//! layers (`image`). Start reading at [`take`].
+//! Owns: which files are taken ([`rules`]), how they are found and read ([`take`]), what is remembered of them (the index)
+//! and what their tree digest is. Does not own: layers (`image`). Start reading at [`take`], then `walk`.
 
+mod error;
+mod index;
 mod read;
 pub mod rules;
 mod tree;
+mod value;
+mod walk;
 
-pub use read::{SnapshotError, take};
-pub use tree::{Content, Entry, Snapshot};
+pub use error::SnapshotError;
+pub use read::{Change, ChangeKind, changes, explain, remember, take};
+pub use value::{Content, Entry, Snapshot};

@@ -1,257 +1,142 @@
-//! Reading the project's files.
-//!
-//! Rules are those of the `ignore` crate: `.gitignore` (with the repository's own excludes), `.dockerignore` and
-//! `.nautaignore`. A file that changes while it is read is read again, and refused by name when it never stands still.
+//! Taking a snapshot: the walk, and the index that makes the next one quick.
 
-use std::fs::{self, File, Metadata};
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::cmp::Ordering;
+use std::path::Path;
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use ignore::{DirEntry, WalkBuilder, WalkState};
+use super::error::SnapshotError;
+use super::rules::{Level, Verdict};
+use super::tree::Tree;
+use super::value::{Entry, Snapshot};
+use super::walk::{Listed, walk};
+use super::{index, tree};
 
-use super::rules::{DEFAULT_IGNORES, IGNORE_FILES, SECRETS};
-use super::{Content, Entry, Snapshot};
-use crate::diagnosis::{Diagnosis, Kind};
-use crate::digest::Hasher;
-
-/// How often a file is read before it counts as never standing still.
-const ATTEMPTS: usize = 4;
-
-/// What can go wrong while the project's files are read.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// A file or directory cannot be read.
-    #[error("cannot read `{}`", path.display())]
-    Unreadable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file never stands still.
-    #[error("`{}` changes while it is read", path.display())]
-    Changing {
-        /// Which.
-        path: PathBuf,
-    },
-    /// A pattern of an ignore file cannot be understood.
-    #[error("cannot understand an ignore rule")]
-    Rule(#[from] ignore::Error),
+/// Reads the project's files below `root` (absolute). With `state`, nauta's folder for what may be lost, what has not changed
+/// since the last time is not read again.
+pub fn take(root: &Path, state: Option<&Path>) -> Result<Snapshot, SnapshotError> {
+    let kept = state.map(|state| index::path(state, root));
+    let known = kept.as_deref().and_then(index::load).unwrap_or_default();
+    let listed = walk(root, Level::top(root), &known)?;
+    if listed.len() == known.folders.len() && listed.iter().all(|folder| matches!(folder, Listed::Same(_))) {
+        drop(listed);
+        return Ok(Snapshot::new(root, known));
+    }
+    let tree = assemble(listed, &known);
+    if let Some(Err(error)) = kept.map(|path| index::save(&path, &tree)) {
+        tracing::debug!(%error, "the index cannot be kept; the next snapshot reads everything");
+    }
+    Ok(Snapshot::new(root, tree))
 }
 
-impl Diagnosis for SnapshotError {
-    fn kind(&self) -> Kind {
-        Kind::Input
-    }
-    fn hints(&self) -> Vec<String> {
-        match self {
-            Self::Unreadable { .. } => {
-                vec!["make it readable, or leave it out with a line in `.nautaignore`".to_owned()]
-            }
-            Self::Changing { .. } => vec![
-                "wait until nothing writes to it, or leave it out with a line in `.nautaignore`".to_owned(),
-                "what a program writes belongs into $NAUTA_OUTPUTS, not among the code".to_owned(),
-            ],
-            Self::Rule(_) => vec!["rules are written as in `.gitignore`".to_owned()],
+/// The new tree, in order.
+fn assemble(mut listed: Vec<Listed<'_>>, known: &Tree) -> Tree {
+    listed.sort_unstable_by(|a, b| path(a, known).cmp(path(b, known)));
+    let mut tree = Tree::default();
+    for folder in &listed {
+        match folder {
+            Listed::Same(folder) => tree.push_from(known, folder),
+            Listed::New { path, stamp, rules, rows } => tree.push(path, *stamp, *rules, rows),
         }
     }
+    tree
 }
 
-/// What the walk found, before it is sorted.
-#[derive(Default)]
-struct Findings {
-    entries: Vec<Entry>,
-    withheld: Vec<(String, String)>,
-    unsendable: Vec<String>,
-    error: Option<SnapshotError>,
-}
-
-/// Reads the project's files below `root` (absolute).
-pub fn take(root: &Path) -> Result<Snapshot, SnapshotError> {
-    let rules = Rules::new(root)?;
-    let findings = Mutex::new(Findings::default());
-    walker(root).build_parallel().run(|| {
-        Box::new(|result| {
-            let mut found = Findings::default();
-            let state = match result {
-                Ok(entry) => visit(root, &rules, &entry, &mut found),
-                Err(error) => Err(walk_error(root, error)),
-            };
-            let mut all = findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            all.entries.append(&mut found.entries);
-            all.withheld.append(&mut found.withheld);
-            all.unsendable.append(&mut found.unsendable);
-            state.unwrap_or_else(|error| {
-                all.error.get_or_insert(error);
-                WalkState::Quit
-            })
-        })
-    });
-    let mut found = findings.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(error) = found.error {
-        return Err(error);
+fn path<'t>(listed: &'t Listed<'_>, known: &'t Tree) -> &'t [u8] {
+    match listed {
+        Listed::Same(folder) => known.path(folder),
+        Listed::New { path, .. } => path,
     }
-    found.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    found.withheld.sort_unstable();
-    found.unsendable.sort_unstable();
-    Ok(Snapshot {
-        root: root.to_owned(),
-        entries: found.entries,
-        withheld: found.withheld,
-        unsendable: found.unsendable,
-    })
 }
 
-fn walker(root: &Path) -> WalkBuilder {
-    let mut walker = WalkBuilder::new(root);
-    walker.standard_filters(false).git_ignore(true).git_exclude(true).parents(true).follow_links(false).threads(2);
-    for name in IGNORE_FILES {
-        walker.add_custom_ignore_filename(name);
+/// Remembers a snapshot as that of the last run, for [`changes`].
+pub fn remember(root: &Path, state: &Path) {
+    let (index, run) = (index::path(state, root), index::path(state, root).with_extension("run"));
+    // An index is replaced and never changed: another name for it costs nothing.
+    let _ = std::fs::remove_file(&run);
+    if let Err(error) = std::fs::hard_link(index, run) {
+        tracing::debug!(%error, "the snapshot of this run is not remembered");
     }
-    walker
 }
 
-/// nauta's own rules, which the project's `.nautaignore` may take back.
-struct Rules {
-    defaults: Gitignore,
-    secrets: Gitignore,
-    own: Gitignore,
+/// A difference between two snapshots.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Change {
+    /// The path, as people read it.
+    pub path: String,
+    /// What happened to it.
+    pub kind: ChangeKind,
 }
 
-impl Rules {
-    fn new(root: &Path) -> Result<Self, ignore::Error> {
-        let build = |patterns: &[&str]| {
-            let mut builder = GitignoreBuilder::new(root);
-            for pattern in patterns {
-                builder.add_line(None, pattern)?;
-            }
-            builder.build()
+/// What happened to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// Its content, target or mode is another.
+    Changed,
+    /// It is gone.
+    Removed,
+}
+
+/// What is different from the last run's snapshot; none where there was no run.
+pub fn changes(snapshot: &Snapshot, state: &Path) -> Option<Vec<Change>> {
+    let earlier = index::load(&index::path(state, snapshot.root()).with_extension("run"))?;
+    let earlier = Snapshot::new(snapshot.root(), earlier);
+    let (mut before, mut now) = (earlier.entries().peekable(), snapshot.entries().peekable());
+    let mut changes = Vec::new();
+    let mut push = |entry: &Entry, kind| changes.push(Change { path: entry.display(), kind });
+    loop {
+        let order = match (before.peek(), now.peek()) {
+            (None, None) => return Some(changes),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(before), Some(now)) => before.place().cmp(&now.place()),
         };
-        let mut own = GitignoreBuilder::new(root);
-        let path = root.join(".nautaignore");
-        if let (true, Some(error)) = (path.is_file(), own.add(&path)) {
-            return Err(error);
-        }
-        Ok(Self { defaults: build(DEFAULT_IGNORES)?, secrets: build(SECRETS)?, own: own.build()? })
-    }
-
-    fn verdict(&self, path: &Path, is_dir: bool) -> Verdict {
-        if self.own.matched(path, is_dir).is_whitelist() {
-            return Verdict::Take;
-        }
-        if let ignore::Match::Ignore(glob) = self.secrets.matched(path, is_dir) {
-            return Verdict::Withhold(glob.original().to_owned());
-        }
-        if self.defaults.matched(path, is_dir).is_ignore() { Verdict::Leave } else { Verdict::Take }
-    }
-}
-
-enum Verdict {
-    Take,
-    Leave,
-    Withhold(String),
-}
-
-fn visit(root: &Path, rules: &Rules, entry: &DirEntry, found: &mut Findings) -> Result<WalkState, SnapshotError> {
-    let path = entry.path();
-    let Ok(relative) = path.strip_prefix(root) else { return Ok(WalkState::Continue) };
-    if relative.as_os_str().is_empty() {
-        return Ok(WalkState::Continue);
-    }
-    let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
-    match rules.verdict(path, is_dir) {
-        Verdict::Leave => return Ok(WalkState::Skip),
-        Verdict::Withhold(pattern) => {
-            found.withheld.push((relative.display().to_string(), pattern));
-            return Ok(WalkState::Skip);
-        }
-        Verdict::Take => {}
-    }
-    match read_entry(path, relative) {
-        Ok(Some(entry)) => found.entries.push(entry),
-        Ok(None) => found.unsendable.push(relative.display().to_string()),
-        // What vanished between listing and reading was never part of this moment.
-        Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(ReadError::Io(source)) => return Err(SnapshotError::Unreadable { path: path.to_owned(), source }),
-        Err(ReadError::Changing) => return Err(SnapshotError::Changing { path: path.to_owned() }),
-    }
-    Ok(WalkState::Continue)
-}
-
-enum ReadError {
-    Io(io::Error),
-    Changing,
-}
-
-impl From<io::Error> for ReadError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-/// The entry at `path`; `None` for what cannot be sent.
-fn read_entry(path: &Path, relative: &Path) -> Result<Option<Entry>, ReadError> {
-    let metadata = fs::symlink_metadata(path)?;
-    let kind = metadata.file_type();
-    let mut modified = metadata.mtime();
-    let content = if kind.is_dir() {
-        Content::Directory
-    } else if kind.is_symlink() {
-        Content::Link { target: fs::read_link(path)?.as_os_str().as_bytes().to_vec() }
-    } else if kind.is_file() {
-        let (content, metadata) = read_file(path)?;
-        modified = metadata.mtime();
-        content
-    } else {
-        return Ok(None);
-    };
-    let modified = u64::try_from(modified).unwrap_or(0);
-    Ok(Some(Entry { path: relative.as_os_str().as_bytes().to_vec(), content, modified }))
-}
-
-fn read_file(path: &Path) -> Result<(Content, Metadata), ReadError> {
-    for _ in 0..ATTEMPTS {
-        let file = File::open(path)?;
-        let before = file.metadata()?;
-        let (digest, size) = Hasher::read_to_end(&file)?;
-        let after = file.metadata()?;
-        if size == before.size() && is_same_version(&before, &after) {
-            let executable = after.permissions().mode() & 0o111 != 0;
-            return Ok((Content::File { digest, size, executable }, after));
+        match order {
+            Ordering::Less => before.next().iter().for_each(|entry| push(entry, ChangeKind::Removed)),
+            Ordering::Greater => now.next().iter().for_each(|entry| push(entry, ChangeKind::Added)),
+            Ordering::Equal => {
+                if let (Some(before), Some(now)) = (before.next(), now.next())
+                    && before.content != now.content
+                {
+                    push(&now, ChangeKind::Changed);
+                }
+            }
         }
     }
-    Err(ReadError::Changing)
 }
 
-/// Whether nothing wrote to the file between two looks at it.
-pub(crate) fn is_same_version(a: &Metadata, b: &Metadata) -> bool {
-    let version = |m: &Metadata| (m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec());
-    version(a) == version(b)
-}
-
-fn walk_error(root: &Path, error: ignore::Error) -> SnapshotError {
-    let path = error_path(&error).unwrap_or(root).to_owned();
-    match error.into_io_error() {
-        Some(source) => SnapshotError::Unreadable { path, source },
-        None => SnapshotError::Rule(ignore::Error::Glob { glob: None, err: format!("in {}", path.display()) }),
+/// What becomes of a path (relative to the project, with `/`), and of the first folder on the way that is not taken.
+pub fn explain(root: &Path, wanted: &str) -> Result<(String, Verdict), SnapshotError> {
+    let mut level = Level::top(root);
+    let mut folder = String::new();
+    let mut parts = wanted.split('/').filter(|part| !part.is_empty() && *part != ".").peekable();
+    while let Some(part) = parts.next() {
+        let here = root.join(&folder);
+        let texts = super::rules::IGNORE_FILES.iter().filter_map(|name| {
+            let text = std::fs::read(here.join(name)).ok()?;
+            Some((name.as_bytes().to_vec(), text))
+        });
+        level = level.in_folder(folder.as_bytes(), texts.collect())?;
+        let path = String::from_utf8_lossy(&tree::join(folder.as_bytes(), part.as_bytes())).into_owned();
+        let is_folder = parts.peek().is_some() || root.join(&path).symlink_metadata().is_ok_and(|found| found.is_dir());
+        let verdict = level.verdict(path.as_bytes(), is_folder);
+        if verdict != Verdict::Take || parts.peek().is_none() {
+            return Ok((path, verdict));
+        }
+        folder = path;
     }
-}
-
-/// The path that an error of the walker is about.
-fn error_path(error: &ignore::Error) -> Option<&Path> {
-    match error {
-        ignore::Error::WithPath { path, .. } => Some(path),
-        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => error_path(err),
-        _ => None,
-    }
+    Ok((folder, Verdict::Take))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::PermissionsExt;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -265,7 +150,7 @@ mod tests {
     }
 
     fn paths(snapshot: &Snapshot) -> Vec<String> {
-        snapshot.entries.iter().map(Entry::display).collect()
+        snapshot.entries().map(|entry| entry.display()).collect()
     }
 
     #[test]
@@ -286,7 +171,7 @@ mod tests {
             ("src/a.py", ""),
         ]);
         fs::create_dir(temp.path().join(".git")).expect("created");
-        let snapshot = take(temp.path()).expect("readable");
+        let snapshot = take(temp.path(), None).expect("readable");
         let expected = [
             ".dockerignore",
             ".gitignore",
@@ -299,7 +184,7 @@ mod tests {
             "src/runs/x.py",
         ];
         assert_eq!(paths(&snapshot), expected);
-        let withheld: Vec<&str> = snapshot.withheld.iter().map(|(path, _)| path.as_str()).collect();
+        let withheld: Vec<String> = snapshot.withheld().into_iter().map(|(path, _)| path).collect();
         assert_eq!(withheld, [".env", "keys/id_rsa"]);
     }
 
@@ -307,7 +192,7 @@ mod tests {
     fn the_digest_depends_on_content_names_modes_and_links_only() {
         let a = tree(&[("x/a.py", "one"), ("b.py", "two")]);
         let b = tree(&[("b.py", "two"), ("x/a.py", "one")]);
-        let digest = |temp: &tempfile::TempDir| take(temp.path()).expect("readable").digest();
+        let digest = |temp: &tempfile::TempDir| take(temp.path(), None).expect("readable").digest().clone();
         assert_eq!(digest(&a), digest(&b));
         let same = digest(&a);
         fs::set_permissions(b.path().join("b.py"), fs::Permissions::from_mode(0o755)).expect("set");
@@ -323,9 +208,121 @@ mod tests {
         fs::write(temp.path().join(name), "x").expect("written");
         fs::create_dir(temp.path().join("empty")).expect("created");
         nix::unistd::mkfifo(&temp.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("made");
-        let snapshot = take(temp.path()).expect("readable");
-        assert_eq!(snapshot.unsendable, ["fifo"]);
-        assert_eq!(snapshot.entries.len(), 2);
-        assert_eq!(snapshot.entries[1].path, b"new\nline \xff");
+        let snapshot = take(temp.path(), None).expect("readable");
+        assert_eq!(snapshot.unsendable(), ["fifo"]);
+        let paths: Vec<Vec<u8>> = snapshot.entries().map(|entry| entry.path).collect();
+        assert_eq!(paths, [b"empty".to_vec(), b"new\nline \xff".to_vec()]);
+    }
+
+    #[test]
+    fn the_rule_that_leaves_a_path_out_is_named_with_its_place() {
+        let temp = tree(&[
+            (".gitignore", "# made\n*.log\n"),
+            ("src/.nautaignore", "!keep.log\nscratch/\n"),
+            ("src/keep.log", ""),
+            ("src/scratch/deep/x", ""),
+            (".env", ""),
+        ]);
+        let why = |path: &str| explain(temp.path(), path).expect("readable");
+        let rule = |pattern: &str, file: Option<&str>, line| super::super::rules::Rule {
+            pattern: pattern.to_owned(),
+            file: file.map(str::to_owned),
+            line,
+        };
+        assert_eq!(why("a.log"), ("a.log".to_owned(), Verdict::Leave(rule("*.log", Some(".gitignore"), Some(2)))));
+        assert_eq!(why("src/keep.log").1, Verdict::Take);
+        let scratch = Verdict::Leave(rule("scratch/", Some("src/.nautaignore"), Some(2)));
+        assert_eq!(why("src/scratch/deep/x"), ("src/scratch".to_owned(), scratch));
+        assert_eq!(why("./.env").1, Verdict::Withhold(rule(".env", None, None)));
+        let taken = take(temp.path(), None).expect("readable");
+        assert!(taken.entry("src/keep.log").is_some() && taken.entry("src/scratch").is_none());
+    }
+
+    #[test]
+    fn a_broken_rule_of_ours_is_named_and_of_others_is_passed_over() {
+        let temp = tree(&[(".gitignore", "{a\n"), ("x", "")]);
+        assert!(take(temp.path(), None).is_ok());
+        fs::write(temp.path().join(".nautaignore"), "ok\n{a\n").expect("written");
+        let error = take(temp.path(), None).expect_err("broken").to_string();
+        assert!(error.contains("`.nautaignore` line 2"), "{error}");
+    }
+
+    #[test]
+    fn a_write_in_the_same_tick_is_noticed() {
+        let (temp, state) = (tree(&[]), tempfile::tempdir().expect("a folder"));
+        let path = temp.path().join("a");
+        for i in 0..200 {
+            fs::write(&path, format!("{i:03}")).expect("written");
+            let taken = take(temp.path(), Some(state.path())).expect("readable");
+            let Some(super::super::Content::File { digest, .. }) = taken.entry("a").map(|entry| entry.content) else {
+                panic!("{i}");
+            };
+            assert_eq!(digest, crate::digest::Digest::of(format!("{i:03}")), "{i}");
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Edit {
+        Write(u8, u8),
+        Remove(u8),
+        Folder(u8),
+        Link(u8, u8),
+        Execute(u8),
+        Ignore(u8),
+        Touch(u8),
+        Settle,
+    }
+
+    fn edits() -> impl Strategy<Value = Vec<Edit>> {
+        let edit = prop_oneof![
+            (0..12_u8, any::<u8>()).prop_map(|(at, text)| Edit::Write(at, text)),
+            (0..12_u8).prop_map(Edit::Remove),
+            (0..12_u8).prop_map(Edit::Folder),
+            (0..12_u8, 0..12_u8).prop_map(|(at, to)| Edit::Link(at, to)),
+            (0..12_u8).prop_map(Edit::Execute),
+            (0..12_u8).prop_map(Edit::Ignore),
+            (0..12_u8).prop_map(Edit::Touch),
+            Just(Edit::Settle),
+        ];
+        prop::collection::vec(edit, 1..30)
+    }
+
+    /// Does an edit where it can be done.
+    fn apply(root: &Path, edit: &Edit) {
+        let path = |at: u8| root.join(["", "a", "a/b", "c"][usize::from(at) % 4]).join(format!("f{}", at / 4));
+        let parent = |path: &Path| fs::create_dir_all(path.parent().expect("has one"));
+        let _ = match *edit {
+            Edit::Write(at, text) => parent(&path(at)).and_then(|()| fs::write(path(at), [text; 3])),
+            Edit::Remove(at) if path(at).is_dir() => fs::remove_dir_all(path(at)),
+            Edit::Remove(at) => fs::remove_file(path(at)),
+            Edit::Folder(at) => fs::create_dir_all(path(at)),
+            Edit::Link(at, to) => std::os::unix::fs::symlink(format!("f{to}"), path(at)),
+            Edit::Execute(at) => fs::set_permissions(path(at), fs::Permissions::from_mode(0o755)),
+            Edit::Ignore(at) => fs::write(root.join("a/.gitignore"), format!("f{at}\n")),
+            Edit::Touch(at) => fs::File::options()
+                .append(true)
+                .open(path(at))
+                .and_then(|f| f.set_modified(std::time::SystemTime::UNIX_EPOCH)),
+            Edit::Settle => {
+                std::thread::sleep(std::time::Duration::from_millis(60));
+                Ok(())
+            }
+        };
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn with_the_index_and_without_it_the_same_is_seen(edits in edits()) {
+            let (temp, state) = (tree(&[("a/f0", "x"), ("a/b/f1", "y")]), tempfile::tempdir().expect("a folder"));
+            for edit in edits {
+                apply(temp.path(), &edit);
+                let quick = take(temp.path(), Some(state.path())).expect("readable");
+                let slow = take(temp.path(), None).expect("readable");
+                prop_assert_eq!(quick.digest(), slow.digest(), "{:?}", edit);
+                prop_assert!(quick.entries().eq(slow.entries()), "{:?}", edit);
+                prop_assert_eq!(quick.size(), slow.size());
+            }
+        }
     }
 }

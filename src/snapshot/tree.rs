@@ -1,118 +1,308 @@
-//! A snapshot as a value, and its digest.
+//! The project's files as one table: names in one piece of memory, records of a fixed size.
+//!
+//! The order is that of folders by their path, and of names in each (bytes). A folder comes before what is in it, and
+//! what is in it stands together: so a walk compares folder by folder.
 
-use std::path::PathBuf;
+use zerocopy::little_endian::{I64, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::digest::{Digest, Hasher};
 
-/// The project's files at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Absolute path of the directory the entries are relative to.
-    pub root: PathBuf,
-    /// Files, links and directories, sorted by path (bytes); the root itself is not among them.
-    pub entries: Vec<Entry>,
-    /// What was left out because it may hold a secret: path, and the pattern that says so.
-    pub withheld: Vec<(String, String)>,
-    /// What was left out because it can't be sent (sockets, FIFOs, devices).
-    pub unsendable: Vec<String>,
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Executable,
+    Link,
+    Folder,
+    /// Left out by a rule.
+    LeftFile,
+    LeftFolder,
+    /// Left out because of its name: it may hold a secret.
+    WithheldFile,
+    WithheldFolder,
+    /// Neither file nor folder nor link.
+    Unsendable,
 }
 
-/// A file, link or directory of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Relative to the root, with `/`; bytes, since Linux names are no text.
-    pub path: Vec<u8>,
-    /// What it is.
-    pub content: Content,
-    /// Seconds since 1970; no part of the tree digest.
-    pub modified: u64,
+const KINDS: [Kind; 9] = [
+    Kind::File,
+    Kind::Executable,
+    Kind::Link,
+    Kind::Folder,
+    Kind::LeftFile,
+    Kind::LeftFolder,
+    Kind::WithheldFile,
+    Kind::WithheldFolder,
+    Kind::Unsendable,
+];
+
+impl Kind {
+    pub(super) const fn is_taken(self) -> bool {
+        matches!(self, Self::File | Self::Executable | Self::Link | Self::Folder)
+    }
+
+    pub(super) const fn is_file(self) -> bool {
+        matches!(self, Self::File | Self::Executable)
+    }
+
+    /// Whether rules saw it as a folder.
+    pub(super) const fn is_folder(self) -> bool {
+        matches!(self, Self::Folder | Self::LeftFolder | Self::WithheldFolder)
+    }
 }
 
-/// What an entry is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// A regular file.
-    File {
-        /// SHA-256 of the bytes read.
-        digest: Digest,
-        /// Bytes.
-        size: u64,
-        /// Whether anyone may execute it.
-        executable: bool,
-    },
-    /// A symbolic link, never followed.
-    Link {
-        /// Where it points, as it says.
-        target: Vec<u8>,
-    },
-    /// A directory.
-    Directory,
+/// What the file system says about a version of a file: when all of it is the same, so is the content (see
+/// [`Stamp::is_settled`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct Stamp {
+    pub(super) inode: U64,
+    pub(super) size: U64,
+    pub(super) modified: I64,
+    pub(super) modified_nanos: U32,
+    pub(super) changed: I64,
+    pub(super) changed_nanos: U32,
+    pub(super) mode: U32,
+    /// 1: nothing can have written since without leaving another stamp.
+    pub(super) settled: u8,
 }
 
-impl Snapshot {
-    /// The tree digest: depends on names, contents, executable bits and links, and on nothing else (no times, no order
-    /// of reading, no user, no machine).
-    pub fn digest(&self) -> Digest {
+impl Stamp {
+    pub(super) fn of(stat: &rustix::fs::Stat) -> Self {
+        Self {
+            inode: U64::new(stat.st_ino),
+            size: U64::new(stat.st_size.cast_unsigned()),
+            modified: I64::new(stat.st_mtime),
+            modified_nanos: U32::new(u32::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+            changed: I64::new(stat.st_ctime),
+            changed_nanos: U32::new(u32::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+            mode: U32::new(stat.st_mode),
+            settled: 0,
+        }
+    }
+
+    /// The stamp of something that was read not before `read_at` (seconds and nanoseconds since 1970).
+    ///
+    /// Clocks of file systems tick: what is written in the same tick as it was read has the same stamp again (Git's "racy"
+    /// files). A stamp is settled when it is older than the read by more than a tick: 50 ms where nanoseconds are told (kernels
+    /// tick every 10 ms at most), 2 s where they are not.
+    pub(super) fn read_at(mut self, read_at: (i64, u32)) -> Self {
+        let nanos = |seconds: i64, nanos: u32| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        let latest = nanos(self.modified.get(), self.modified_nanos.get())
+            .max(nanos(self.changed.get(), self.changed_nanos.get()));
+        let is_coarse = self.modified_nanos == 0 || self.changed_nanos == 0;
+        let tick = if is_coarse { 2_000_000_000 } else { 50_000_000 };
+        self.settled = u8::from(latest + tick < nanos(read_at.0, read_at.1));
+        self
+    }
+
+    pub(super) const fn is_settled(&self) -> bool {
+        self.settled == 1
+    }
+
+    /// Whether nothing has changed since `earlier`, and that was settled.
+    pub(super) fn is_still(&self, earlier: &Self) -> bool {
+        earlier.is_settled() && Self { settled: 1, ..*self } == *earlier
+    }
+
+    /// Whether this is the same version, settled or not.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Self { settled: 0, ..*self } == Self { settled: 0, ..*other }
+    }
+}
+
+/// A piece of [`Tree::names`].
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct Span {
+    at: U64,
+    len: U32,
+}
+
+/// A folder and the records of what is in it.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct Folder {
+    path: Span,
+    first: U64,
+    count: U64,
+    pub(super) stamp: Stamp,
+    /// Names all rules that hold here.
+    pub(super) rules: [u8; 32],
+}
+
+/// Something in a folder.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct Record {
+    name: Span,
+    /// Of a link.
+    target: Span,
+    kind: u8,
+    pub(super) stamp: Stamp,
+    /// Of a file's content.
+    pub(super) digest: [u8; 32],
+}
+
+impl Record {
+    pub(super) fn kind(&self) -> Kind {
+        KINDS.get(usize::from(self.kind)).copied().unwrap_or(Kind::Unsendable)
+    }
+}
+
+/// Something in a folder, on its way into a [`Tree`].
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) name: Vec<u8>,
+    pub(super) kind: Kind,
+    pub(super) stamp: Stamp,
+    pub(super) digest: [u8; 32],
+    pub(super) target: Vec<u8>,
+}
+
+impl Row {
+    /// Without a content of its own.
+    pub(super) fn bare(name: Vec<u8>, kind: Kind) -> Self {
+        Self { name, kind, stamp: Stamp::default(), digest: [0; 32], target: Vec::new() }
+    }
+}
+
+/// The whole table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tree {
+    pub(super) names: Vec<u8>,
+    pub(super) folders: Vec<Folder>,
+    pub(super) records: Vec<Record>,
+}
+
+impl Tree {
+    pub(super) fn text(&self, span: Span) -> &[u8] {
+        let at = usize::try_from(span.at.get()).unwrap_or(usize::MAX);
+        self.names.get(at..at.saturating_add(span.len.get() as usize)).unwrap_or_default()
+    }
+
+    fn keep(&mut self, text: &[u8]) -> Span {
+        let at = U64::new(self.names.len() as u64);
+        self.names.extend_from_slice(text);
+        // Names and targets are shorter than 4096 bytes on every system there is.
+        Span { at, len: U32::new(u32::try_from(text.len()).unwrap_or(u32::MAX)) }
+    }
+
+    pub(super) fn path(&self, folder: &Folder) -> &[u8] {
+        self.text(folder.path)
+    }
+
+    pub(super) fn name(&self, record: &Record) -> &[u8] {
+        self.text(record.name)
+    }
+
+    pub(super) fn target(&self, record: &Record) -> &[u8] {
+        self.text(record.target)
+    }
+
+    /// What is in a folder, by name.
+    pub(super) fn records(&self, folder: &Folder) -> &[Record] {
+        let (first, count) = (folder.first.get(), folder.count.get());
+        let range = usize::try_from(first).unwrap_or(usize::MAX)..usize::try_from(first + count).unwrap_or(usize::MAX);
+        self.records.get(range).unwrap_or_default()
+    }
+
+    pub(super) fn folder(&self, path: &[u8]) -> Option<&Folder> {
+        self.folders.binary_search_by(|folder| self.path(folder).cmp(path)).ok().map(|i| &self.folders[i])
+    }
+
+    pub(super) fn record(&self, folder: &Folder, name: &[u8]) -> Option<&Record> {
+        let records = self.records(folder);
+        records.binary_search_by(|record| self.name(record).cmp(name)).ok().map(|i| &records[i])
+    }
+
+    /// Adds a folder behind all others; `rows` by name.
+    pub(super) fn push(&mut self, path: &[u8], stamp: Stamp, rules: [u8; 32], rows: &[Row]) {
+        let path = self.keep(path);
+        let first = self.records.len() as u64;
+        self.folders.push(Folder { path, first: first.into(), count: (rows.len() as u64).into(), stamp, rules });
+        for row in rows {
+            let (name, target) = (self.keep(&row.name), self.keep(&row.target));
+            let kind = KINDS.iter().position(|kind| *kind == row.kind).unwrap_or(0);
+            let kind = u8::try_from(kind).unwrap_or(0);
+            self.records.push(Record { name, target, kind, stamp: row.stamp, digest: row.digest });
+        }
+    }
+
+    /// Adds a folder of another tree, as it is there.
+    pub(super) fn push_from(&mut self, other: &Self, folder: &Folder) {
+        let path = self.keep(other.path(folder));
+        let first = U64::new(self.records.len() as u64);
+        self.folders.push(Folder { path, first, ..*folder });
+        for record in other.records(folder) {
+            let (name, target) = (self.keep(other.name(record)), self.keep(other.target(record)));
+            self.records.push(Record { name, target, ..*record });
+        }
+    }
+
+    /// All records with their folders, in order.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Folder, &Record)> {
+        self.folders.iter().flat_map(|folder| self.records(folder).iter().map(move |record| (folder, record)))
+    }
+
+    /// Depends on names, contents, executable bits and links of what is taken, and on nothing else.
+    pub(super) fn digest(&self) -> Digest {
         let mut hasher = Hasher::default();
-        hasher.update(b"nauta tree 1\n");
-        for entry in &self.entries {
-            hash_field(&mut hasher, &entry.path);
-            match &entry.content {
-                Content::File { digest, executable, .. } => {
-                    hasher.update(if *executable { b"x" } else { b"f" });
-                    hash_field(&mut hasher, digest.hex().as_bytes());
+        hasher.update(b"nauta tree 2\n");
+        for folder in &self.folders {
+            field(&mut hasher, b"D", self.path(folder));
+            for record in self.records(folder).iter().filter(|record| record.kind().is_taken()) {
+                let mark: &[u8] = match record.kind() {
+                    Kind::Executable => b"x",
+                    Kind::Link => b"l",
+                    Kind::Folder => b"d",
+                    _ => b"f",
+                };
+                field(&mut hasher, mark, self.name(record));
+                match record.kind() {
+                    Kind::Link => field(&mut hasher, b"", self.target(record)),
+                    Kind::Folder => {}
+                    _ => hasher.update(&record.digest),
                 }
-                Content::Link { target } => {
-                    hasher.update(b"l");
-                    hash_field(&mut hasher, target);
-                }
-                Content::Directory => hasher.update(b"d"),
             }
         }
         hasher.finish()
     }
-
-    /// Bytes of all files together.
-    pub fn size(&self) -> u64 {
-        self.entries.iter().map(Entry::size).sum()
-    }
-
-    /// How many regular files.
-    pub fn files(&self) -> usize {
-        self.entries.iter().filter(|entry| matches!(entry.content, Content::File { .. })).count()
-    }
-
-    /// The entry at a path, if there is one.
-    pub fn entry(&self, path: &str) -> Option<&Entry> {
-        self.entries.binary_search_by(|entry| entry.path.as_slice().cmp(path.as_bytes())).ok().map(|i| &self.entries[i])
-    }
-
-    /// The largest files, largest first.
-    pub fn largest(&self, count: usize) -> Vec<&Entry> {
-        let mut files: Vec<&Entry> = self.entries.iter().collect();
-        files.sort_by_key(|entry| std::cmp::Reverse(entry.size()));
-        files.truncate(count);
-        files
-    }
-}
-
-impl Entry {
-    /// Bytes; 0 for links and directories.
-    pub const fn size(&self) -> u64 {
-        match &self.content {
-            Content::File { size, .. } => *size,
-            _ => 0,
-        }
-    }
-
-    /// The path as people read it.
-    pub fn display(&self) -> String {
-        String::from_utf8_lossy(&self.path).into_owned()
-    }
 }
 
 /// A field with its length before it, so that no two lists of fields give the same bytes.
-fn hash_field(hasher: &mut Hasher, field: &[u8]) {
-    hasher.update(&(field.len() as u64).to_le_bytes());
-    hasher.update(field);
+fn field(hasher: &mut Hasher, mark: &[u8], text: &[u8]) {
+    hasher.update(mark);
+    hasher.update(&(text.len() as u64).to_le_bytes());
+    hasher.update(text);
+}
+
+/// `name` in the folder of this path.
+pub(super) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_settled_only_when_its_tick_is_over() {
+        let stamp = Stamp {
+            modified: I64::new(100),
+            modified_nanos: U32::new(5),
+            changed: I64::new(100),
+            changed_nanos: U32::new(500_000_000),
+            ..Stamp::default()
+        };
+        for (read_at, settled) in
+            [((100, 500_000_000), false), ((100, 540_000_000), false), ((100, 560_000_000), true), ((99, 0), false)]
+        {
+            assert_eq!(stamp.read_at(read_at).is_settled(), settled, "{read_at:?}");
+        }
+        let coarse = Stamp { modified_nanos: U32::new(0), ..stamp };
+        assert!(!coarse.read_at((101, 0)).is_settled() && coarse.read_at((103, 0)).is_settled());
+        assert!(stamp.is_still(&stamp.read_at((200, 0))) && !stamp.is_still(&stamp));
+    }
 }

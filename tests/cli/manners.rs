@@ -78,6 +78,9 @@ fn json_is_one_document_for_every_verb_that_answers() {
     workstation.write("runs/demo-abcde/.nauta/record.json", include_str!("record.json")).write("train.py", "");
     for arguments in [
         &["version"][..],
+        &["files"],
+        &["files", "--why", "train.py"],
+        &["files", "--all"],
         &["list"],
         &["status", "demo-abcde"],
         &["template", "list"],

@@ -1,6 +1,7 @@
 //! The command line, without engines: wrong input is named, with what to do next.
 
 mod completions;
+mod files;
 mod install;
 mod login;
 mod manners;

@@ -13,12 +13,15 @@ use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
 use crate::image::EnvironmentPlan;
 use crate::job::{Cpu, Deadlines, Memory, Resources, RunSpec};
+use crate::output::bytes;
 use crate::project::{Project, project_name, run_name};
 use crate::secret::Secret;
 use crate::settings::{Setting, Source};
 use crate::snapshot::{self, Snapshot};
 
 /// More ranks than this are a slip of the finger.
+/// A project of more bytes than this has something in it that was not meant to travel.
+const LARGE: u64 = 100_000_000;
 const MOST_NODES: u32 = 4096;
 
 /// Everything decided before anything is done.
@@ -61,19 +64,28 @@ pub(super) fn resolve(args: &RunArgs, context: &Context, events: &Events) -> Res
     let mut spec = spec(args, context, &project)?;
     announce(&spec, &destination, events);
     events.send(Event::Started { phase: Phase::Snapshot, detail: project.root.display().to_string() });
-    let snapshot = snapshot::take(&project.root)?;
-    for (path, pattern) in &snapshot.withheld {
+    let snapshot = snapshot::take(&project.root, Some(&context.state_folder()))?;
+    for (path, pattern) in snapshot.withheld() {
         events.warn(format!(
             "`{path}` stays here: it may hold a secret (`{pattern}`); `!{path}` in .nautaignore sends it"
         ));
     }
-    for path in &snapshot.unsendable {
+    for path in snapshot.unsendable() {
         events.warn(format!("`{path}` stays here: it is no file, folder or link"));
     }
+    snapshot::remember(&project.root, &context.state_folder());
     let (files, size) = (snapshot.files(), snapshot.size());
+    if size > LARGE {
+        let named: Vec<String> = snapshot.largest(3).iter().map(|entry| format!("`{}`", entry.display())).collect();
+        events.warn(format!(
+            "the project has {}, most of it in {}; `nauta files` shows more, a line in .nautaignore leaves something out",
+            bytes(size),
+            named.join(", ")
+        ));
+    }
     events.send(Event::Finished { phase: Phase::Snapshot, detail: format!("{files} files, {size} bytes") });
     let environment = plan_environment(&project, context.user_file(), &snapshot)?;
-    spec.snapshot = snapshot.digest();
+    spec.snapshot = snapshot.digest().clone();
     let surroundings = Surroundings { ca_bundle: ca_bundle(&project, context)?, proxies: context.proxies() };
     Ok(Request { project, snapshot, environment, spec, destination, surroundings })
 }

@@ -1,0 +1,113 @@
+//! `nauta files`.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::diagnosis::Result;
+use crate::output::{Output, Table, bytes};
+use crate::snapshot::rules::{Rule, Verdict};
+use crate::snapshot::{self, ChangeKind, Entry, Snapshot};
+
+/// How many of the largest files, and of the differences, are shown to people.
+const SHOWN: usize = 10;
+
+/// Say what of this project is sent to runs, and why the rest is not
+///
+/// Example: nauta files --why data/model.bin
+#[derive(Args, Debug)]
+pub struct FilesArgs {
+    /// Name the rule that takes this path or leaves it out
+    #[arg(long, value_name = "PATH")]
+    why: Option<String>,
+    /// List every file
+    #[arg(long, conflicts_with = "why")]
+    all: bool,
+}
+
+/// Says it.
+pub fn run(args: &FilesArgs, context: &Context, output: &Output) -> Result<u8> {
+    let root = context.project()?.root;
+    if let Some(path) = &args.why {
+        return why(&root, path, output);
+    }
+    let state = context.state_folder();
+    let snapshot = snapshot::take(&root, Some(&state))?;
+    if args.all {
+        let entries: Vec<Entry> = snapshot.entries().collect();
+        let text: String = entries.iter().map(|entry| entry.display() + "\n").collect();
+        let list: Vec<_> = entries.iter().map(Entry::display).collect();
+        output.result(&text, &json!({ "schema": 1, "paths": list }));
+        return Ok(0);
+    }
+    let changes = snapshot::changes(&snapshot, &state);
+    let largest = snapshot.largest(SHOWN);
+    let withheld = snapshot.withheld();
+    let mut text = format!("{} files, {} ({})\n", snapshot.files(), bytes(snapshot.size()), snapshot.digest());
+    text.push_str(&table_of(&largest));
+    for (path, pattern) in &withheld {
+        text.extend(["stays here, may hold a secret: ", path, " (`", pattern, "`)\n"]);
+    }
+    for path in snapshot.unsendable() {
+        text.extend(["stays here, is no file, folder or link: ", &path, "\n"]);
+    }
+    text.push_str(&difference(changes.as_deref()));
+    output.result(&text, &document(&snapshot, &largest, &withheld, changes.as_deref()));
+    Ok(0)
+}
+
+fn table_of(largest: &[Entry]) -> String {
+    let mut table = Table::new(&["LARGEST", "SIZE"]);
+    for entry in largest {
+        table.row([entry.display(), bytes(entry.size())]);
+    }
+    if largest.is_empty() { String::new() } else { table.render() }
+}
+
+fn difference(changes: Option<&[snapshot::Change]>) -> String {
+    let Some(changes) = changes else { return "no run was started from here yet\n".to_owned() };
+    if changes.is_empty() {
+        return "nothing has changed since the last run\n".to_owned();
+    }
+    let mut text = format!("{} paths differ from the last run\n", changes.len());
+    for change in changes.iter().take(SHOWN) {
+        let mark = match change.kind {
+            ChangeKind::Added => "+",
+            ChangeKind::Changed => "~",
+            ChangeKind::Removed => "-",
+        };
+        text.extend(["  ", mark, " ", &change.path, "\n"]);
+    }
+    text
+}
+
+fn document(
+    snapshot: &Snapshot,
+    largest: &[Entry],
+    withheld: &[(String, String)],
+    changes: Option<&[snapshot::Change]>,
+) -> serde_json::Value {
+    let largest: Vec<_> =
+        largest.iter().map(|entry| json!({ "path": entry.display(), "size": entry.size() })).collect();
+    let withheld: Vec<_> = withheld.iter().map(|(path, pattern)| json!({ "path": path, "pattern": pattern })).collect();
+    json!({
+        "schema": 1, "files": snapshot.files(), "size": snapshot.size(), "digest": snapshot.digest(),
+        "largest": largest, "withheld": withheld, "unsendable": snapshot.unsendable(), "changes": changes,
+    })
+}
+
+fn why(root: &std::path::Path, path: &str, output: &Output) -> Result<u8> {
+    let (decided, verdict) = snapshot::explain(root, path)?;
+    let place = |rule: &Rule| match (&rule.file, rule.line) {
+        (Some(file), Some(line)) => format!("`{}` in {file} line {line}", rule.pattern),
+        (Some(file), None) => format!("`{}` in {file}", rule.pattern),
+        _ => format!("`{}`, which nauta leaves out by itself (`!{}` in .nautaignore sends it)", rule.pattern, decided),
+    };
+    let text = match &verdict {
+        Verdict::Take => format!("{decided} is sent\n"),
+        Verdict::Leave(rule) => format!("{decided} stays here: {}\n", place(rule)),
+        Verdict::Withhold(rule) => format!("{decided} stays here, it may hold a secret: {}\n", place(rule)),
+    };
+    output.result(&text, &json!({ "schema": 1, "path": path, "decided_by": decided, "why": verdict }));
+    Ok(0)
+}

@@ -1,0 +1,173 @@
+//! A snapshot as a value.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::rules::secret_pattern;
+use super::tree::{Folder, Kind, Record, Tree, join};
+use crate::digest::Digest;
+
+/// The project's files at one moment. Cheap to clone.
+#[derive(Clone)]
+pub struct Snapshot {
+    root: PathBuf,
+    tree: Arc<Tree>,
+    digest: Digest,
+}
+
+/// A file, link or directory of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Relative to the root, with `/`; bytes, since Linux names are no text.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub content: Content,
+    /// Seconds since 1970; no part of the tree digest.
+    pub modified: u64,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A regular file.
+    File {
+        /// SHA-256 of the bytes read.
+        digest: Digest,
+        /// Bytes.
+        size: u64,
+        /// Whether anyone may execute it.
+        executable: bool,
+    },
+    /// A symbolic link, never followed.
+    Link {
+        /// Where it points, as it says.
+        target: Vec<u8>,
+    },
+    /// A directory.
+    Directory,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Snapshot({}, {})", self.root.display(), self.digest)
+    }
+}
+
+impl Snapshot {
+    pub(super) fn new(root: &Path, tree: Tree) -> Self {
+        let digest = tree.digest();
+        Self { root: root.to_owned(), tree: Arc::new(tree), digest }
+    }
+
+    /// Absolute path of the directory the entries are relative to.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The tree digest: depends on names, contents, executable bits and links, and on nothing else (no times, no order
+    /// of reading, no user, no machine).
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Files, links and directories, a directory before what is in it; the root itself is not among them.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.tree.all().filter_map(|(folder, record)| self.entry_of(folder, record))
+    }
+
+    /// The entry at a path, if there is one.
+    pub fn entry(&self, path: &str) -> Option<Entry> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let folder = self.tree.folder(folder.as_bytes())?;
+        self.entry_of(folder, self.tree.record(folder, name.as_bytes())?)
+    }
+
+    fn entry_of(&self, folder: &Folder, record: &Record) -> Option<Entry> {
+        let file = |executable| Content::File {
+            digest: Digest::from_bytes(record.digest),
+            size: record.stamp.size.get(),
+            executable,
+        };
+        let content = match record.kind() {
+            Kind::File => file(false),
+            Kind::Executable => file(true),
+            Kind::Link => Content::Link { target: self.tree.target(record).to_vec() },
+            Kind::Folder => Content::Directory,
+            _ => return None,
+        };
+        let modified = u64::try_from(record.stamp.modified.get()).unwrap_or(0);
+        Some(Entry { path: join(self.tree.path(folder), self.tree.name(record)), content, modified })
+    }
+
+    /// Bytes of all files together.
+    pub fn size(&self) -> u64 {
+        self.tree.records.iter().filter(|record| record.kind().is_file()).map(|record| record.stamp.size.get()).sum()
+    }
+
+    /// How many regular files.
+    pub fn files(&self) -> usize {
+        self.tree.records.iter().filter(|record| record.kind().is_file()).count()
+    }
+
+    /// What was left out because it may hold a secret: path, and the pattern that says so.
+    pub fn withheld(&self) -> Vec<(String, String)> {
+        let is_withheld = |kind| matches!(kind, Kind::WithheldFile | Kind::WithheldFolder);
+        let named = |path: Vec<u8>, kind: Kind| {
+            (String::from_utf8_lossy(&path).into_owned(), secret_pattern(&path, kind.is_folder()).unwrap_or_default())
+        };
+        self.paths(is_withheld).map(|(path, kind)| named(path, kind)).collect()
+    }
+
+    /// What was left out because it can't be sent (sockets, FIFOs, devices).
+    pub fn unsendable(&self) -> Vec<String> {
+        let paths = self.paths(|kind| kind == Kind::Unsendable);
+        paths.map(|(path, _)| String::from_utf8_lossy(&path).into_owned()).collect()
+    }
+
+    fn paths(&self, wanted: impl Fn(Kind) -> bool) -> impl Iterator<Item = (Vec<u8>, Kind)> {
+        let all = self.tree.all().filter(move |(_, record)| wanted(record.kind()));
+        all.map(|(folder, record)| (join(self.tree.path(folder), self.tree.name(record)), record.kind()))
+    }
+
+    /// The largest files, largest first.
+    pub fn largest(&self, count: usize) -> Vec<Entry> {
+        let mut files: Vec<_> = self.tree.all().filter(|(_, record)| record.kind().is_file()).collect();
+        let size = |(_, record): &(&Folder, &Record)| std::cmp::Reverse(record.stamp.size.get());
+        if files.len() > count {
+            files.select_nth_unstable_by_key(count, size);
+            files.truncate(count);
+        }
+        files.sort_by_key(size);
+        files.into_iter().filter_map(|(folder, record)| self.entry_of(folder, record)).collect()
+    }
+}
+
+impl Entry {
+    /// Bytes; 0 for links and directories.
+    pub const fn size(&self) -> u64 {
+        match &self.content {
+            Content::File { size, .. } => *size,
+            _ => 0,
+        }
+    }
+
+    /// Its place in the order of snapshots: the folder's path, then the name.
+    pub(super) fn place(&self) -> (&[u8], &[u8]) {
+        match self.path.iter().rposition(|byte| *byte == b'/') {
+            Some(at) => (&self.path[..at], &self.path[at + 1..]),
+            None => (b"", &self.path),
+        }
+    }
+
+    /// The path as people read it.
+    pub fn display(&self) -> String {
+        String::from_utf8_lossy(&self.path).into_owned()
+    }
+
+    /// Where it is on this machine.
+    pub fn path_below(&self, root: &Path) -> PathBuf {
+        root.join(OsStr::from_bytes(&self.path))
+    }
+}

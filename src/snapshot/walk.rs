@@ -1,0 +1,354 @@
+//! The walk through the project's folders, by as many threads as there are processors.
+//!
+//! A folder whose stamp is the one of the index is not listed again; a file whose stamp is, is not read again; a path in a
+//! folder whose rules are, is not judged again. What is left is one `stat` for each file.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
+use rustix::io::Errno;
+
+use super::error::SnapshotError;
+use super::rules::{Level, Verdict, is_ignore_file};
+use super::tree::{Folder, Kind, Record, Row, Stamp, Tree, join};
+use crate::digest::Hasher;
+
+/// How often a file is read before it counts as never standing still.
+const ATTEMPTS: usize = 4;
+
+/// A folder as the walk found it.
+pub(super) enum Listed<'a> {
+    /// As in the index, and so is all in it.
+    Same(&'a Folder),
+    /// Another one, or another content.
+    New { path: Vec<u8>, stamp: Stamp, rules: [u8; 32], rows: Vec<Row> },
+}
+
+/// What all threads share.
+struct Walk<'a> {
+    root: OwnedFd,
+    known: &'a Tree,
+    state: Mutex<State<'a>>,
+    woken: Condvar,
+}
+
+#[derive(Default)]
+struct State<'a> {
+    waiting: Vec<Task>,
+    /// Threads at work, which may find more.
+    busy: usize,
+    listed: Vec<Listed<'a>>,
+    error: Option<SnapshotError>,
+}
+
+/// A folder to look into.
+struct Task {
+    path: Vec<u8>,
+    /// The rules of the folder above.
+    level: Arc<Level>,
+}
+
+/// Walks through everything below `root`. `known` is what was there the last time.
+pub(super) fn walk<'a>(
+    root: &std::path::Path,
+    top: Arc<Level>,
+    known: &'a Tree,
+) -> Result<Vec<Listed<'a>>, SnapshotError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(root, flags, Mode::empty())
+        .map_err(|error| SnapshotError::unreadable(root.as_os_str().as_encoded_bytes(), error))?;
+    let state = State { waiting: vec![Task { path: Vec::new(), level: top }], ..State::default() };
+    let walk = Walk { root, known, state: Mutex::new(state), woken: Condvar::new() };
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get().min(8));
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|| walk.work());
+        }
+        walk.work();
+    });
+    let state = walk.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match state.error {
+        Some(error) => Err(error),
+        None => Ok(state.listed),
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn lock(&self) -> MutexGuard<'_, State<'a>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        let mut listed = Vec::new();
+        while let Some(task) = self.next() {
+            let mut found = Vec::new();
+            let outcome = Visit { walk: self, found: &mut found }.folder(task);
+            let mut state = self.lock();
+            state.busy -= 1;
+            state.waiting.append(&mut found);
+            match outcome {
+                Ok(Some(folder)) => listed.push(folder),
+                Ok(None) => {}
+                Err(error) => drop(state.error.get_or_insert(error)),
+            }
+            self.woken.notify_all();
+        }
+        self.lock().listed.append(&mut listed);
+    }
+
+    /// The next folder; none when all are done, or the walk has failed.
+    fn next(&self) -> Option<Task> {
+        let mut state = self.lock();
+        loop {
+            if state.error.is_some() {
+                return None;
+            }
+            if let Some(task) = state.waiting.pop() {
+                state.busy += 1;
+                return Some(task);
+            }
+            if state.busy == 0 {
+                return None;
+            }
+            state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A thread's visit to a folder.
+struct Visit<'w, 'a> {
+    walk: &'w Walk<'a>,
+    /// Folders in it.
+    found: &'w mut Vec<Task>,
+}
+
+/// Where a name is.
+struct Place<'p> {
+    handle: &'p OwnedFd,
+    path: &'p [u8],
+    level: &'p Arc<Level>,
+}
+
+impl Place<'_> {
+    fn unreadable(&self, name: &[u8], error: impl Into<io::Error>) -> SnapshotError {
+        SnapshotError::unreadable(&join(self.path, name), error)
+    }
+}
+
+impl<'a> Visit<'_, 'a> {
+    /// What is in a folder; nothing where the folder is gone.
+    fn folder(&mut self, task: Task) -> Result<Option<Listed<'a>>, SnapshotError> {
+        let Task { path, level } = task;
+        let read_at = now();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened =
+            openat(&self.walk.root, if path.is_empty() { b"." } else { path.as_slice() }, flags, Mode::empty());
+        let Some(handle) = there(opened).map_err(|error| SnapshotError::unreadable(&path, error))? else {
+            return Ok(None);
+        };
+        let stat = fstat(&handle).map_err(|error| SnapshotError::unreadable(&path, error))?;
+        let stamp = Stamp::of(&stat);
+        let known = self.walk.known.folder(&path);
+        if let Some(folder) = known.filter(|folder| stamp.is_still(&folder.stamp)) {
+            let names = self.walk.known.records(folder).iter().map(|record| self.walk.known.name(record));
+            let level = in_folder(&handle, &path, names, &level)?;
+            if level.digest() == folder.rules
+                && self.is_same(&Place { handle: &handle, path: &path, level: &level }, folder)
+            {
+                return Ok(Some(Listed::Same(folder)));
+            }
+        }
+        let names = list(&handle).map_err(|error| SnapshotError::unreadable(&path, error))?;
+        let level = in_folder(&handle, &path, names.iter().map(|(name, _)| name.as_slice()), &level)?;
+        let place = Place { handle: &handle, path: &path, level: &level };
+        let mut rows = Vec::with_capacity(names.len());
+        for (name, file_type) in names {
+            let record = known.and_then(|folder| {
+                let record = self.walk.known.record(folder, &name)?;
+                Some((record, folder.rules == level.digest()))
+            });
+            rows.extend(self.row(&place, name, file_type, record)?);
+        }
+        Ok(Some(Listed::New { rules: level.digest(), stamp: stamp.read_at(read_at), path, rows }))
+    }
+
+    /// Whether everything in a folder whose list is known is what it was.
+    fn is_same(&mut self, place: &Place<'_>, folder: &Folder) -> bool {
+        let known = self.walk.known;
+        let mut found = Vec::new();
+        for record in known.records(folder) {
+            let name = known.name(record);
+            match record.kind() {
+                Kind::File | Kind::Executable | Kind::Link => {
+                    let stat = statat(place.handle, name, AtFlags::SYMLINK_NOFOLLOW);
+                    if !stat.is_ok_and(|stat| Stamp::of(&stat).is_still(&record.stamp)) {
+                        return false;
+                    }
+                }
+                Kind::Folder => {
+                    found.push(Task { path: join(place.path, name), level: Arc::clone(place.level) });
+                }
+                _ => {}
+            }
+        }
+        self.found.append(&mut found);
+        true
+    }
+
+    /// What is to be known of a name; nothing where it is gone. `known`: its record, and whether the rules are those it was
+    /// judged by.
+    fn row(
+        &mut self,
+        place: &Place<'_>,
+        name: Vec<u8>,
+        mut file_type: FileType,
+        known: Option<(&Record, bool)>,
+    ) -> Result<Option<Row>, SnapshotError> {
+        if file_type == FileType::Unknown {
+            let stat = there(statat(place.handle, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW));
+            let Some(stat) = stat.map_err(|error| place.unreadable(&name, error))? else { return Ok(None) };
+            file_type = FileType::from_raw_mode(stat.st_mode);
+        }
+        let is_folder = file_type == FileType::Directory;
+        let judged = known.filter(|(record, same_rules)| *same_rules && record.kind().is_folder() == is_folder);
+        let left = match judged.map(|(record, _)| record.kind()) {
+            Some(kind) if kind.is_taken() || kind == Kind::Unsendable => None,
+            Some(kind) => Some(kind),
+            None => match (place.level.verdict(&join(place.path, &name), is_folder), is_folder) {
+                (Verdict::Take, _) => None,
+                (Verdict::Leave(_), true) => Some(Kind::LeftFolder),
+                (Verdict::Leave(_), false) => Some(Kind::LeftFile),
+                (Verdict::Withhold(_), true) => Some(Kind::WithheldFolder),
+                (Verdict::Withhold(_), false) => Some(Kind::WithheldFile),
+            },
+        };
+        if let Some(kind) = left {
+            return Ok(Some(Row::bare(name, kind)));
+        }
+        let known = known.map(|(record, _)| record);
+        match file_type {
+            FileType::Directory => {
+                self.found.push(Task { path: join(place.path, &name), level: Arc::clone(place.level) });
+                Ok(Some(Row::bare(name, Kind::Folder)))
+            }
+            FileType::RegularFile => file(place, name, known),
+            FileType::Symlink => link(place, name),
+            _ => Ok(Some(Row::bare(name, Kind::Unsendable))),
+        }
+    }
+}
+
+/// A file: as it is known, or read.
+fn file(place: &Place<'_>, name: Vec<u8>, known: Option<&Record>) -> Result<Option<Row>, SnapshotError> {
+    if let Some(record) = known.filter(|record| record.kind().is_file()) {
+        let stat = there(statat(place.handle, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW));
+        let Some(stat) = stat.map_err(|error| place.unreadable(&name, error))? else { return Ok(None) };
+        if Stamp::of(&stat).is_still(&record.stamp) {
+            let (kind, stamp, digest) = (record.kind(), record.stamp, record.digest);
+            return Ok(Some(Row { name, kind, stamp, digest, target: Vec::new() }));
+        }
+    }
+    for _ in 0..ATTEMPTS {
+        match read(place.handle, &name) {
+            Ok(Some((kind, stamp, digest))) => {
+                return Ok(Some(Row { name, kind, stamp, digest, target: Vec::new() }));
+            }
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(place.unreadable(&name, error)),
+        }
+    }
+    Err(SnapshotError::changing(&join(place.path, &name)))
+}
+
+fn link(place: &Place<'_>, name: Vec<u8>) -> Result<Option<Row>, SnapshotError> {
+    let read_at = now();
+    let read = statat(place.handle, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)
+        .and_then(|stat| Ok((stat, readlinkat(place.handle, name.as_slice(), Vec::new())?)));
+    match there(read).map_err(|error| place.unreadable(&name, error))? {
+        Some((stat, target)) => {
+            let (stamp, target) = (Stamp::of(&stat).read_at(read_at), target.into_bytes());
+            Ok(Some(Row { stamp, target, ..Row::bare(name, Kind::Link) }))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Kind, stamp and digest of a file; nothing when it was written to meanwhile.
+fn read(folder: &OwnedFd, name: &[u8]) -> io::Result<Option<(Kind, Stamp, [u8; 32])>> {
+    let read_at = now();
+    // Neither a link nor a FIFO that has taken the file's place is followed or waited for.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match openat(folder, name, flags, Mode::empty()) {
+        Err(Errno::LOOP) => return Ok(None),
+        opened => File::from(opened?),
+    };
+    let before = fstat(&file)?;
+    if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
+        return Ok(None);
+    }
+    let hasher = Hasher::reading(&file)?;
+    let after = Stamp::of(&fstat(&file)?);
+    if hasher.len() != after.size.get() || !after.is_same(&Stamp::of(&before)) {
+        return Ok(None);
+    }
+    let kind = if before.st_mode & 0o111 == 0 { Kind::File } else { Kind::Executable };
+    Ok(Some((kind, after.read_at(read_at), hasher.finish_bytes())))
+}
+
+/// The names in a folder, sorted, and their types where the file system tells.
+fn list(folder: &OwnedFd) -> Result<Vec<(Vec<u8>, FileType)>, Errno> {
+    let mut names = Vec::new();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    for entry in Dir::new(openat(folder, c".", flags, Mode::empty())?)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push((name.to_vec(), entry.file_type()));
+        }
+    }
+    names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Ok(names)
+}
+
+/// The rules in a folder: those above, and those of its own files.
+fn in_folder<'n>(
+    handle: &OwnedFd,
+    path: &[u8],
+    names: impl Iterator<Item = &'n [u8]>,
+    above: &Arc<Level>,
+) -> Result<Arc<Level>, SnapshotError> {
+    let mut files = Vec::new();
+    for name in names.filter(|name| is_ignore_file(name)) {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let text = openat(handle, name, flags, Mode::empty()).map_err(io::Error::from).and_then(|file| {
+            let mut text = Vec::new();
+            File::from(file).read_to_end(&mut text).map(|_| text)
+        });
+        match text {
+            Ok(text) => files.push((name.to_vec(), text)),
+            // A folder of that name, or a link to nowhere.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
+            Err(error) => return Err(SnapshotError::unreadable(&join(path, name), error)),
+        }
+    }
+    Ok(above.in_folder(path, files)?)
+}
+
+/// What vanished between two looks was never part of this moment.
+fn there<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Seconds and nanoseconds since 1970.
+fn now() -> (i64, u32) {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    (now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or(0))
+}

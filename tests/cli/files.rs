@@ -1,0 +1,59 @@
+//! `nauta files`: what travels, and why the rest does not.
+
+use crate::support::Workstation;
+
+#[test]
+fn totals_the_largest_and_what_changed_are_told() {
+    let workstation = Workstation::new();
+    workstation.write("train.py", "print(1)").write("data/big.bin", &"x".repeat(5000)).write(".env", "KEY=1");
+    let files = |arguments: &[&str]| workstation.succeeds(&[&["files"], arguments].concat()).stdout;
+    let told = files(&[]);
+    for words in ["2 files, 4.89 KiB", "data/big.bin", "no run was started", "may hold a secret: .env (`.env`)"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert_eq!(files(&["--all"]), "data\ntrain.py\ndata/big.bin\n");
+}
+
+#[test]
+fn differences_from_the_last_run_are_told() {
+    let mut workstation = Workstation::new();
+    // The run gets as far as its snapshot.
+    workstation.set("DOCKER_HOST", "unix:///no/such/socket");
+    workstation.write("train.py", "one").write("old.py", "").write("same.py", "");
+    assert_eq!(workstation.nauta(&["run", "--local"]).code, 125);
+    assert!(workstation.succeeds(&["files"]).stdout.contains("nothing has changed since the last run"));
+    workstation.write("train.py", "two").write("new.py", "");
+    std::fs::remove_file(workstation.project.join("old.py")).expect("removed");
+    let told = workstation.succeeds(&["files"]).stdout;
+    for words in ["3 paths differ", "  ~ train.py", "  + new.py", "  - old.py"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let json = workstation.succeeds(&["files", "--json"]).stdout;
+    let document: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(document["changes"].as_array().map(Vec::len), Some(3), "{document}");
+}
+
+#[test]
+fn the_rule_its_file_and_its_line_are_named() {
+    let workstation = Workstation::new();
+    workstation.write("train.py", "").write(".gitignore", "# data\n\n*.bin\n").write("data/x.bin", "");
+    let why = |path: &str| workstation.succeeds(&["files", "--why", path]).stdout;
+    assert_eq!(why("data/x.bin"), "data/x.bin stays here: `*.bin` in .gitignore line 3\n");
+    assert_eq!(why("train.py"), "train.py is sent\n");
+    assert!(why("__pycache__/a.pyc").contains("__pycache__ stays here: `__pycache__/`, which nauta leaves out"));
+    assert!(why("id_rsa").contains("may hold a secret: `id_rsa*`"));
+}
+
+#[test]
+fn a_large_project_is_warned_about() {
+    let mut workstation = Workstation::new();
+    workstation.set("DOCKER_HOST", "unix:///no/such/socket").write("train.py", "");
+    let big = std::fs::File::create(workstation.project.join("checkpoint.pt")).expect("created");
+    big.set_len(150_000_000).expect("sparse");
+    let done = workstation.nauta(&["run", "--local"]);
+    assert!(
+        done.stderr.contains("warning: the project has 143.05 MiB, most of it in `checkpoint.pt`"),
+        "{}",
+        done.stderr
+    );
+}
