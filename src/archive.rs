@@ -142,7 +142,28 @@ impl<W: Write> Writer<W> {
     ///
     /// The file's state is read before and after: an entry is either what the file was all the time, or an error.
     pub fn file(&mut self, name: impl AsRef<[u8]>, source: &Path, attributes: Attributes) -> Result<u64, ArchiveError> {
-        let name = checked(name.as_ref())?;
+        self.add_file(name.as_ref(), source, attributes, None)
+    }
+
+    /// Adds the file at `source` as it was when it had this digest; another content is an error.
+    pub fn version(
+        &mut self,
+        name: impl AsRef<[u8]>,
+        source: &Path,
+        attributes: Attributes,
+        digest: &Digest,
+    ) -> Result<u64, ArchiveError> {
+        self.add_file(name.as_ref(), source, attributes, Some(digest))
+    }
+
+    fn add_file(
+        &mut self,
+        name: &[u8],
+        source: &Path,
+        attributes: Attributes,
+        digest: Option<&Digest>,
+    ) -> Result<u64, ArchiveError> {
+        let name = checked(name)?;
         let unreadable = |e| ArchiveError::Read { path: source.to_owned(), source: e };
         let mut file = File::open(source).map_err(unreadable)?;
         let before = file.metadata().map_err(unreadable)?;
@@ -150,7 +171,11 @@ impl<W: Write> Writer<W> {
             return Err(ArchiveError::NotAFile { path: source.to_owned() });
         }
         self.entry(tar::EntryType::Regular, name, b"", attributes, before.len())?;
-        self.content(&mut file, before.len(), source)?;
+        let mut hasher = digest.map(|_| Hasher::default());
+        self.content(&mut file, before.len(), source, hasher.as_mut())?;
+        if hasher.is_some_and(|hasher| digest != Some(&hasher.finish())) {
+            return Err(ArchiveError::Changed { path: source.to_owned() });
+        }
         let after = file.metadata().map_err(unreadable)?;
         if stamp(&before) != stamp(&after) {
             return Err(ArchiveError::Changed { path: source.to_owned() });
@@ -181,7 +206,13 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes exactly `size` bytes of `file`, or fails.
-    fn content(&mut self, file: &mut File, size: u64, source: &Path) -> Result<(), ArchiveError> {
+    fn content(
+        &mut self,
+        file: &mut File,
+        size: u64,
+        source: &Path,
+        mut hasher: Option<&mut Hasher>,
+    ) -> Result<(), ArchiveError> {
         let mut buffer = vec![0; usize::try_from(size.clamp(1, 256 * 1024)).unwrap_or(256 * 1024)];
         let mut left = size;
         while left > 0 {
@@ -190,6 +221,9 @@ impl<W: Write> Writer<W> {
                 Ok(0) => return Err(ArchiveError::Changed { path: source.to_owned() }),
                 Ok(n) => {
                     self.out.write_all(&buffer[..n])?;
+                    if let Some(hasher) = &mut hasher {
+                        hasher.update(&buffer[..n]);
+                    }
                     left -= n as u64;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

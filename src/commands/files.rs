@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::diagnosis::Result;
 use crate::output::{Output, Table, bytes};
 use crate::snapshot::rules::{Rule, Verdict};
-use crate::snapshot::{self, ChangeKind, Entry, Snapshot};
+use crate::snapshot::{self, Difference, Entry, Snapshot};
 
 /// How many of the largest files, and of the differences, are shown to people.
 const SHOWN: usize = 10;
@@ -40,7 +40,7 @@ pub fn run(args: &FilesArgs, context: &Context, output: &Output) -> Result<u8> {
         output.result(&text, &json!({ "schema": 1, "paths": list }));
         return Ok(0);
     }
-    let changes = snapshot::changes(&snapshot, &state);
+    let changes = snapshot::last_run(&root, &state).map(|earlier| snapshot::differences(&earlier, &snapshot));
     let largest = snapshot.largest(SHOWN);
     let withheld = snapshot.withheld();
     let mut text = format!("{} files, {} ({})\n", snapshot.files(), bytes(snapshot.size()), snapshot.digest());
@@ -49,7 +49,7 @@ pub fn run(args: &FilesArgs, context: &Context, output: &Output) -> Result<u8> {
         text.extend(["stays here, may hold a secret: ", path, " (`", pattern, "`)\n"]);
     }
     for path in snapshot.unsendable() {
-        text.extend(["stays here, is no file, folder or link: ", &path, "\n"]);
+        text.extend(["stays here, is no file, folder or link (or is named `.wh.…`): ", &path, "\n"]);
     }
     text.push_str(&difference(changes.as_deref()));
     output.result(&text, &document(&snapshot, &largest, &withheld, changes.as_deref()));
@@ -64,32 +64,44 @@ fn table_of(largest: &[Entry]) -> String {
     if largest.is_empty() { String::new() } else { table.render() }
 }
 
-fn difference(changes: Option<&[snapshot::Change]>) -> String {
+fn difference(changes: Option<&[Difference]>) -> String {
     let Some(changes) = changes else { return "no run was started from here yet\n".to_owned() };
     if changes.is_empty() {
         return "nothing has changed since the last run\n".to_owned();
     }
     let mut text = format!("{} paths differ from the last run\n", changes.len());
     for change in changes.iter().take(SHOWN) {
-        let mark = match change.kind {
-            ChangeKind::Added => "+",
-            ChangeKind::Changed => "~",
-            ChangeKind::Removed => "-",
+        let mark = match kind(change) {
+            "added" => "+",
+            "changed" => "~",
+            _ => "-",
         };
-        text.extend(["  ", mark, " ", &change.path, "\n"]);
+        text.extend(["  ", mark, " ", &String::from_utf8_lossy(change.path()), "\n"]);
     }
     text
+}
+
+const fn kind(change: &Difference) -> &'static str {
+    match change {
+        Difference::Put { is_new: true, .. } => "added",
+        Difference::Put { is_new: false, .. } => "changed",
+        Difference::Gone(_) => "removed",
+    }
 }
 
 fn document(
     snapshot: &Snapshot,
     largest: &[Entry],
     withheld: &[(String, String)],
-    changes: Option<&[snapshot::Change]>,
+    changes: Option<&[Difference]>,
 ) -> serde_json::Value {
     let largest: Vec<_> =
         largest.iter().map(|entry| json!({ "path": entry.display(), "size": entry.size() })).collect();
     let withheld: Vec<_> = withheld.iter().map(|(path, pattern)| json!({ "path": path, "pattern": pattern })).collect();
+    let changes = changes.map(|changes| {
+        let one = |change| json!({ "path": String::from_utf8_lossy(Difference::path(change)), "kind": kind(change) });
+        changes.iter().map(one).collect::<Vec<_>>()
+    });
     json!({
         "schema": 1, "files": snapshot.files(), "size": snapshot.size(), "digest": snapshot.digest(),
         "largest": largest, "withheld": withheld, "unsendable": snapshot.unsendable(), "changes": changes,

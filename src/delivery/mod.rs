@@ -7,6 +7,7 @@ mod code;
 mod environment;
 mod error;
 mod registry_image;
+mod stack;
 mod supervisor_layer;
 
 pub use code::write_code;

@@ -4,10 +4,14 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use futures::future::try_join_all;
+
+use super::DeliveryError;
+use super::code::{write_code, write_differences};
 use super::environment::{Surroundings, local_environment};
+use super::stack::{Stack, Step};
 use super::supervisor_layer::supervisor_layer;
-use super::{DeliveryError, write_code};
-use crate::archive::{Writer, gzip};
+use crate::archive::{ArchiveError, Writer, gzip};
 use crate::context::Context;
 use crate::diagnosis::Result;
 use crate::digest::Digest;
@@ -20,6 +24,9 @@ use crate::snapshot::Snapshot;
 
 /// The only platform that this binary can be the supervisor for.
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+
+/// An archive on its way into a file.
+type PlainArchive = Writer<std::io::BufWriter<std::fs::File>>;
 
 /// A run image in a registry.
 #[derive(Clone, Debug)]
@@ -42,9 +49,10 @@ pub async fn run_image(
     events.send(Event::Started { phase: Phase::Push, detail: "the code".to_owned() });
     let supervisor = supervisor_layer(&context.program, &context.state_folder())?;
     delivery.push_layer(&supervisor.layer, &supervisor.path, Phase::Push).await?;
-    let code = delivery.push_code(snapshot).await?;
+    let mut layers = vec![supervisor.layer];
+    layers.extend(delivery.push_code(snapshot).await?);
     let labels = [(label::MANAGED_BY, label::MANAGED_BY_NAUTA), (label::PROJECT, project_name)];
-    let composed = compose(&environment, &[supervisor.layer, code], &labels).map_err(DeliveryError::from)?;
+    let composed = compose(&environment, &layers, &labels).map_err(DeliveryError::from)?;
     delivery.push_document(composed.config).await?;
     // A tag, so that garbage collection keeps it; the run itself names the digest.
     let tag = format!("code-{}", snapshot.digest().short());
@@ -187,11 +195,34 @@ impl Delivery<'_> {
         Ok(image)
     }
 
-    async fn push_code(&self, snapshot: &Snapshot) -> Result<Layer> {
+    /// Makes sure of the layers of code that lead to a snapshot.
+    async fn push_code(&self, snapshot: &Snapshot) -> Result<Vec<Layer>> {
+        let place = format!("{}/{}", self.registry.endpoint().host(), self.repository);
+        let mut stack = Stack::open(&self.context.state_folder(), &place, snapshot.root());
+        let known = stack.layers().map(|layer| self.registry.has_blob(self.repository, &layer.digest));
+        if !try_join_all(known).await?.into_iter().all(|is_there| is_there) {
+            stack.forget();
+        }
+        match stack.step(snapshot) {
+            Step::None => {}
+            Step::Whole => {
+                let layer = self.push_archive(|archive| write_code(archive, snapshot)).await?;
+                stack.put(0, layer, snapshot);
+            }
+            Step::Delta { keep, differences } => {
+                let layer = self.push_archive(|archive| write_differences(archive, snapshot, &differences)).await?;
+                stack.put(keep, layer, snapshot);
+            }
+        }
+        Ok(stack.layers().cloned().collect())
+    }
+
+    /// Sends an archive as a layer; plain, so that its digest is known when it is written.
+    async fn push_archive(&self, write: impl FnOnce(&mut PlainArchive) -> Result<(), ArchiveError>) -> Result<Layer> {
         let file = tempfile::NamedTempFile::new().map_err(temporary)?;
         let out = file.reopen().map_err(temporary)?;
         let mut archive = Writer::new(std::io::BufWriter::new(out));
-        write_code(&mut archive, snapshot)?;
+        write(&mut archive)?;
         let (out, written) = archive.finish()?;
         out.into_inner().map_err(|error| temporary(error.into_error()))?;
         let (diff_id, media_type) = (written.digest.clone(), LAYER_TAR.to_owned());

@@ -3,6 +3,7 @@
 //! Owns: which files are taken ([`rules`]), how they are found and read ([`take`]), what is remembered of them (the index)
 //! and what their tree digest is. Does not own: layers (`image`). Start reading at [`take`], then `walk`.
 
+mod difference;
 mod error;
 mod index;
 mod read;
@@ -11,6 +12,7 @@ mod tree;
 mod value;
 mod walk;
 
+pub use difference::{Difference, differences, last_run, load, remember};
 pub use error::SnapshotError;
-pub use read::{Change, ChangeKind, changes, explain, remember, take};
+pub use read::{explain, take};
 pub use value::{Content, Entry, Snapshot};

@@ -1,12 +1,11 @@
 //! Taking a snapshot: the walk, and the index that makes the next one quick.
 
-use std::cmp::Ordering;
 use std::path::Path;
 
 use super::error::SnapshotError;
 use super::rules::{Level, Verdict};
 use super::tree::Tree;
-use super::value::{Entry, Snapshot};
+use super::value::Snapshot;
 use super::walk::{Listed, walk};
 use super::{index, tree};
 
@@ -44,65 +43,6 @@ fn path<'t>(listed: &'t Listed<'_>, known: &'t Tree) -> &'t [u8] {
     match listed {
         Listed::Same(folder) => known.path(folder),
         Listed::New { path, .. } => path,
-    }
-}
-
-/// Remembers a snapshot as that of the last run, for [`changes`].
-pub fn remember(root: &Path, state: &Path) {
-    let (index, run) = (index::path(state, root), index::path(state, root).with_extension("run"));
-    // An index is replaced and never changed: another name for it costs nothing.
-    let _ = std::fs::remove_file(&run);
-    if let Err(error) = std::fs::hard_link(index, run) {
-        tracing::debug!(%error, "the snapshot of this run is not remembered");
-    }
-}
-
-/// A difference between two snapshots.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Change {
-    /// The path, as people read it.
-    pub path: String,
-    /// What happened to it.
-    pub kind: ChangeKind,
-}
-
-/// What happened to a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ChangeKind {
-    /// It is new.
-    Added,
-    /// Its content, target or mode is another.
-    Changed,
-    /// It is gone.
-    Removed,
-}
-
-/// What is different from the last run's snapshot; none where there was no run.
-pub fn changes(snapshot: &Snapshot, state: &Path) -> Option<Vec<Change>> {
-    let earlier = index::load(&index::path(state, snapshot.root()).with_extension("run"))?;
-    let earlier = Snapshot::new(snapshot.root(), earlier);
-    let (mut before, mut now) = (earlier.entries().peekable(), snapshot.entries().peekable());
-    let mut changes = Vec::new();
-    let mut push = |entry: &Entry, kind| changes.push(Change { path: entry.display(), kind });
-    loop {
-        let order = match (before.peek(), now.peek()) {
-            (None, None) => return Some(changes),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(before), Some(now)) => before.place().cmp(&now.place()),
-        };
-        match order {
-            Ordering::Less => before.next().iter().for_each(|entry| push(entry, ChangeKind::Removed)),
-            Ordering::Greater => now.next().iter().for_each(|entry| push(entry, ChangeKind::Added)),
-            Ordering::Equal => {
-                if let (Some(before), Some(now)) = (before.next(), now.next())
-                    && before.content != now.content
-                {
-                    push(&now, ChangeKind::Changed);
-                }
-            }
-        }
     }
 }
 
@@ -207,9 +147,10 @@ mod tests {
         let name = std::ffi::OsStr::from_bytes(b"new\nline \xff");
         fs::write(temp.path().join(name), "x").expect("written");
         fs::create_dir(temp.path().join("empty")).expect("created");
+        fs::write(temp.path().join(".wh.odd"), "x").expect("written");
         nix::unistd::mkfifo(&temp.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("made");
         let snapshot = take(temp.path(), None).expect("readable");
-        assert_eq!(snapshot.unsendable(), ["fifo"]);
+        assert_eq!(snapshot.unsendable(), [".wh.odd", "fifo"]);
         let paths: Vec<Vec<u8>> = snapshot.entries().map(|entry| entry.path).collect();
         assert_eq!(paths, [b"empty".to_vec(), b"new\nline \xff".to_vec()]);
     }

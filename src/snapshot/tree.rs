@@ -21,7 +21,7 @@ pub(super) enum Kind {
     /// Left out because of its name: it may hold a secret.
     WithheldFile,
     WithheldFolder,
-    /// Neither file nor folder nor link.
+    /// Neither file nor folder nor link, or a name that images cannot hold.
     Unsendable,
 }
 

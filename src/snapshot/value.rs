@@ -61,6 +61,11 @@ impl Snapshot {
         Self { root: root.to_owned(), tree: Arc::new(tree), digest }
     }
 
+    /// Keeps it in a file, whole or not at all.
+    pub fn save(&self, path: &Path) -> std::io::Result<()> {
+        super::index::save(path, &self.tree)
+    }
+
     /// Absolute path of the directory the entries are relative to.
     pub fn root(&self) -> &Path {
         &self.root
@@ -120,7 +125,7 @@ impl Snapshot {
         self.paths(is_withheld).map(|(path, kind)| named(path, kind)).collect()
     }
 
-    /// What was left out because it can't be sent (sockets, FIFOs, devices).
+    /// What was left out because it can't be sent: sockets, FIFOs, devices, and names that images cannot hold.
     pub fn unsendable(&self) -> Vec<String> {
         let paths = self.paths(|kind| kind == Kind::Unsendable);
         paths.map(|(path, _)| String::from_utf8_lossy(&path).into_owned()).collect()

@@ -19,6 +19,9 @@ use crate::digest::Hasher;
 /// How often a file is read before it counts as never standing still.
 const ATTEMPTS: usize = 4;
 
+/// Layers of images mean by such a name that another one is gone (OCI image specification, "Whiteouts").
+const WHITEOUT: &[u8] = b".wh.";
+
 /// A folder as the walk found it.
 pub(super) enum Listed<'a> {
     /// As in the index, and so is all in it.
@@ -229,6 +232,9 @@ impl<'a> Visit<'_, 'a> {
             return Ok(Some(Row::bare(name, kind)));
         }
         let known = known.map(|(record, _)| record);
+        if name.starts_with(WHITEOUT) {
+            return Ok(Some(Row::bare(name, Kind::Unsendable)));
+        }
         match file_type {
             FileType::Directory => {
                 self.found.push(Task { path: join(place.path, &name), level: Arc::clone(place.level) });

@@ -1,6 +1,7 @@
 //! The main job: runs on the real Docker and the real cluster.
 
 mod cluster;
+mod code;
 mod doctor;
 mod environment;
 mod local;

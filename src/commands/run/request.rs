@@ -71,7 +71,7 @@ pub(super) fn resolve(args: &RunArgs, context: &Context, events: &Events) -> Res
         ));
     }
     for path in snapshot.unsendable() {
-        events.warn(format!("`{path}` stays here: it is no file, folder or link"));
+        events.warn(format!("`{path}` stays here: it is no file, folder or link, or its name begins with `.wh.`"));
     }
     snapshot::remember(&project.root, &context.state_folder());
     let (files, size) = (snapshot.files(), snapshot.size());
