@@ -5,6 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::support::tool;
+
 /// A folder of a user without rights, with a copy of nauta that she may run.
 struct Guest(tempfile::TempDir);
 
@@ -13,8 +15,9 @@ const NOBODY: u32 = 65534;
 impl Guest {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        // The build's own folder may be closed to others.
-        std::fs::copy(env!("CARGO_BIN_EXE_nauta"), folder.path().join("nauta")).expect("copied");
+        // The build's own folder may be closed to others. By a process of its own: a file that is open for writing when another
+        // test forks cannot be started.
+        let _ = tool("cp", &[env!("CARGO_BIN_EXE_nauta"), folder.path().join("nauta").to_str().expect("text")]);
         std::fs::create_dir(folder.path().join("project")).expect("created");
         let guest = Self(folder);
         guest.owns(guest.0.path());

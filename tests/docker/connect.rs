@@ -80,9 +80,11 @@ async fn a_forbidden_socket_says_how_to_get_permission() {
     let socket = folder.path().join("docker.sock");
     let _listener = UnixListener::bind(&socket).unwrap();
     std::fs::set_permissions(&socket, PermissionsExt::from_mode(0o000)).unwrap();
-    // The binary is copied since the folder of the build may be closed to others.
+    // The binary is copied since the folder of the build may be closed to others; by a process of its own, since a file that is
+    // open for writing when another test forks cannot be started.
     let binary = folder.path().join("tests");
-    std::fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&binary).status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(binary);
     command.args(["--exact", "docker::connect::as_another_user"]).current_dir("/");
     command.env(ROLE, format!("unix://{}", socket.display()));
