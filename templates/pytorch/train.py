@@ -62,6 +62,9 @@ def main():
             torch.save(model.module.state_dict(), os.path.join(OUTPUTS, "checkpoint.pt"))
 
     print(f"rank {rank} of {world}: parameters {digest(model.module)}", flush=True)
+    # No rank leaves before all are done, and Gloo's threads get the time to let go of the last tensors: one that still
+    # held a tensor while the interpreter exits would abort the process.
+    dist.barrier()
     dist.destroy_process_group()
 
 
