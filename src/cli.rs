@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    self, cancel, completions, doctor, files, init, list, login, logs, pull, run, status, target, template,
+    self, cancel, completions, doctor, files, init, list, lock, login, logs, pull, rebase, run, status, target,
+    template,
 };
 use crate::context::Context;
 use crate::diagnosis::{Diagnosis, Kind, Result};
@@ -54,6 +55,7 @@ enum Verb {
     Init(init::InitArgs),
     Run(Box<run::RunArgs>),
     Files(files::FilesArgs),
+    Lock(lock::LockArgs),
     List(list::ListArgs),
     Status(status::StatusArgs),
     Logs(logs::LogsArgs),
@@ -71,6 +73,8 @@ enum Verb {
     ///
     /// Example: nauta version --json
     Version,
+    #[command(hide = true)]
+    Rebase(rebase::RebaseArgs),
     #[command(hide = true)]
     Man(completions::ManArgs),
 }
@@ -134,6 +138,7 @@ impl Cli {
             Verb::Init(args) => init::run(args, context, output),
             Verb::Run(args) => Box::pin(run::run(*args, context, output)).await,
             Verb::Files(args) => files::run(&args, context, output),
+            Verb::Lock(args) => lock::run(args, context, output).await,
             Verb::List(args) => list::run(args, context, output).await,
             Verb::Status(args) => status::run(args, context, output).await,
             Verb::Logs(args) => logs::run(args, context, output).await,
@@ -146,6 +151,7 @@ impl Cli {
             Verb::Template(command) => template::run(command, context, output),
             Verb::Completions(args) => Ok(completions::run(&args, output)),
             Verb::Version => Ok(commands::version::run(output)),
+            Verb::Rebase(args) => rebase::run(args, context).await,
             Verb::Man(args) => completions::man(args, Self::command()),
         }
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::credentials::CredentialSources;
 use crate::diagnosis::{Diagnosis, Kind, Result, nearest};
 use crate::docker::{Docker, DockerError, DockerSettings};
 use crate::env_vars;
@@ -170,6 +171,17 @@ impl Context {
             runtime_dir: path("XDG_RUNTIME_DIR"),
         };
         Docker::connect(&settings).await
+    }
+
+    /// Where credentials are looked for.
+    pub fn credential_sources(&self) -> CredentialSources {
+        let home = self.variable("HOME").map(|home| Path::new(home).join(".docker"));
+        CredentialSources {
+            docker_config_dir: self.variable(env_vars::DOCKER_CONFIG).map(Into::into).or(home),
+            path: self.variable("PATH").map(Into::into),
+            dbus_session_bus_address: self.variable("DBUS_SESSION_BUS_ADDRESS").map(Into::into),
+            runtime_dir: self.variable("XDG_RUNTIME_DIR").map(Into::into),
+        }
     }
 
     /// The proxy variables that builds need as this workstation does; they may hold passwords.

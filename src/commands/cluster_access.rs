@@ -5,24 +5,14 @@ use std::sync::Arc;
 
 use crate::cluster::{Cluster, ClusterAddress};
 use crate::context::Context;
-use crate::credentials::{self, Credential, CredentialSources, Lookup, Skipped};
+use crate::credentials::{Credential, Skipped};
+use crate::delivery::{self, HostAccess};
 use crate::diagnosis::{Failure, Result};
 use crate::env_vars;
 use crate::event::Events;
 use crate::follow::Mailbox;
-use crate::registry::{Access, Auth, Endpoint, Registry, RegistryError};
-use crate::settings::{SettingsError, Target};
-
-/// Where credentials are looked for.
-pub(super) fn credential_sources(context: &Context) -> CredentialSources {
-    let home = context.variable("HOME").map(|home| Path::new(home).join(".docker"));
-    CredentialSources {
-        docker_config_dir: context.variable(env_vars::DOCKER_CONFIG).map(Into::into).or(home),
-        path: context.variable("PATH").map(Into::into),
-        dbus_session_bus_address: context.variable("DBUS_SESSION_BUS_ADDRESS").map(Into::into),
-        runtime_dir: context.variable("XDG_RUNTIME_DIR").map(Into::into),
-    }
-}
+use crate::registry::{Access, Registry, RegistryError};
+use crate::settings::Target;
 
 /// A target's registry, with the user's login when one is stored.
 pub(super) struct TargetRegistry {
@@ -36,6 +26,11 @@ pub(super) struct TargetRegistry {
 }
 
 impl TargetRegistry {
+    /// The repository of a project.
+    pub(super) fn repository(&self, project: &str) -> String {
+        format!("{}{project}", self.prefix)
+    }
+
     /// Whether the registry lets us do that in a repository. When it wants a login, places that could not be looked into
     /// are part of the answer.
     pub(super) async fn check(&self, repository: &str, access: Access) -> Result<()> {
@@ -50,18 +45,7 @@ impl TargetRegistry {
 pub(super) async fn open_registry(context: &Context, target: &Target, events: &Events) -> Result<TargetRegistry> {
     let (host, prefix) = target.registry.split_once('/').unwrap_or((&target.registry, ""));
     let prefix = if prefix.is_empty() { String::new() } else { format!("{}/", prefix.trim_end_matches('/')) };
-    let mut endpoint = Endpoint::new(host)?;
-    if target.plain_http.iter().any(|allowed| allowed == host) {
-        endpoint = endpoint.plain_http();
-    }
-    if let Some(path) = &target.registry_ca {
-        let read = std::fs::read(path).map_err(|source| SettingsError::Unreadable { path: path.into(), source });
-        endpoint = endpoint.trusting(&read?)?;
-    }
-    let Lookup { found, skipped } = credentials::find(host, &credential_sources(context)).await;
-    let login = found.map(|found| found.credential);
-    let auth = login.clone().map_or(Auth::Anonymous, Auth::from);
-    let registry = Registry::new(endpoint, auth).with_events(events.clone());
+    let HostAccess { registry, login, skipped } = delivery::open_registry(context, host, Some(target), events).await?;
     Ok(TargetRegistry { registry, host: host.to_owned(), prefix, login, skipped })
 }
 

@@ -5,7 +5,6 @@ use std::io::{IsTerminal, Read};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::cluster_access::credential_sources;
 use super::complete::registries;
 use crate::context::Context;
 use crate::credentials::{self, Credential, Destination, Place};
@@ -135,7 +134,7 @@ pub async fn login(args: LoginArgs, context: &Context, output: &Output) -> Resul
         }
         checked => checked?,
     }
-    let sources = credential_sources(context);
+    let sources = context.credential_sources();
     let place = credentials::store(&args.registry, &credential, args.store.into(), &sources).await?;
     if let Some(warning) = place.warning() {
         output.events().warn(warning);
@@ -147,7 +146,7 @@ pub async fn login(args: LoginArgs, context: &Context, output: &Output) -> Resul
 
 /// Forgets a login.
 pub async fn logout(args: LogoutArgs, context: &Context, output: &Output) -> Result<u8> {
-    let sources = credential_sources(context);
+    let sources = context.credential_sources();
     let erased = credentials::erase(&args.registry, args.store.into(), &sources).await?;
     let places: Vec<String> = erased.removed.iter().map(Place::to_string).collect();
     let text =

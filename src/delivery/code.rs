@@ -19,27 +19,37 @@ const fn attributes(mode: u32, mtime: u64) -> Attributes {
 ///
 /// Real modification times are kept: Python trusts compiled files by the time and size of their source.
 pub fn write_code<W: Write>(archive: &mut Writer<W>, snapshot: &Snapshot) -> Result<(), ArchiveError> {
-    // An engine makes a folder that a layer does not name as root's, also above the same folder of a layer below.
     archive.directory(FOLDER, attributes(0o755, 0))?;
     snapshot.entries().try_for_each(|entry| put(archive, snapshot, &entry))
 }
 
-/// Adds what makes a snapshot of an earlier one: an archive for a layer above.
+/// Adds what makes a snapshot of an earlier one: an archive for a layer above. Folders come before what is in them.
+///
+/// Every folder on the way to an entry is an entry too: an engine makes a folder that a layer does not name as root's, also
+/// above the same folder of a layer below.
 pub(super) fn write_differences<W: Write>(
     archive: &mut Writer<W>,
     snapshot: &Snapshot,
-    differences: &[Difference],
+    differences: impl Iterator<Item = Difference>,
 ) -> Result<(), ArchiveError> {
-    let mut written = HashSet::new();
+    let mut folders = HashSet::from([Vec::new()]);
+    let mut last = Vec::new();
+    archive.directory(FOLDER, attributes(0o755, 0))?;
     for difference in differences {
-        for folder in folders_above(difference.path()) {
-            if written.insert(folder.to_vec()) {
-                archive.directory(inside(folder), attributes(0o755, 0))?;
+        let path = difference.path();
+        let folder = &path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)];
+        if last != folder {
+            folder.clone_into(&mut last);
+            for folder in folders_to(folder) {
+                if folders.insert(folder.to_vec()) {
+                    archive.directory(inside(folder), attributes(0o755, 0))?;
+                }
             }
         }
-        match difference {
+        match &difference {
+            Difference::Put { entry, .. } if entry.content != Content::Directory => put(archive, snapshot, entry)?,
             Difference::Put { entry, .. } => {
-                if written.insert(entry.path.clone()) {
+                if folders.insert(entry.path.clone()) {
                     put(archive, snapshot, entry)?;
                 }
             }
@@ -63,11 +73,11 @@ fn put<W: Write>(archive: &mut Writer<W>, snapshot: &Snapshot, entry: &Entry) ->
 }
 
 fn inside(path: &[u8]) -> Vec<u8> {
-    if path.is_empty() { FOLDER.to_vec() } else { [FOLDER, b"/", path].concat() }
+    [FOLDER, b"/", path].concat()
 }
 
-/// The folders that a path is in, the outermost (the project itself, an empty path) first.
-fn folders_above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-    std::iter::once(0).chain(slashes).map(|at| &path[..at])
+/// A folder and those that it is in, the outermost first.
+fn folders_to(folder: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = folder.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    ends.chain([folder.len()]).map(|at| &folder[..at])
 }

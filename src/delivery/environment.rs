@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::DeliveryError;
+use super::lock::logins;
+use crate::context::Context;
 use crate::diagnosis::Result;
 use crate::docker::Docker;
 use crate::event::{Event, Events, Phase};
@@ -71,6 +73,7 @@ pub fn plan_environment(project: &Project, user: &UserFile, snapshot: &Snapshot)
 
 /// Makes sure that Docker has the environment image; gives its name. Nothing is built when nothing has changed.
 pub async fn local_environment(
+    context: &Context,
     docker: &Docker,
     project_name: &str,
     plan: &EnvironmentPlan,
@@ -94,6 +97,7 @@ pub async fn local_environment(
     }
     let builder = docker.builder().await?;
     let mut build = build_plan(plan, snapshot, surroundings, builder);
+    build.logins = logins(context, plan, events).await?;
     build.tags = vec![tag.clone()];
     build.labels.insert(label::MANAGED_BY.to_owned(), label::MANAGED_BY_NAUTA.to_owned());
     build.labels.insert(label::PROJECT.to_owned(), project_name.to_owned());

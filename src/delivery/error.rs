@@ -33,6 +33,18 @@ pub enum DeliveryError {
     /// An image is not what it should be.
     #[error(transparent)]
     Compose(#[from] ComposeError),
+    /// A registry has no image of that name.
+    #[error("there is no image `{name}`")]
+    NoImage {
+        /// The name.
+        name: String,
+    },
+    /// An image is no longer in Docker.
+    #[error("Docker no longer has the environment image `{image}` as it was")]
+    Vanished {
+        /// Its name.
+        image: String,
+    },
     /// The image's name is none.
     #[error(transparent)]
     Reference(#[from] crate::image::InvalidReference),
@@ -59,6 +71,8 @@ impl Diagnosis for DeliveryError {
                 ]
             }
             Self::NoFile { .. } => vec!["check its name, and the ignore rules of the project".to_owned()],
+            Self::NoImage { .. } => vec!["check its name and tag".to_owned()],
+            Self::Vanished { .. } => vec!["run the command again; it is built anew".to_owned()],
             Self::File { .. } => vec!["check permissions and free space".to_owned()],
             Self::Compose(ComposeError::TooManyLayers(_)) => vec!["build it on a base with fewer layers".to_owned()],
             Self::Compose(_) => vec!["is it really a container image?".to_owned()],

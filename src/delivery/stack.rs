@@ -1,21 +1,24 @@
-//! The code of a project as a few layers in a registry: one whole, and on it differences that grow geometrically.
+//! The code of a project as a few layers in a registry: the whole, and on it differences that grow geometrically.
 //!
-//! Each layer leads from the tree of the one below to its own tree. A new difference is put on top; a layer on top that is not
+//! Each level leads from the tree of the one below to its own tree. A new difference is put on top; a level on top that is not
 //! at least twice as large as the new one is replaced together with it, so that the stack stays low and each byte is sent a
-//! few times at most. What the stack is, is remembered in nauta's state; lost or doubted, it begins anew.
+//! few times at most. A difference that outgrows the whole is sent as it is, and the whole is made anew afterwards, when
+//! nobody waits. What the stack is, is remembered in nauta's state; lost or doubted, it begins anew.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::parts::{parts, weight};
 use crate::digest::Digest;
 use crate::image::compose::Layer;
 use crate::snapshot::{self, Difference, Snapshot};
 
-/// Most layers of code; engines take 125 in all, and every one costs its pull a little.
+/// Most levels; every layer costs a pull a little.
 const HIGHEST: usize = 8;
-/// What an entry costs in an archive, in bytes.
-const ENTRY: u64 = 1024;
+/// Most layers in all levels; engines take 125 with those of the environment.
+const MOST_LAYERS: usize = 64;
 
 /// A project's code in one repository.
 pub(super) struct Stack {
@@ -24,10 +27,12 @@ pub(super) struct Stack {
     levels: Vec<Level>,
 }
 
-/// A layer, and the tree it leads to.
+/// Some layers, and the tree they lead to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Level {
-    pub(super) layer: Layer,
+struct Level {
+    layers: Vec<Layer>,
+    /// Bytes of the archives, about, before compression.
+    weight: u64,
     tree: Digest,
 }
 
@@ -37,12 +42,12 @@ pub(super) enum Step {
     None,
     /// The whole snapshot, in place of all layers.
     Whole,
-    /// The differences from what the lowest `keep` layers lead to.
+    /// The differences from what the lowest `keep` levels lead to.
     Delta {
-        /// How many layers stay.
+        /// How many levels stay.
         keep: usize,
         /// What is different.
-        differences: Vec<Difference>,
+        differences: Arc<Vec<Difference>>,
     },
 }
 
@@ -56,14 +61,26 @@ impl Stack {
         Self { folder, root: root.to_owned(), levels }
     }
 
-    /// The layers, the lowest first.
-    pub(super) fn layers(&self) -> impl Iterator<Item = &Layer> {
-        self.levels.iter().map(|level| &level.layer)
+    /// The layers of the lowest `keep` levels, the lowest first.
+    pub(super) fn layers(&self, keep: usize) -> impl Iterator<Item = &Layer> {
+        self.levels.iter().take(keep).flat_map(|level| &level.layers)
+    }
+
+    /// How many levels there are.
+    pub(super) const fn height(&self) -> usize {
+        self.levels.len()
     }
 
     /// Forgets everything: the registry does not have what it was thought to have.
     pub(super) fn forget(&mut self) {
         self.levels.clear();
+    }
+
+    /// Whether the differences have outgrown the whole, so that it should be made anew.
+    pub(super) fn is_heavy(&self) -> bool {
+        let weights: Vec<u64> = self.levels.iter().map(|level| level.weight).collect();
+        matches!(&weights[..], [whole, differences @ ..] if differences.iter().sum::<u64>() > *whole)
+            || self.levels.windows(2).any(|pair| pair[1].weight * 2 > pair[0].weight)
     }
 
     /// What is to be sent.
@@ -73,23 +90,25 @@ impl Stack {
             return Step::None;
         }
         for keep in (1..=self.levels.len()).rev() {
-            let Some(below) = snapshot::load(&self.tree_file(&self.levels[keep - 1].tree), &self.root) else {
-                continue;
-            };
-            let differences = snapshot::differences(&below, snapshot);
-            let size: u64 = differences.iter().map(|difference| ENTRY + difference.size()).sum();
-            let is_room = keep < HIGHEST && size * 2 <= self.levels[keep - 1].layer.size;
-            if is_room {
-                return Step::Delta { keep, differences };
+            let below = &self.levels[keep - 1];
+            let Some(tree) = snapshot::load(&self.tree_file(&below.tree), &self.root) else { continue };
+            let differences = snapshot::differences(&tree, snapshot);
+            let size = weight(&differences);
+            let layers = self.layers(keep).count() + parts(&differences).len();
+            let is_room = keep < HIGHEST && layers <= MOST_LAYERS;
+            // On the whole itself anything goes that is less than the whole.
+            let most = if keep == 1 { weight(snapshot) / 4 * 3 } else { below.weight / 2 };
+            if is_room && size <= most {
+                return Step::Delta { keep, differences: Arc::new(differences) };
             }
         }
         Step::Whole
     }
 
-    /// Puts a layer on the lowest `keep` ones, which now lead to this snapshot, and remembers that.
-    pub(super) fn put(&mut self, keep: usize, layer: Layer, snapshot: &Snapshot) {
+    /// Puts layers on the lowest `keep` levels, which now lead to this snapshot, and remembers that.
+    pub(super) fn put(&mut self, keep: usize, layers: Vec<Layer>, weight: u64, snapshot: &Snapshot) {
         self.levels.truncate(keep);
-        self.levels.push(Level { layer, tree: snapshot.digest().clone() });
+        self.levels.push(Level { layers, weight, tree: snapshot.digest().clone() });
         if let Err(error) = self.save(snapshot) {
             tracing::debug!(%error, "the stack of code is not remembered; the next run sends everything");
             let _ = std::fs::remove_file(self.folder.join("stack.json"));

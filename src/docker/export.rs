@@ -1,6 +1,6 @@
 //! Taking an image out of the engine, to push it ourselves: its configuration, and those layers that are wanted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use super::saved::SavedImage;
 use super::upload;
 use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
+use crate::image::compose::Layer;
 
 /// Pieces of the engine's answer in flight.
 const DEPTH: usize = 8;
@@ -27,37 +28,35 @@ pub struct ExportedImage {
     pub config: Vec<u8>,
     /// All layers' digests, uncompressed, lowest first.
     pub diff_ids: Vec<Digest>,
-    /// The wanted layers, lowest first.
-    pub layers: Vec<ExportedLayer>,
 }
 
 /// A layer outside of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportedLayer {
-    /// Digest of the uncompressed layer; the file has been verified against it.
-    pub diff_id: Digest,
-    /// The uncompressed layer.
+    /// What it is called; what was compressed has been verified against its digest.
+    pub layer: Layer,
+    /// The compressed layer.
     pub path: PathBuf,
-    /// Its size in bytes.
-    pub size: u64,
 }
 
 impl Docker {
-    /// Writes the layers in `wanted` as files into `folder`. Layers that are not wanted are skipped as they come, where
-    /// the engine's archive says which they are, and otherwise removed as soon as their digest is known.
+    /// Writes the layers in `wanted`, compressed, as files into `folder`; each is given to `ready` as soon as it is there.
+    /// Layers that are not wanted are skipped as they come, where the engine's archive says which they are, and otherwise
+    /// removed as soon as their digest is known.
     pub async fn export_layers(
         &self,
         image: &str,
         wanted: &HashSet<Digest>,
         folder: &Path,
+        ready: impl FnMut(ExportedLayer) + Send + 'static,
         events: &Events,
     ) -> Result<ExportedImage, DockerError> {
         let local = self.image(image).await?;
         let local = local.ok_or_else(|| DockerError::NoSuchImage { image: image.to_owned() })?;
         let (pieces_tx, pieces_rx) = mpsc::channel(DEPTH);
-        let saved = SavedImage::new(image, local.diff_ids, wanted.clone(), folder.to_owned());
+        let saved = SavedImage::new(image, local.diff_ids, wanted.clone(), folder.to_owned(), Box::new(ready));
         let read = upload::blocking(move || saved.read(Pieces { pieces_rx, piece: Bytes::new() }));
-        let (sent, read) = tokio::join!(self.send_saved(&local.id, pieces_tx, events), read);
+        let (sent, read) = tokio::join!(self.send_saved(&local.id, local.size, pieces_tx, events), read);
         // A broken connection looks to the reader like an archive that ends early: it is the cause.
         sent?;
         read
@@ -66,6 +65,7 @@ impl Docker {
     async fn send_saved(
         &self,
         id: &str,
+        size: u64,
         pieces_tx: mpsc::Sender<io::Result<Bytes>>,
         events: &Events,
     ) -> Result<(), DockerError> {
@@ -84,7 +84,7 @@ impl Docker {
             if done - reported >= REPORT_EVERY {
                 reported = done;
                 let detail = "taking layers out of Docker".to_owned();
-                events.send(Event::Progress { phase: Phase::Push, done, total: None, detail });
+                events.send(Event::Progress { phase: Phase::Environment, done, total: Some(size.max(done)), detail });
             }
             if pieces_tx.send(Ok(piece)).await.is_err() {
                 break;
@@ -113,21 +113,4 @@ impl Read for Pieces {
         self.piece.copy_to_slice(&mut buffer[..n]);
         Ok(n)
     }
-}
-
-/// The layers of an export in the image's order.
-pub(super) fn in_order(
-    image: &str,
-    diff_ids: &[Digest],
-    wanted: &HashSet<Digest>,
-    mut found: HashMap<Digest, ExportedLayer>,
-) -> Result<Vec<ExportedLayer>, DockerError> {
-    let missing = |layer: &Digest| DockerError::MissingLayer { image: image.to_owned(), layer: layer.clone() };
-    // An image may hold the same layer twice; it is one file.
-    let mut seen = HashSet::new();
-    diff_ids
-        .iter()
-        .filter(|layer| wanted.contains(*layer) && seen.insert((*layer).clone()))
-        .map(|layer| found.remove(layer).ok_or_else(|| missing(layer)))
-        .collect()
 }

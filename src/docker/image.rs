@@ -26,6 +26,8 @@ pub struct LocalImage {
     pub os: String,
     /// Size of all layers in bytes.
     pub size: u64,
+    /// The names and digests that registries are known to have it under, `host/repository@digest`.
+    pub pulled: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -117,7 +119,8 @@ fn local_image(name: &str, image: ImageInspect) -> Result<LocalImage, DockerErro
     };
     let config = serde_json::to_vec(&config).expect("strings serialise");
     let size = image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
-    Ok(LocalImage { id: image.id.unwrap_or_else(|| name.to_owned()), diff_ids, config, architecture, os, size })
+    let pulled = image.repo_digests.unwrap_or_default();
+    Ok(LocalImage { id: image.id.unwrap_or_else(|| name.to_owned()), diff_ids, config, architecture, os, size, pulled })
 }
 
 fn container(config: ImageConfig) -> Container {

@@ -5,19 +5,23 @@
 //! a layer's digest, and a configuration is what lists the image's layers.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::DockerError;
-use super::export::{ExportedImage, ExportedLayer, in_order};
-use crate::digest::{Digest, Hasher};
+use super::export::{ExportedImage, ExportedLayer};
+use crate::archive::Packer;
+use crate::digest::Digest;
+use crate::image::compose::{LAYER_GZIP, Layer};
 
 /// Documents are smaller than this, in bytes; what is larger is a layer.
 const MAX_DOCUMENT: u64 = 4 * 1024 * 1024;
+
+/// Who gets the layers.
+pub(super) type Ready = Box<dyn FnMut(ExportedLayer) + Send>;
 
 /// An image on its way out of the engine.
 pub(super) struct SavedImage {
@@ -25,20 +29,28 @@ pub(super) struct SavedImage {
     diff_ids: Vec<Digest>,
     wanted: HashSet<Digest>,
     folder: PathBuf,
-    found: HashMap<Digest, ExportedLayer>,
+    found: HashSet<Digest>,
+    ready: Ready,
     config: Option<Vec<u8>>,
     /// Layers of the older form that were recognised by the document that precedes them, by their folder.
     recognised: HashMap<String, Digest>,
 }
 
 impl SavedImage {
-    pub(super) fn new(image: &str, diff_ids: Vec<Digest>, wanted: HashSet<Digest>, folder: PathBuf) -> Self {
+    pub(super) fn new(
+        image: &str,
+        diff_ids: Vec<Digest>,
+        wanted: HashSet<Digest>,
+        folder: PathBuf,
+        ready: Ready,
+    ) -> Self {
         Self {
             image: image.to_owned(),
             diff_ids,
             wanted,
             folder,
-            found: HashMap::new(),
+            found: HashSet::new(),
+            ready,
             config: None,
             recognised: HashMap::new(),
         }
@@ -56,8 +68,11 @@ impl SavedImage {
             }
         }
         let config = self.config.take().ok_or_else(|| self.bad("its configuration is missing"))?;
-        let layers = in_order(&self.image, &self.diff_ids, &self.wanted, self.found)?;
-        Ok(ExportedImage { config, diff_ids: self.diff_ids, layers })
+        let missing = self.diff_ids.iter().find(|layer| self.is_missing(layer));
+        match missing {
+            Some(layer) => Err(DockerError::MissingLayer { image: self.image.clone(), layer: layer.clone() }),
+            None => Ok(ExportedImage { config, diff_ids: self.diff_ids }),
+        }
     }
 
     fn entry(&mut self, name: &str, size: u64, mut content: impl Read) -> Result<(), DockerError> {
@@ -94,19 +109,18 @@ impl SavedImage {
         let mut start = [0; 4];
         let n = fill(content, &mut start).map_err(|e| self.unreadable(&e))?;
         let content = start[..n].chain(content);
-        let (layer, path, size) = match start {
+        let exported = match start {
             [0x1f, 0x8b, ..] => self.keep(flate2::read::MultiGzDecoder::new(content))?,
             [0x28, 0xb5, 0x2f, 0xfd] => {
                 return Err(self.bad("a layer is compressed with zstd, which nauta cannot read"));
             }
             _ => self.keep(content)?,
         };
-        if self.is_missing(&layer) {
-            let kept = self.folder.join(format!("{}.tar", layer.hex()));
-            std::fs::rename(&path, &kept).map_err(|e| local(&kept, e))?;
-            self.found.insert(layer.clone(), ExportedLayer { diff_id: layer, path: kept, size });
+        if self.is_missing(&exported.layer.diff_id) {
+            self.found.insert(exported.layer.diff_id.clone());
+            (self.ready)(exported);
         } else {
-            std::fs::remove_file(&path).map_err(|e| local(&path, e))?;
+            std::fs::remove_file(&exported.path).map_err(|e| local(&exported.path, e))?;
         }
         Ok(())
     }
@@ -121,28 +135,26 @@ impl SavedImage {
     }
 
     fn is_missing(&self, layer: &Digest) -> bool {
-        self.wanted.contains(layer) && self.diff_ids.contains(layer) && !self.found.contains_key(layer)
+        self.wanted.contains(layer) && self.diff_ids.contains(layer) && !self.found.contains(layer)
     }
 
-    /// Writes a layer to a file, and names it by what was written.
-    fn keep(&self, mut content: impl Read) -> Result<(Digest, PathBuf, u64), DockerError> {
-        let path = self.folder.join("layer.partial");
-        let mut file = File::create(&path).map_err(|e| local(&path, e))?;
-        let mut hasher = Hasher::default();
+    /// Writes a layer to a file of its own, compressed, and names it by what was written.
+    fn keep(&self, mut content: impl Read) -> Result<ExportedLayer, DockerError> {
+        let file = tempfile::Builder::new().suffix(".tar.gz").tempfile_in(&self.folder);
+        let (file, path) = file.and_then(|file| Ok(file.keep()?)).map_err(|e| local(&self.folder, e))?;
+        let mut packer = Packer::new(BufWriter::new(file));
         let mut buffer = vec![0; 256 * 1024];
         loop {
             match content.read(&mut buffer) {
                 Ok(0) => break,
-                Ok(n) => {
-                    hasher.update(&buffer[..n]);
-                    file.write_all(&buffer[..n]).map_err(|e| local(&path, e))?;
-                }
+                Ok(n) => packer.write_all(&buffer[..n]).map_err(|e| local(&path, e))?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(self.unreadable(&e)),
             }
         }
-        let size = hasher.len();
-        Ok((hasher.finish(), path, size))
+        let (_, read, written) = packer.finish().map_err(|e| local(&path, e))?;
+        let (media_type, diff_id) = (LAYER_GZIP.to_owned(), read.digest);
+        Ok(ExportedLayer { layer: Layer { media_type, digest: written.digest, size: written.size, diff_id }, path })
     }
 
     fn bad(&self, detail: &str) -> DockerError {
@@ -251,12 +263,20 @@ mod tests {
         ]);
         let folder = tempfile::tempdir().unwrap();
         let wanted: HashSet<Digest> = [diff_ids[1].clone(), diff_ids[2].clone(), Digest::of("other")].into();
-        let saved = SavedImage::new("x", diff_ids.clone(), wanted, folder.path().to_owned());
+        let (ready_tx, ready_rx) = std::sync::mpsc::channel();
+        let ready = Box::new(move |layer| ready_tx.send(layer).unwrap());
+        let saved = SavedImage::new("x", diff_ids.clone(), wanted, folder.path().to_owned(), ready);
         let image = saved.read(&archive[..]).unwrap();
         assert_eq!(image.config, config);
-        let found: Vec<(&Digest, Vec<u8>)> =
-            image.layers.iter().map(|layer| (&layer.diff_id, std::fs::read(&layer.path).unwrap())).collect();
-        assert_eq!(found, [(&diff_ids[1], layers[1].clone()), (&diff_ids[2], layers[2].clone())]);
+        let unpacked = |exported: ExportedLayer| {
+            let packed = std::fs::read(exported.path).unwrap();
+            assert_eq!(Digest::of(&packed), exported.layer.digest);
+            let mut plain = Vec::new();
+            flate2::read::MultiGzDecoder::new(&packed[..]).read_to_end(&mut plain).unwrap();
+            (exported.layer.diff_id, plain)
+        };
+        let found: Vec<(Digest, Vec<u8>)> = ready_rx.iter().map(unpacked).collect();
+        assert_eq!(found, [(diff_ids[1].clone(), layers[1].clone()), (diff_ids[2].clone(), layers[2].clone())]);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
@@ -269,7 +289,8 @@ mod tests {
         let read = |blobs: &[(Digest, Vec<u8>)]| {
             let folder = tempfile::tempdir().unwrap();
             let wanted = diff_ids.iter().cloned().collect();
-            SavedImage::new("x", diff_ids.clone(), wanted, folder.path().to_owned()).read(&layout(blobs)[..])
+            let saved = SavedImage::new("x", diff_ids.clone(), wanted, folder.path().to_owned(), Box::new(drop));
+            saved.read(&layout(blobs)[..])
         };
         let config = (Digest::of(&config), config);
         assert!(read(&[(diff_ids[0].clone(), one.clone()), config.clone()]).is_ok());

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Builder;
-use crate::secret::Secret;
+use crate::secret::{Credential, Secret};
 
 /// Where a generated Dockerfile is put in the build context; no project has this folder.
 pub const DOCKERFILE: &str = ".nauta-build/Dockerfile";
@@ -85,6 +85,16 @@ pub struct RegistryLogin {
     pub username: String,
     /// The password or token.
     pub password: Secret,
+}
+
+impl RegistryLogin {
+    /// A login as builders take it: a name and a password; none for a token.
+    pub fn new(registry: String, credential: Credential) -> Option<Self> {
+        match credential {
+            Credential::Password { user, password } => Some(Self { registry, username: user, password }),
+            Credential::IdentityToken(_) | Credential::RegistryToken(_) => None,
+        }
+    }
 }
 
 impl BuildPlan {

@@ -32,7 +32,7 @@ pub struct Layer {
 }
 
 /// An image in a registry, as far as composing needs to know it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Image {
     /// The configuration, as JSON.
     pub config: Value,
@@ -137,21 +137,32 @@ fn oci_media_type(media_type: &str) -> &str {
 }
 
 /// Puts `layers` on top of `environment`, with the supervisor as the entry point.
-pub fn compose(environment: &Image, layers: &[Layer], labels: &[(&str, &str)]) -> Result<Composed, ComposeError> {
-    let all: Vec<&Layer> = environment.layers.iter().chain(layers).collect();
+pub fn compose(environment: &Image, layers: &[&Layer], labels: &[(&str, &str)]) -> Result<Composed, ComposeError> {
+    let all: Vec<&Layer> = environment.layers.iter().chain(layers.iter().copied()).collect();
     if all.len() > MAX_LAYERS {
         return Err(ComposeError::TooManyLayers(environment.layers.len()));
     }
     let config = composed_config(&environment.config, &all, labels).to_string().into_bytes();
+    let manifest = manifest(&config, &all);
+    Ok(Composed { digest: Digest::of(&manifest), config, manifest })
+}
+
+/// The configuration and the manifest of an image whose layers are in a registry.
+pub fn documents(image: &Image) -> (Vec<u8>, Vec<u8>) {
+    let config = image.config.to_string().into_bytes();
+    let manifest = manifest(&config, &image.layers.iter().collect::<Vec<_>>());
+    (config, manifest)
+}
+
+fn manifest(config: &[u8], layers: &[&Layer]) -> Vec<u8> {
     let descriptor = |media_type: &str, digest: &Digest, size: u64| json!({ "mediaType": media_type, "digest": digest, "size": size });
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "config": descriptor(CONFIG, &Digest::of(&config), config.len() as u64),
-        "layers": all.iter().map(|l| descriptor(&l.media_type, &l.digest, l.size)).collect::<Vec<_>>(),
+        "config": descriptor(CONFIG, &Digest::of(config), config.len() as u64),
+        "layers": layers.iter().map(|l| descriptor(&l.media_type, &l.digest, l.size)).collect::<Vec<_>>(),
     });
-    let manifest = manifest.to_string().into_bytes();
-    Ok(Composed { digest: Digest::of(&manifest), config, manifest })
+    manifest.to_string().into_bytes()
 }
 
 fn composed_config(environment: &Value, layers: &[&Layer], labels: &[(&str, &str)]) -> Value {
@@ -209,8 +220,8 @@ mod tests {
             }),
             layers: vec![layer("base")],
         };
-        let composed = compose(&environment, &[layer("code")], &[("c", "d")]).expect("composes");
-        let again = compose(&environment, &[layer("code")], &[("c", "d")]).expect("composes");
+        let composed = compose(&environment, &[&layer("code")], &[("c", "d")]).expect("composes");
+        let again = compose(&environment, &[&layer("code")], &[("c", "d")]).expect("composes");
         assert_eq!(composed, again);
         let image = Image::from_documents(&composed.manifest, &composed.config).expect("valid");
         assert_eq!(image.layers, [layer("base"), layer("code")]);
@@ -227,6 +238,6 @@ mod tests {
         let uneven = format!(r#"{{"layers":[{{"mediaType":"x","digest":"{}","size":1}}]}}"#, Digest::of(""));
         assert!(Image::from_documents(uneven.as_bytes(), br#"{"rootfs":{"diff_ids":[]}}"#).is_err());
         let full = Image { config: json!({}), layers: vec![layer("x"); 125] };
-        assert!(matches!(compose(&full, &[layer("y")], &[]), Err(ComposeError::TooManyLayers(125))));
+        assert!(matches!(compose(&full, &[&layer("y")], &[]), Err(ComposeError::TooManyLayers(125))));
     }
 }

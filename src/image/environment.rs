@@ -6,6 +6,7 @@ use crate::settings::Setting;
 use crate::snapshot::{Content, Entry, Snapshot};
 
 use super::dockerfile::Recipe;
+use super::instructions::{bases, copied_sources, pinned};
 
 /// Raised when the generated Dockerfile changes in a way that makes old environments wrong.
 const RECIPE_VERSION: &str = "1";
@@ -47,16 +48,36 @@ impl EnvironmentPlan {
     /// What it is made of, for people.
     pub fn describe(&self) -> String {
         match self {
-            Self::Base { base } => base.value.clone(),
+            Self::Base { base } => shown(&base.value).to_owned(),
             Self::Dockerfile { path, .. } => format!("{path} of the project"),
             Self::Generated { base, recipe } => {
-                let mut parts = vec![base.value.clone()];
+                let mut parts = vec![shown(&base.value).to_owned()];
                 if !recipe.packages.is_empty() {
                     parts.push(recipe.packages.join(", "));
                 }
                 parts.extend(recipe.dependencies.as_ref().map(|dependencies| dependency_file(dependencies).to_owned()));
                 parts.join(" + ")
             }
+        }
+    }
+
+    /// The names of the images that it is built on.
+    pub fn bases(&self) -> Vec<String> {
+        match self {
+            Self::Base { base } | Self::Generated { base, .. } => vec![base.value.clone()],
+            Self::Dockerfile { text, .. } => bases(text),
+        }
+    }
+
+    /// The same with other names for the images that it is built on, where `pin` gives one.
+    #[must_use]
+    pub fn pinned(self, pin: impl Fn(&str) -> Option<String>) -> Self {
+        let named =
+            |base: Setting<String>| Setting { value: pin(&base.value).unwrap_or(base.value), source: base.source };
+        match self {
+            Self::Base { base } => Self::Base { base: named(base) },
+            Self::Generated { base, recipe } => Self::Generated { base: named(base), recipe },
+            Self::Dockerfile { path, text } => Self::Dockerfile { path, text: pinned(&text, pin) },
         }
     }
 
@@ -77,6 +98,11 @@ impl EnvironmentPlan {
     }
 }
 
+/// An image's name without its digest, for people.
+fn shown(name: &str) -> &str {
+    name.split('@').next().unwrap_or(name)
+}
+
 /// Names the file for messages.
 fn dependency_file(dependencies: &Dependencies) -> &str {
     match dependencies {
@@ -93,47 +119,8 @@ pub(crate) fn dependency_files(dependencies: &Dependencies) -> Vec<String> {
     }
 }
 
-/// The sources of a Dockerfile's `COPY` and `ADD` lines that come from the project; a wildcard counts as the folder it
-/// is in, and what cannot be understood (variables, the list form) as the whole project: building once too often is right,
-/// once too rarely is not.
-pub fn copied_sources(text: &str) -> Vec<String> {
-    let whole = vec![String::new()];
-    let joined = text.replace("\\\r\n", " ").replace("\\\n", " ");
-    let mut sources = Vec::new();
-    for line in joined.lines() {
-        let mut words = line.split_whitespace();
-        let instruction = words.next().unwrap_or_default().to_ascii_uppercase();
-        if instruction == "RUN" && line.contains("--mount=type=bind") && !line.contains("from=") {
-            return whole;
-        }
-        if instruction != "COPY" && instruction != "ADD" {
-            continue;
-        }
-        let (flags, paths): (Vec<&str>, Vec<&str>) = words.partition(|word| word.starts_with("--"));
-        if flags.iter().any(|flag| flag.starts_with("--from=")) {
-            continue;
-        }
-        let Some((_, from)) = paths.split_last() else { return whole };
-        for path in from {
-            if path.contains(['$', '[', '"', '<']) {
-                return whole;
-            }
-            if !path.contains("://") {
-                sources.push(source_folder(path));
-            }
-        }
-    }
-    sources
-}
-
-/// `a/b*/c` is in `a`; `./a/` is `a`; `.` is the whole project, which is the empty path.
-fn source_folder(path: &str) -> String {
-    let fixed = path.find(['*', '?']).map_or(path, |wildcard| path[..wildcard].rsplit_once('/').map_or("", |(f, _)| f));
-    fixed.trim_start_matches("./").trim_matches('/').trim_end_matches("/.").trim_matches('.').to_owned()
-}
-
-/// The environment's key: the digest of all that it is made from. The base counts by its name; which image that was is
-/// recorded when the environment is built, and stays until the inputs change.
+/// The environment's key: the digest of all that it is made from. The base counts by its name, and so by its digest
+/// where the project's lock file pins it.
 pub fn environment_key(plan: &EnvironmentPlan, snapshot: &Snapshot, platform: &str) -> Digest {
     let mut hasher = Hasher::default();
     let mut field = |text: &[u8]| {
@@ -159,21 +146,4 @@ pub fn environment_key(plan: &EnvironmentPlan, snapshot: &Snapshot, platform: &s
         }
     }
     hasher.finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn copied_sources_are_found_and_doubt_means_everything() {
-        let sources = |text: &str| copied_sources(text).join(",");
-        assert_eq!(sources("FROM a\nCOPY requirements.txt ./\nRUN x"), "requirements.txt");
-        assert_eq!(sources("COPY --chown=1:1 a b/*.txt /x\nADD https://e.com/x /y"), "a,b");
-        assert_eq!(sources("COPY --from=build /a /b"), "");
-        assert_eq!(sources("COPY a \\\n  c /x"), "a,c");
-        for everything in ["COPY . /app", "COPY ./ /app", "COPY $X /app", "COPY [\"a\", \"b\"]", "COPY *.py /app/"] {
-            assert_eq!(copied_sources(everything), [""], "{everything}");
-        }
-    }
 }

@@ -7,8 +7,9 @@ pub mod build_plan;
 pub mod compose;
 mod dockerfile;
 mod environment;
+mod instructions;
 mod reference;
 
 pub use dockerfile::{CA_SECRET, Recipe, render};
-pub use environment::{Builder, EnvironmentPlan, copied_sources, environment_key};
+pub use environment::{Builder, EnvironmentPlan, environment_key};
 pub use reference::{ImageReference, InvalidReference, is_repository, is_tag};

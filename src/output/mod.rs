@@ -6,6 +6,8 @@
 mod log_lines;
 mod reporter;
 mod table;
+mod timings;
 
 pub use reporter::{Format, Output, UnwrittenResult, bytes};
 pub use table::Table;
+pub use timings::{Span, timings_text};

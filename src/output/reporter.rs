@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::log_lines::{LogLines, printable};
+use super::timings::{Span, Timings};
 use crate::diagnosis::{Diagnosis, Failure, Kind};
 use crate::event::{Event, Events, Phase, RankState, Stream};
 
@@ -39,8 +40,10 @@ struct Inner {
     stdout: AutoStream<std::io::Stdout>,
     stderr: AutoStream<std::io::Stderr>,
     bar: Option<ProgressBar>,
+    /// What bytes move for, since when, and how many had moved then.
+    moving: Option<(String, Instant, u64)>,
     is_terminal: bool,
-    started: BTreeMap<&'static str, Instant>,
+    timings: Timings,
     lines: BTreeMap<(u32, u8), LogLines>,
     /// Why a result could not be written.
     unwritten: Option<std::io::Error>,
@@ -76,8 +79,9 @@ impl Output {
             stdout: AutoStream::new(std::io::stdout(), choice),
             stderr: AutoStream::new(std::io::stderr(), choice),
             bar: None,
+            moving: None,
             is_terminal,
-            started: BTreeMap::new(),
+            timings: Timings::begin(),
             lines: BTreeMap::new(),
             unwritten: None,
         })))
@@ -105,7 +109,7 @@ impl Output {
 
     /// Shows that something goes on, once it has taken longer than people like to wait in the dark.
     fn wait_visibly(&self, phase: Phase, detail: String) {
-        let (is_terminal, begun) = self.with(|inner| (inner.is_terminal && !inner.quiet, inner.begun(phase)));
+        let (is_terminal, begun) = self.with(|inner| (inner.is_terminal && !inner.quiet, inner.timings.begun(phase)));
         if !is_terminal {
             return;
         }
@@ -113,7 +117,7 @@ impl Output {
         std::thread::spawn(move || {
             std::thread::sleep(PATIENCE);
             output.with(|inner| {
-                if begun.is_some() && inner.begun(phase) == begun && inner.bar.is_none() {
+                if begun.is_some() && inner.timings.begun(phase) == begun && inner.bar.is_none() {
                     let bar = spinner().with_prefix(name(phase)).with_message(printable(&detail));
                     bar.enable_steady_tick(Duration::from_millis(100));
                     inner.bar = Some(bar);
@@ -128,6 +132,11 @@ impl Output {
             Format::Text => inner.out(text),
             Format::Json => inner.json(document),
         });
+    }
+
+    /// How long the steps took that are over.
+    pub fn timings(&self) -> Vec<Span> {
+        self.with(|inner| inner.timings.spans())
     }
 
     /// Words that are no result.
@@ -182,12 +191,8 @@ impl Inner {
         }
     }
 
-    /// When a step that goes on began.
-    fn begun(&self, phase: Phase) -> Option<Instant> {
-        self.started.get(name(phase)).copied()
-    }
-
     fn event(&mut self, event: &Event) {
+        let took = self.timings.see(event);
         if self.format == Format::Json {
             if !matches!(event, Event::Progress { .. } | Event::BuildOutput { .. }) {
                 self.json(event);
@@ -195,15 +200,14 @@ impl Inner {
             return;
         }
         match event {
-            Event::Started { phase, .. } => drop(self.started.insert(name(*phase), Instant::now())),
             Event::Progress { phase, done, total, detail } => self.progress(*phase, *done, *total, detail),
-            Event::Finished { phase, detail } => self.finished(*phase, detail),
+            Event::Finished { phase, detail } => self.finished(*phase, detail, took),
             Event::BuildOutput { line } => self.narrate(&format!("{FAINT}  {}{FAINT:#}", printable(line))),
             Event::Note { text } => self.narrate(text),
             Event::Warning { text } => self.err(&format!("{WARNING}warning:{WARNING:#} {}\n", printable(text))),
             Event::Rank { rank, state } => self.rank(*rank, state),
             Event::Log { rank, stream, bytes, .. } => self.log(*rank, *stream, bytes),
-            Event::LogCurrent { .. } => {}
+            Event::Started { .. } | Event::LogCurrent { .. } => {}
             Event::LogGap { rank, message } => self.narrate(&format!("[{rank}] … {message} …")),
             Event::Output { path, size, .. } => {
                 self.narrate(&format!("{FAINT}  received {path} ({}){FAINT:#}", bytes(*size)));
@@ -212,22 +216,22 @@ impl Inner {
     }
 
     fn progress(&mut self, phase: Phase, done: u64, total: Option<u64>, detail: &str) {
-        let begun = *self.started.entry(name(phase)).or_insert_with(Instant::now);
-        if self.quiet || !self.is_terminal || begun.elapsed() < PATIENCE {
+        let begun = self.timings.begun(phase).map_or(Duration::ZERO, |begun| begun.elapsed());
+        if self.quiet || !self.is_terminal || begun < PATIENCE {
             return;
         }
         let bar = self.bar.get_or_insert_with(spinner);
         bar.set_prefix(name(phase));
-        let amount = match total {
-            Some(total) if total > 0 => format!("{} %", done * 100 / total),
-            _ => String::new(),
-        };
+        if !matches!(&self.moving, Some((moving, ..)) if moving == detail) {
+            self.moving = Some((detail.to_owned(), Instant::now(), done));
+        }
+        let (_, since, before) = self.moving.as_ref().expect("set just now");
+        let amount = amount(done, total, done.saturating_sub(*before), since.elapsed());
         bar.set_message(format!("{} {amount}", printable(detail)));
         bar.tick();
     }
 
-    fn finished(&mut self, phase: Phase, detail: &str) {
-        let took = self.started.remove(name(phase)).map(|begun| begun.elapsed());
+    fn finished(&mut self, phase: Phase, detail: &str, took: Option<Duration>) {
         let took =
             took.filter(|took| *took >= PATIENCE).map(|took| format!(" {FAINT}({:.1} s){FAINT:#}", took.as_secs_f32()));
         if !self.quiet {
@@ -301,13 +305,30 @@ impl Inner {
     }
 }
 
+/// How far something is, how fast, and how long it will take: `37 %, 48.0 MB/s, 9 s left`.
+fn amount(done: u64, total: Option<u64>, moved: u64, took: Duration) -> String {
+    let per_second = moved.saturating_mul(1000) / u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
+    let mut parts = Vec::new();
+    if let Some(total) = total.filter(|total| *total > 0) {
+        parts.push(format!("{} %", done * 100 / total));
+    }
+    // Steps of builds are counted too; only bytes have a rate.
+    if moved > 1_000_000 && took > PATIENCE {
+        parts.push(format!("{}/s", bytes(per_second)));
+        if let Some(left) = total.and_then(|total| total.checked_sub(done)) {
+            parts.push(format!("{} s left", left.div_ceil(per_second.max(1))));
+        }
+    }
+    parts.join(", ")
+}
+
 fn spinner() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {prefix} {wide_msg}");
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
-const fn name(phase: Phase) -> &'static str {
+pub(super) const fn name(phase: Phase) -> &'static str {
     match phase {
         Phase::Check => "check",
         Phase::Snapshot => "snapshot",

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Found;
+use super::{Found, project_name};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::settings::{ProjectFile, SettingsError, parse_project_file};
 
@@ -61,6 +61,12 @@ impl Diagnosis for ProjectError {
 }
 
 impl Project {
+    /// Its name: what `nauta.toml` says, else the directory's, made fit for repositories and labels.
+    pub fn name(&self) -> String {
+        let own = self.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        project_name(self.file.project.name.as_deref().unwrap_or(&own))
+    }
+
     /// Finds the project that `directory` (absolute) belongs to: the nearest directory upwards with a `nauta.toml`;
     /// else `directory` itself when it holds something to run; else the repository it is in; else `directory`.
     ///

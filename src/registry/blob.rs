@@ -1,5 +1,6 @@
 //! Bytes to be sent, named by their digest: from memory, or from a part of a file.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,13 +22,45 @@ const PIECE: usize = 256 * 1024;
 pub struct Blob {
     digest: Digest,
     size: u64,
-    source: Source,
+    /// One behind the other.
+    pieces: Vec<Piece>,
 }
 
+/// Some of a blob's bytes.
 #[derive(Clone, Debug)]
-enum Source {
+pub enum Piece {
+    /// At hand.
     Memory(Bytes),
-    File { path: PathBuf, offset: u64 },
+    /// A part of a file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where the part begins, in bytes.
+        offset: u64,
+        /// How long it is, in bytes.
+        size: u64,
+    },
+}
+
+impl Piece {
+    const fn size(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File { size, .. } => *size,
+        }
+    }
+
+    /// At most `len` bytes of it from `from` on.
+    fn part(&self, from: u64, len: u64) -> Self {
+        let len = len.min(self.size() - from);
+        match self {
+            Self::Memory(bytes) => {
+                let at = |offset: u64| usize::try_from(offset).expect("an offset into memory fits");
+                Self::Memory(bytes.slice(at(from)..at(from + len)))
+            }
+            Self::File { path, offset, .. } => Self::File { path: path.clone(), offset: offset + from, size: len },
+        }
+    }
 }
 
 impl Blob {
@@ -35,14 +68,20 @@ impl Blob {
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { digest: Digest::of(&bytes), size: bytes.len() as u64, source: Source::Memory(bytes) }
+        Self { digest: Digest::of(&bytes), size: bytes.len() as u64, pieces: vec![Piece::Memory(bytes)] }
     }
 
     /// `size` bytes of the file at `path`, from `offset` on, which are known to have `digest`. When that is not true any
     /// more the registry refuses them.
     #[must_use]
     pub fn from_file(path: impl Into<PathBuf>, offset: u64, size: u64, digest: Digest) -> Self {
-        Self { digest, size, source: Source::File { path: path.into(), offset } }
+        Self::from_pieces(vec![Piece::File { path: path.into(), offset, size }], digest)
+    }
+
+    /// Pieces that are known to have `digest` together.
+    #[must_use]
+    pub fn from_pieces(pieces: Vec<Piece>, digest: Digest) -> Self {
+        Self { digest, size: pieces.iter().map(Piece::size).sum(), pieces }
     }
 
     /// The name of the bytes.
@@ -69,10 +108,10 @@ impl Blob {
 
     /// The file the bytes come from.
     pub(super) fn path(&self) -> Option<&Path> {
-        match &self.source {
-            Source::Memory(_) => None,
-            Source::File { path, .. } => Some(path),
-        }
+        self.pieces.iter().find_map(|piece| match piece {
+            Piece::Memory(_) => None,
+            Piece::File { path, .. } => Some(path.as_path()),
+        })
     }
 }
 
@@ -89,19 +128,37 @@ impl Slice<'_> {
         self.len
     }
 
-    /// A request's body that tells `meter` what it has handed over.
-    pub(super) async fn body(&self, meter: Arc<Meter>) -> Result<Body, RegistryError> {
-        match &self.blob.source {
-            Source::Memory(bytes) => {
-                let from = usize::try_from(self.offset).expect("an offset into memory fits");
-                let len = usize::try_from(self.len).expect("a length in memory fits");
-                Ok(memory_body(bytes.slice(from..from + len), meter))
-            }
-            Source::File { path, offset } => {
-                let file = open_at(path, offset + self.offset).await.map_err(|source| read_error(path, source))?;
-                Ok(file_body(file, self.len, meter))
+    /// What it consists of.
+    fn pieces(&self) -> VecDeque<Piece> {
+        let (mut skip, mut left) = (self.offset, self.len);
+        let mut pieces = VecDeque::new();
+        for piece in &self.blob.pieces {
+            if skip >= piece.size() {
+                skip -= piece.size();
+            } else if left > 0 {
+                let part = piece.part(skip, left);
+                (skip, left) = (0, left - part.size());
+                pieces.push_back(part);
             }
         }
+        pieces
+    }
+
+    /// A request's body that tells `meter` what it has handed over. A source that fails is told to the meter, since the
+    /// HTTP library would hide why.
+    pub(super) fn body(&self, meter: Arc<Meter>) -> Body {
+        let reader = Reader { pieces: self.pieces(), file: None };
+        Body::wrap_stream(stream::try_unfold((reader, meter), async |(mut reader, meter)| match reader.next().await {
+            Ok(None) => Ok(None),
+            Ok(Some(bytes)) => {
+                meter.add(bytes.len());
+                Ok(Some((bytes, (reader, meter))))
+            }
+            Err(error) => {
+                meter.fail(error);
+                Err(io::Error::other("the blob's source failed"))
+            }
+        }))
     }
 
     /// The error for a source that failed while it was being sent.
@@ -110,47 +167,43 @@ impl Slice<'_> {
         if fault.kind() == io::ErrorKind::UnexpectedEof {
             return RegistryError::FileChanged { host: host.to_owned(), path: path.to_owned() };
         }
-        read_error(path, fault)
+        RegistryError::File { doing: "read", path: path.to_owned(), source: fault }
     }
 }
 
-fn read_error(path: &Path, source: io::Error) -> RegistryError {
-    RegistryError::File { doing: "read", path: path.to_owned(), source }
+/// Reads pieces, one behind the other.
+struct Reader {
+    pieces: VecDeque<Piece>,
+    /// That of the first piece, where it is one.
+    file: Option<tokio::fs::File>,
 }
 
-async fn open_at(path: &Path, offset: u64) -> io::Result<tokio::fs::File> {
-    let mut file = tokio::fs::File::open(path).await?;
-    file.seek(io::SeekFrom::Start(offset)).await?;
-    Ok(file)
-}
-
-fn memory_body(bytes: Bytes, meter: Arc<Meter>) -> Body {
-    Body::wrap_stream(stream::unfold((bytes, meter), async |(mut rest, meter)| {
-        if rest.is_empty() {
-            return None;
-        }
-        let piece = rest.split_to(rest.len().min(PIECE));
-        meter.add(piece.len());
-        Some((Ok::<_, io::Error>(piece), (rest, meter)))
-    }))
-}
-
-fn file_body(file: tokio::fs::File, len: u64, meter: Arc<Meter>) -> Body {
-    Body::wrap_stream(stream::try_unfold((file, len, meter), async |(mut file, left, meter)| {
-        if left == 0 {
-            return Ok(None);
-        }
-        match read_piece(&mut file, left).await {
-            Ok(piece) => {
-                meter.add(piece.len());
-                Ok(Some((piece.clone(), (file, left - piece.len() as u64, meter))))
+impl Reader {
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let Some(piece) = self.pieces.front_mut() else { return Ok(None) };
+        let bytes = match piece {
+            Piece::Memory(bytes) => bytes.split_to(bytes.len().min(PIECE)),
+            Piece::File { path, offset, size } => {
+                if self.file.is_none() {
+                    let mut file = tokio::fs::File::open(&*path).await?;
+                    file.seek(io::SeekFrom::Start(*offset)).await?;
+                    self.file = Some(file);
+                }
+                let bytes = match &mut self.file {
+                    Some(file) if *size > 0 => read_piece(file, *size).await?,
+                    _ => Bytes::new(),
+                };
+                (*offset, *size) = (*offset + bytes.len() as u64, *size - bytes.len() as u64);
+                bytes
             }
-            Err(error) => {
-                meter.fail(error);
-                Err(io::Error::other("the blob's file failed"))
-            }
+        };
+        if piece.size() == 0 {
+            self.pieces.pop_front();
+            self.file = None;
         }
-    }))
+        Ok(Some(bytes))
+    }
 }
 
 async fn read_piece(file: &mut tokio::fs::File, left: u64) -> io::Result<Bytes> {

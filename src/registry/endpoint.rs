@@ -96,6 +96,12 @@ impl Endpoint {
         &self.base
     }
 
+    /// Host and port that requests go to: Docker Hub is called `docker.io` and answers elsewhere.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.base.authority()
+    }
+
     /// The URL of `path` below `…/v2/`; `path` consists of checked names only.
     pub(super) fn url(&self, path: &str) -> Url {
         self.base.join(path).expect("checked names make a valid relative URL")

@@ -113,7 +113,7 @@ impl Registry {
         };
         let meter = Arc::new(Meter::new(slice.len()));
         request.headers_mut().insert(CONTENT_LENGTH, slice.len().into());
-        *request.body_mut() = Some(slice.body(Arc::clone(&meter)).await?);
+        *request.body_mut() = Some(slice.body(Arc::clone(&meter)));
         let sent = self.shared.transport.send(request, self.patience, &meter, progress).await;
         self.count_sent(meter.moved());
         match meter.take_fault() {

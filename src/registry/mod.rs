@@ -27,7 +27,7 @@ mod transport;
 mod upload;
 
 pub use auth::{Access, Auth, IssuedToken};
-pub use blob::Blob;
+pub use blob::{Blob, Piece};
 pub use client::{Counters, Registry};
 pub use endpoint::Endpoint;
 pub use error::{CertificateProblem, Reach, RegistryError};

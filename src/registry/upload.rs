@@ -46,11 +46,22 @@ impl Registry {
             progress(blob.size());
             return Ok(Sent::Existed);
         }
+        self.send_blob(repository, blob, progress).await.map(|()| Sent::Sent(blob.size()))
+    }
+
+    /// Sends a blob without looking whether it is there: for one that was made just now.
+    pub async fn send_blob(
+        &self,
+        repository: &str,
+        blob: &Blob,
+        progress: impl Fn(u64) + Send + Sync,
+    ) -> Result<(), RegistryError> {
+        names::check_repository(repository)?;
         let mut attempts = self.attempts();
         let mut piece = None;
         loop {
             let error = match self.upload(repository, blob, piece, &progress).await {
-                Ok(()) => return Ok(Sent::Sent(blob.size())),
+                Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             if let RegistryError::BodyTooLarge { size, .. } = error {
@@ -60,8 +71,21 @@ impl Registry {
             attempts.wait_after(error).await?;
             // The answer may have been all that was lost.
             if self.has_whole(repository, blob).await? {
-                return Ok(Sent::Sent(blob.size()));
+                progress(blob.size());
+                return Ok(());
             }
+        }
+    }
+
+    /// Makes sure that a blob that the registry has taken is there, with its size.
+    pub async fn confirm_blob(&self, repository: &str, digest: &Digest, size: u64) -> Result<(), RegistryError> {
+        match self.blob_size(repository, digest).await? {
+            Some(found) if found.is_none_or(|found| found == size) => Ok(()),
+            Some(found) => Err(self.lying(format!(
+                "it took blob {digest} of `{repository}` with {size} bytes, and has {} of them",
+                found.unwrap_or_default()
+            ))),
+            None => Err(self.lying(format!("it took blob {digest} of `{repository}`, and does not have it"))),
         }
     }
 

@@ -18,6 +18,14 @@ pub enum SettingsError {
         /// Why.
         source: std::io::Error,
     },
+    /// A newer nauta wrote it.
+    #[error("`{}` has version {version}, which this nauta does not know", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        version: u32,
+    },
     /// It is no TOML, or a value has the wrong form.
     #[error("`{}` line {line}, column {column}: {message}", path.display())]
     Invalid {
@@ -42,6 +50,10 @@ impl Diagnosis for SettingsError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Unreadable { .. } => vec!["check the file's permissions".to_owned()],
+            Self::Version { .. } => vec!["install a newer nauta, or remove the file and run `nauta lock`".to_owned()],
+            Self::Invalid { path, .. } if path.ends_with(super::LockFile::NAME) => {
+                vec!["take one side of the conflict, or remove the file and run `nauta lock`".to_owned()]
+            }
             Self::Invalid { nearest: Some(key), .. } => vec![format!("did you mean `{key}`?")],
             Self::Invalid { .. } => vec!["`docs/reference/configuration.md` describes every key".to_owned()],
         }
@@ -58,7 +70,7 @@ pub fn parse_user_file(text: &str, path: &Path) -> Result<UserFile, SettingsErro
     parse(text, path)
 }
 
-fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, SettingsError> {
+pub(super) fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, SettingsError> {
     toml::from_str(text).map_err(|error| {
         let (line, column) = error.span().map_or((1, 1), |span| position(text, span.start));
         let message = error.message().lines().collect::<Vec<_>>().join("; ");

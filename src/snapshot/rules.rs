@@ -32,6 +32,7 @@ pub const DEFAULT_IGNORES: &[&str] = &[
     "node_modules/",
     ".nauta/",
     "/runs/",
+    "/nauta.lock",
     ".DS_Store",
 ];
 

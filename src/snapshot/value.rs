@@ -82,6 +82,20 @@ impl Snapshot {
         self.tree.all().filter_map(|(folder, record)| self.entry_of(folder, record))
     }
 
+    /// The entries at these positions; [`Self::sizes`] tells how many positions there are.
+    pub fn entries_in(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = Entry> {
+        let all = self.tree.all().take(range.end).skip(range.start);
+        all.filter_map(|(folder, record)| self.entry_of(folder, record))
+    }
+
+    /// Bytes of content at each position (0 for links and directories); none where something stays here.
+    pub fn sizes(&self) -> impl Iterator<Item = Option<u64>> {
+        self.tree.records.iter().map(|record| match record.kind() {
+            kind if kind.is_file() => Some(record.stamp.size.get()),
+            kind => kind.is_taken().then_some(0),
+        })
+    }
+
     /// The entry at a path, if there is one.
     pub fn entry(&self, path: &str) -> Option<Entry> {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));

@@ -1,14 +1,28 @@
 //! Taking images out of the engine.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use nauta::digest::{Digest, Hasher};
-use nauta::docker::DockerError;
+use nauta::docker::{Docker, DockerError, ExportedImage, ExportedLayer};
 use nauta::event::Events;
 use nauta::image::Builder;
 use nauta::image::build_plan::{BuildPlan, Dockerfile};
 
 use super::{busybox, docker, docker_command, unique};
+
+/// Takes layers out, and waits for all of them.
+async fn export(
+    docker: &Docker,
+    image: &str,
+    wanted: &HashSet<Digest>,
+    folder: &Path,
+) -> Result<(ExportedImage, Vec<ExportedLayer>), DockerError> {
+    let (ready_tx, ready_rx) = std::sync::mpsc::channel();
+    let ready = move |layer| ready_tx.send(layer).expect("somebody listens");
+    let exported = docker.export_layers(image, wanted, folder, ready, &Events::none()).await?;
+    Ok((exported, ready_rx.iter().collect()))
+}
 
 #[tokio::test]
 async fn an_image_is_described_as_it_is() {
@@ -41,24 +55,25 @@ async fn wanted_layers_come_out_verified_and_others_do_not() {
 
     let folder = tempfile::tempdir().unwrap();
     let all: HashSet<Digest> = image.diff_ids.iter().cloned().collect();
-    let exported = docker.export_layers(&tag, &all, folder.path(), &Events::none()).await.unwrap();
+    let (exported, layers) = export(&docker, &tag, &all, folder.path()).await.unwrap();
     let config: serde_json::Value = serde_json::from_slice(&exported.config).unwrap();
     assert!(config["history"].is_array());
-    let order: Vec<&Digest> = exported.layers.iter().map(|layer| &layer.diff_id).collect();
-    let expected: Vec<&Digest> = image.diff_ids.iter().filter(|layer| order.contains(layer)).collect();
-    assert_eq!(order, expected);
-    assert_eq!(order.len(), all.len());
-    for layer in &exported.layers {
-        let (digest, size) = Hasher::read_to_end(std::fs::File::open(&layer.path).unwrap()).unwrap();
-        assert_eq!((&digest, size), (&layer.diff_id, layer.size));
+    assert_eq!(exported.diff_ids, image.diff_ids);
+    let found: HashSet<Digest> = layers.iter().map(|exported| exported.layer.diff_id.clone()).collect();
+    assert_eq!((&found, layers.len()), (&all, all.len()));
+    for exported in &layers {
+        let open = || std::fs::File::open(&exported.path).unwrap();
+        let (digest, size) = Hasher::read_to_end(open()).unwrap();
+        assert_eq!((&digest, size), (&exported.layer.digest, exported.layer.size));
+        let (inner, _) = Hasher::read_to_end(flate2::read::MultiGzDecoder::new(open())).unwrap();
+        assert_eq!(inner, exported.layer.diff_id);
     }
 
     for (index, wanted) in image.diff_ids.iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
-        let exported =
-            docker.export_layers(&tag, &HashSet::from([wanted.clone()]), folder.path(), &Events::none()).await.unwrap();
-        assert_eq!(exported.layers.len(), 1, "layer {index}");
-        assert_eq!(&exported.layers[0].diff_id, wanted);
+        let (_, layers) = export(&docker, &tag, &HashSet::from([wanted.clone()]), folder.path()).await.unwrap();
+        assert_eq!(layers.len(), 1, "layer {index}");
+        assert_eq!(&layers[0].layer.diff_id, wanted);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
     docker_command(&["image", "rm", &tag]);
@@ -68,7 +83,7 @@ async fn wanted_layers_come_out_verified_and_others_do_not() {
 async fn an_image_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let docker = docker().await;
-    let error = docker.export_layers("no-such-image", &HashSet::new(), folder.path(), &Events::none()).await;
+    let error = export(&docker, "no-such-image", &HashSet::new(), folder.path()).await;
     assert!(matches!(error, Err(DockerError::NoSuchImage { .. })), "{error:?}");
 }
 
@@ -77,7 +92,6 @@ async fn a_full_disk_is_named() {
     let docker = docker().await;
     let image = docker.image(&busybox()).await.unwrap().expect("it is there");
     let all: HashSet<Digest> = image.diff_ids.iter().cloned().collect();
-    let error =
-        docker.export_layers(&busybox(), &all, "/proc/self".as_ref(), &Events::none()).await.expect_err("no room");
+    let error = export(&docker, &busybox(), &all, "/proc/self".as_ref()).await.expect_err("no room");
     assert!(error.to_string().contains("/proc/self"), "{error}");
 }

@@ -11,7 +11,7 @@ use crate::support::random::Random;
 use crate::support::{Workstation, tool};
 
 /// Prints kind, path and content of everything, and whatever is not the rank's own.
-const LIST: &str = "cd /workspace; find . -mindepth 1 -type d | sed 's/^/d /'; \
+pub(super) const LIST: &str = "cd /workspace; find . -mindepth 1 -type d | sed 's/^/d /'; \
     find . -type l -exec sh -c 'echo \"l $1 $(readlink \"$1\")\"' - {} \\;; \
     find . -type f -exec sh -c 'echo \"f $(stat -c %a \"$1\") $1 $(sha256sum <\"$1\")\"' - {} \\;; \
     find . ! -user 1000 | sed 's/^/foreign /'";
@@ -22,7 +22,7 @@ fn list(root: &Path, folder: &Path, lines: &mut Vec<String>) {
         let path = entry.path();
         let shown = format!("./{}", path.strip_prefix(root).expect("below").display());
         let metadata = path.symlink_metadata().expect("there");
-        if shown == "./runs" {
+        if shown == "./runs" || shown == "./nauta.lock" {
             continue;
         }
         if metadata.is_dir() {
@@ -38,14 +38,14 @@ fn list(root: &Path, folder: &Path, lines: &mut Vec<String>) {
     }
 }
 
-fn expected(workstation: &Workstation) -> Vec<String> {
+pub(super) fn expected(workstation: &Workstation) -> Vec<String> {
     let mut lines = Vec::new();
     list(&workstation.project, &workstation.project, &mut lines);
     lines.sort();
     lines
 }
 
-fn sorted(text: &str) -> Vec<String> {
+pub(super) fn sorted(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.sort();
     lines

@@ -2,9 +2,11 @@
 
 mod cluster;
 mod code;
+mod delivery;
 mod doctor;
 mod environment;
 mod local;
+mod lock;
 mod troubles;
 
 /// The digests of parameters that the ranks of the pytorch template print.

@@ -43,6 +43,23 @@ impl DockerRegistry {
         self.folder.path().join("storage")
     }
 
+    /// Bytes of all blobs.
+    pub(crate) fn size(&self) -> u64 {
+        let blobs = self.storage().join("docker/registry/v2/blobs/sha256");
+        let mut folders = vec![blobs];
+        let mut size = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.metadata() {
+                    Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+                    Ok(metadata) => size += metadata.len(),
+                    Err(_) => {}
+                }
+            }
+        }
+        size
+    }
+
     /// SIGKILL, as a node's end would do.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("ours to kill");

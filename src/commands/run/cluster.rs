@@ -9,6 +9,7 @@ use super::{RunArgs, report};
 use crate::cluster::{Cause, Cluster, RegistryHosting};
 use crate::commands::cluster_access::{TargetRegistry, open_cluster, open_registry};
 use crate::commands::cluster_follow::{Followed, follow_on_cluster};
+use crate::commands::rebase;
 use crate::commands::record::{Record, folder};
 use crate::context::Context;
 use crate::credentials::docker_config_json;
@@ -44,6 +45,9 @@ pub(super) async fn run_on_cluster(
         events,
     };
     let image = run_image(&delivery, &request.environment, &request.snapshot, &request.surroundings).await?;
+    if image.is_heavy {
+        rebase::begin(context, target_name);
+    }
     place.image = format!("{}/{repository}@{}", names.from_nodes, image.digest);
     let objects = RunObjects::plan(&request.spec, &place)?;
     if args.dry_run {
@@ -53,6 +57,7 @@ pub(super) async fn run_on_cluster(
     let address = Some(place.mailbox_repository.clone()).filter(|address| !address.is_empty());
     let record = request.record(target_name, address);
     record.save(&request.project.root)?;
+    events.send(Event::Started { phase: Phase::Submit, detail: target_name.to_owned() });
     let run = match cluster.submit(&objects).await {
         Ok(submitted) => submitted.run,
         // Whether a request arrived whose answer was lost, nobody knows.
@@ -67,7 +72,10 @@ pub(super) async fn run_on_cluster(
     events.send(Event::Finished { phase: Phase::Submit, detail });
     if args.detach {
         come_back(&run, events);
-        output.result(&format!("{run}\n"), &json!({ "schema": 1, "run": run, "target": target_name }));
+        output.result(
+            &format!("{run}\n"),
+            &json!({ "schema": 1, "run": run, "target": target_name, "timings": output.timings() }),
+        );
         return Ok(0);
     }
     let registry = access.registry;
@@ -107,7 +115,7 @@ struct Prepared {
 async fn prepare(request: &Request, target: &Target, context: &Context, events: &Events) -> Result<Prepared> {
     let access = open_registry(context, target, events).await?;
     let cluster = open_cluster(context, target).await?;
-    let repository = format!("{}{}", access.prefix, request.spec.project);
+    let repository = access.repository(&request.spec.project);
     let (announced, checked) = tokio::join!(cluster.registry_hosting(), access.check(&repository, Access::Push));
     checked?;
     let names = Names::new(target, &access.host, announced?);

@@ -28,7 +28,8 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
     }
     let (plan, snapshot) = (&request.environment, &request.snapshot);
     let image =
-        local_environment(&docker, &request.spec.project, plan, snapshot, &request.surroundings, events).await?;
+        local_environment(context, &docker, &request.spec.project, plan, snapshot, &request.surroundings, events)
+            .await?;
     let files = snapshot.clone();
     let plan = LocalPlan {
         spec: request.spec.clone(),

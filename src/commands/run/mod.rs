@@ -15,10 +15,11 @@ use self::request::resolve;
 use crate::commands::complete::{targets, templates};
 use crate::commands::record::{Record, folder};
 use crate::context::{Context, Destination};
+use crate::delivery::pin;
 use crate::diagnosis::Result;
 use crate::event::{Event, Phase};
 use crate::follow::Outcome;
-use crate::output::Output;
+use crate::output::{Output, timings_text};
 use crate::project::template;
 
 /// Run a program on this workstation or on a cluster
@@ -31,6 +32,7 @@ use crate::project::template;
 ///
 /// Example: nauta run --nodes 4 -- python train.py --epochs 20
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are independent of each other")]
 pub struct RunArgs {
     /// How many ranks
     #[arg(long, short = 'n', value_name = "N")]
@@ -65,6 +67,9 @@ pub struct RunArgs {
     /// Print the cluster's manifests and submit nothing (the image is pushed: they name it)
     #[arg(long)]
     dry_run: bool,
+    /// Say how long each step took, at the end
+    #[arg(long)]
+    timings: bool,
     /// The program and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -79,15 +84,20 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
             events.note(format!("wrote {}", path.display()));
         }
     }
-    let request = resolve(&args, context, &events)?;
-    match &request.destination.value {
-        Destination::Local if args.dry_run => Err(RunError::DryRunLocal.into()),
+    let mut request = resolve(&args, context, &events)?;
+    request.environment = pin(context, &request.project.root, request.environment, &events).await?;
+    let code = match &request.destination.value {
+        Destination::Local if args.dry_run => return Err(RunError::DryRunLocal.into()),
         Destination::Local => local::run_locally(request, context, output).await,
         Destination::Cluster(name, target) => {
             let (name, target) = (name.clone(), (**target).clone());
             Box::pin(cluster::run_on_cluster(request, &name, &target, &args, context, output)).await
         }
+    };
+    if args.timings {
+        timings_text(&output.timings()).lines().for_each(|line| output.narrate(line));
     }
+    code
 }
 
 /// Says how it went and keeps that; gives the run's exit code.
@@ -108,7 +118,7 @@ fn report(outcome: &Outcome, mut record: Record, root: &Path, output: &Output) -
     events.send(Event::Finished { phase: Phase::Run, detail });
     let document = json!({
         "schema": 1, "run": run, "target": record.target, "code": code, "first_failed": first.map(|(rank, _)| rank),
-        "ranks": outcome.ends, "outputs": folder, "missing_outputs": outcome.missing_outputs,
+        "ranks": outcome.ends, "outputs": folder, "missing_outputs": outcome.missing_outputs, "timings": output.timings(),
     });
     output.result("", &document);
     record.code = Some(code);

@@ -14,7 +14,7 @@ use crate::event::{Event, Events, Phase};
 use crate::image::EnvironmentPlan;
 use crate::job::{Cpu, Deadlines, Memory, Resources, RunSpec};
 use crate::output::bytes;
-use crate::project::{Project, project_name, run_name};
+use crate::project::{Project, run_name};
 use crate::secret::Secret;
 use crate::settings::{Setting, Source};
 use crate::snapshot::{self, Snapshot};
@@ -138,8 +138,7 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
         .map(|text| text.parse::<Memory>())
         .transpose()
         .map_err(RunError::from)?;
-    let own_name = project.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let name = project_name(project.file.project.name.as_deref().unwrap_or(&own_name));
+    let name = project.name();
     let random = getrandom::u64().map_err(RunError::Random)?;
     Ok(RunSpec {
         name: run_name(args.name.as_deref().unwrap_or(&name), random),

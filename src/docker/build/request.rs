@@ -145,7 +145,11 @@ fn registry_config(plan: &BuildPlan) -> Secret {
         .logins
         .iter()
         .map(|login| {
-            let registry = login.registry.as_str();
+            // The one registry that engines have always called by another name.
+            let registry = match login.registry.as_str() {
+                "registry-1.docker.io" => "https://index.docker.io/v1/",
+                registry => registry,
+            };
             (registry, Login { username: &login.username, password: login.password.expose(), serveraddress: registry })
         })
         .collect();

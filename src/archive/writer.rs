@@ -1,10 +1,4 @@
-//! Deterministic tar archives: the same entries give the same bytes.
-//!
-//! Owns: [`Writer`] (USTAR, with GNU long names only where a name needs them), [`gzip`]. Does not own: which entries
-//! there are and in which order (`image`, `snapshot`, `docker`). Start reading at [`Writer`].
-//!
-//! Nothing here reads archives that others made, and nothing is taken from a file but its bytes: modes, owners and
-//! times are the caller's to choose.
+//! Writing an archive, entry by entry.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
@@ -14,8 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::digest::{Digest, Hasher};
 
-/// Archives are made of blocks of this many bytes.
-const BLOCK: usize = 512;
+/// Archives are made of blocks of this many bytes, and end with two of zeros.
+pub const BLOCK: u64 = 512;
+const ZEROS: &[u8] = &[0; 1024];
 
 /// Why an archive could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -194,7 +189,7 @@ impl<W: Write> Writer<W> {
 
     /// Ends the archive.
     pub fn finish(mut self) -> Result<(W, Written), ArchiveError> {
-        self.out.write_all(&[0; 2 * BLOCK])?;
+        self.out.write_all(ZEROS)?;
         self.out.flush()?;
         Ok(self.out.finish())
     }
@@ -278,9 +273,9 @@ impl<W: Write> Writer<W> {
     }
 
     fn pad(&mut self, size: u64) -> Result<(), ArchiveError> {
-        let rest = usize::try_from(size % BLOCK as u64).expect("a remainder of 512 fits");
+        let rest = usize::try_from(size % BLOCK).expect("a remainder of 512 fits");
         if rest > 0 {
-            self.out.write_all(&[0; BLOCK][rest..])?;
+            self.out.write_all(&ZEROS[ZEROS.len() / 2 + rest..])?;
         }
         Ok(())
     }
@@ -327,31 +322,6 @@ fn checked(name: &[u8]) -> Result<&[u8], ArchiveError> {
 /// What changes when a file is written to.
 fn stamp(metadata: &Metadata) -> (u64, i64, i64, i64, i64) {
     (metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec())
-}
-
-/// Compresses all that `source` gives into `sink`: the fastest gzip level, because registries and networks are faster
-/// than better ones, and gzip because every container engine in use accepts it.
-///
-/// Gives what was read (for an image's configuration) and what was written (for its manifest).
-pub fn gzip(mut source: impl Read, sink: impl Write) -> io::Result<(Written, Written)> {
-    let mut plain = Hasher::default();
-    let mut encoder = flate2::write::GzEncoder::new(Hashing::new(sink), flate2::Compression::new(1));
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match source.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => {
-                plain.update(&buffer[..n]);
-                encoder.write_all(&buffer[..n])?;
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    let mut sink = encoder.finish()?;
-    sink.flush()?;
-    let size = plain.len();
-    Ok((Written { digest: plain.finish(), size }, sink.finish().1))
 }
 
 /// A [`Write`] that computes the digest of what goes through it.
@@ -511,17 +481,5 @@ mod tests {
             let error = Writer::new(meddler).file("train.log", &path, PLAIN).expect_err("changed");
             assert!(matches!(&error, ArchiveError::Changed { path: named } if *named == path), "{error}");
         }
-    }
-
-    #[test]
-    fn gzip_names_both_sides() {
-        let content = b"the same bytes ".repeat(10_000);
-        let mut compressed = Vec::new();
-        let (plain, packed) = gzip(&content[..], &mut compressed).unwrap();
-        assert_eq!(plain, Written { digest: Digest::of(&content), size: content.len() as u64 });
-        assert_eq!(packed, Written { digest: Digest::of(&compressed), size: compressed.len() as u64 });
-        let mut again = Vec::new();
-        flate2::read::GzDecoder::new(&compressed[..]).read_to_end(&mut again).unwrap();
-        assert_eq!(again, content);
     }
 }

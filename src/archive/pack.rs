@@ -1,0 +1,179 @@
+//! Compression on all processors: gzip, because every container engine in use accepts it, and its fastest level, because
+//! registries and networks are faster than better ones.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::writer::{Hashing, Written};
+use crate::digest::Hasher;
+
+/// So many bytes become one member of the gzip stream (RFC 1952, section 2.2): a stream of members is read as if it were
+/// one, and where they are cut depends on nothing but the bytes, so that the same bytes give the same stream on every machine.
+const MEMBER: usize = 1024 * 1024;
+/// More threads than this would wait for whoever writes.
+const MOST_THREADS: usize = 8;
+
+/// A [`Write`] that compresses what goes through it.
+pub struct Packer<W: Write> {
+    plain: Hasher,
+    out: Hashing<W>,
+    block: Vec<u8>,
+    /// Compressed members, in their order; some are not ready yet.
+    members: VecDeque<Receiver<Vec<u8>>>,
+    pool: Pool,
+}
+
+/// A block to compress, and where its member is awaited.
+type Task = (Vec<u8>, SyncSender<Vec<u8>>);
+
+struct Pool {
+    tasks: Option<Sender<Task>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    fn start() -> Self {
+        let (tasks, queue) = channel::<Task>();
+        let queue = Arc::new(Mutex::new(queue));
+        let count = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        let work = |queue: Arc<Mutex<Receiver<Task>>>| {
+            move || {
+                let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                while let Ok((block, done)) = next() {
+                    // Nobody waits any more where writing failed.
+                    let _ = done.send(member(&block));
+                }
+            }
+        };
+        let threads = (0..count).map(|_| std::thread::spawn(work(Arc::clone(&queue)))).collect();
+        Self { tasks: Some(tasks), threads }
+    }
+
+    fn submit(&self, block: Vec<u8>) -> io::Result<Receiver<Vec<u8>>> {
+        let (done, member) = sync_channel(1);
+        let gone = || io::Error::other("the compression stopped");
+        self.tasks.as_ref().and_then(|tasks| tasks.send((block, done)).ok()).ok_or_else(gone)?;
+        Ok(member)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        drop(self.tasks.take());
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has been noticed: its member never came.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn member(block: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(block.len() / 2), flate2::Compression::new(1));
+    encoder.write_all(block).and_then(|()| encoder.finish()).expect("memory takes all bytes")
+}
+
+impl<W: Write> Packer<W> {
+    /// Compressed bytes go to `out`.
+    pub fn new(out: W) -> Self {
+        let block = Vec::with_capacity(MEMBER);
+        Self { plain: Hasher::default(), out: Hashing::new(out), block, members: VecDeque::new(), pool: Pool::start() }
+    }
+
+    /// Ends the stream; gives what was read (for an image's configuration) and what was written (for its manifest).
+    pub fn finish(mut self) -> io::Result<(W, Written, Written)> {
+        if !self.block.is_empty() || self.plain.is_empty() {
+            self.submit()?;
+        }
+        while self.write_member()? {}
+        self.out.flush()?;
+        let size = self.plain.len();
+        let (out, packed) = self.out.finish();
+        Ok((out, Written { digest: self.plain.finish(), size }, packed))
+    }
+
+    fn submit(&mut self) -> io::Result<()> {
+        let block = std::mem::replace(&mut self.block, Vec::with_capacity(MEMBER));
+        self.members.push_back(self.pool.submit(block)?);
+        Ok(())
+    }
+
+    /// Waits for the next member and writes it; `false` where there is none.
+    fn write_member(&mut self) -> io::Result<bool> {
+        let Some(member) = self.members.pop_front() else { return Ok(false) };
+        let member = member.recv().map_err(|_| io::Error::other("the compression stopped"))?;
+        self.out.write_all(&member)?;
+        Ok(true)
+    }
+}
+
+impl<W: Write> Write for Packer<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = bytes.len().min(MEMBER - self.block.len());
+        self.block.extend_from_slice(&bytes[..n]);
+        self.plain.update(&bytes[..n]);
+        if self.block.len() == MEMBER {
+            self.submit()?;
+            if self.members.len() > 2 * self.pool.threads.len() {
+                self.write_member()?;
+            }
+        }
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Compresses all that `source` gives into `sink`; gives what was read and what was written.
+pub fn gzip(mut source: impl Read, sink: impl Write) -> io::Result<(Written, Written)> {
+    let mut packer = Packer::new(sink);
+    io::copy(&mut source, &mut packer)?;
+    let (_, read, written) = packer.finish()?;
+    Ok((read, written))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    fn unpacked(bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn both_sides_are_named_and_the_same_each_time() {
+        for size in [0, 1, MEMBER - 1, MEMBER, MEMBER + 1, 5 * MEMBER + 17, 40 * MEMBER] {
+            let content: Vec<u8> = (0..size).map(|at| u8::try_from(at / 7 % 251).unwrap()).collect();
+            let mut compressed = Vec::new();
+            let (plain, packed) = gzip(&content[..], &mut compressed).unwrap();
+            assert_eq!(plain, Written { digest: Digest::of(&content), size: content.len() as u64 });
+            assert_eq!(packed, Written { digest: Digest::of(&compressed), size: compressed.len() as u64 });
+            assert_eq!(unpacked(&compressed), content);
+            assert!(compressed.len() < content.len() / 10 + 100, "{size}");
+            assert_eq!(gzip(&content[..], Vec::new()).unwrap().1, packed);
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error() {
+        struct Full(usize);
+        impl Write for Full {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let error = gzip(&vec![1; 30 * MEMBER][..], Full(10_000)).expect_err("no room");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+}

@@ -1,0 +1,204 @@
+//! The environment image in a registry: found, taken over from another repository, or taken out of Docker and sent.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::DeliveryError;
+use super::environment::{Surroundings, local_environment};
+use super::known::{Known, Packed, PackedLayer};
+use super::run_image::{ARCHITECTURE, AT_ONCE, Delivery, temporary};
+use crate::diagnosis::Result;
+use crate::digest::Digest;
+use crate::docker::Docker;
+use crate::event::{Event, Phase};
+use crate::image::compose::{self, Image, Layer, config_of, select_platform};
+use crate::image::{EnvironmentPlan, ImageReference, environment_key};
+use crate::registry::{Blob, MAX_MANIFEST, RegistryError};
+use crate::snapshot::Snapshot;
+
+/// Requests that only ask are cheap.
+const ASK_AT_ONCE: usize = 8;
+
+impl Delivery<'_> {
+    /// The environment image in the registry: the one made before, or the base itself, or one that Docker builds. Without
+    /// `trust`, what is known and what the registry's tags promise is looked at layer by layer.
+    pub(super) async fn environment(
+        &self,
+        plan: &EnvironmentPlan,
+        snapshot: &Snapshot,
+        surroundings: &Surroundings,
+        known: &mut Known,
+        trust: bool,
+    ) -> Result<Image> {
+        let key = environment_key(plan, snapshot, ARCHITECTURE);
+        let tag = format!("env-{}", key.short());
+        let unchanged = || {
+            let detail = format!("{} is unchanged", plan.describe());
+            self.events.send(Event::Finished { phase: Phase::Environment, detail });
+        };
+        if let Some(image) = known.environment(&tag).filter(|_| trust) {
+            unchanged();
+            return Ok(image.clone());
+        }
+        if let Some(image) = self.pull_image(self.repository, &tag).await?
+            && (trust || self.lacks(&image).await?.is_empty())
+        {
+            unchanged();
+            known.add_environment(&tag, image.clone());
+            return Ok(image);
+        }
+        let image = self.make_environment(plan, snapshot, surroundings, &tag).await?;
+        known.add_environment(&tag, image.clone());
+        Ok(image)
+    }
+
+    async fn make_environment(
+        &self,
+        plan: &EnvironmentPlan,
+        snapshot: &Snapshot,
+        surroundings: &Surroundings,
+        tag: &str,
+    ) -> Result<Image> {
+        let mut bases = Vec::new();
+        for name in plan.bases() {
+            let Ok(reference) = name.parse::<ImageReference>() else { continue };
+            if reference.host == self.registry.endpoint().host()
+                && let Some(image) = self.pull_image(&reference.repository, reference.version()).await?
+            {
+                bases.push((reference, image));
+            }
+        }
+        if let (EnvironmentPlan::Base { .. }, Some((reference, image))) = (plan, bases.first()) {
+            return self.adopt(image, reference, tag).await;
+        }
+        let docker = self.context.docker().await?;
+        let name = self.project_name;
+        let name = local_environment(self.context, &docker, name, plan, snapshot, surroundings, self.events).await?;
+        self.push_from_docker(&docker, &name, &bases, tag).await
+    }
+
+    async fn pull_image(&self, repository: &str, reference: &str) -> Result<Option<Image>> {
+        let registry = self.registry;
+        let Some(mut manifest) = registry.pull_manifest(repository, reference).await? else { return Ok(None) };
+        if let Some(digest) = select_platform(&manifest.bytes, ARCHITECTURE).map_err(DeliveryError::from)? {
+            match registry.pull_manifest(repository, digest.as_str()).await? {
+                Some(selected) => manifest = selected,
+                None => return Ok(None),
+            }
+        }
+        let (config, _) = config_of(&manifest.bytes).map_err(DeliveryError::from)?;
+        let config = registry.pull_blob(repository, &config, MAX_MANIFEST).await?;
+        Ok(Some(Image::from_documents(&manifest.bytes, &config).map_err(DeliveryError::from)?))
+    }
+
+    /// The layers that the repository does not have.
+    async fn lacks<'i>(&self, image: &'i Image) -> Result<Vec<&'i Layer>> {
+        let asked = stream::iter(&image.layers).map(|layer| async move {
+            let is_there = self.registry.has_blob(self.repository, &layer.digest).await?;
+            Ok::<_, RegistryError>((!is_there).then_some(layer))
+        });
+        let lacks: Vec<Option<&Layer>> = asked.buffered(ASK_AT_ONCE).try_collect().await?;
+        Ok(lacks.into_iter().flatten().collect())
+    }
+
+    /// Makes an image of another repository of this registry the environment: its layers are mounted, none is sent.
+    async fn adopt(&self, image: &Image, reference: &ImageReference, tag: &str) -> Result<Image> {
+        let taken = stream::iter(&image.layers).map(|layer| self.take_over(layer, &reference.repository));
+        taken.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        self.publish(image.clone(), tag, format!("took {reference}")).await
+    }
+
+    async fn take_over(&self, layer: &Layer, from: &str) -> Result<()> {
+        if self.registry.mount_blob(self.repository, from, &layer.digest).await? {
+            return Ok(());
+        }
+        let file = tempfile::NamedTempFile::new().map_err(temporary)?;
+        let (events, detail, total) = (self.events, format!("fetching a layer of {from}"), Some(layer.size));
+        let progress = |done| {
+            events.send(Event::Progress { phase: Phase::Environment, done, total, detail: detail.clone() });
+        };
+        self.registry.pull_blob_to_file(from, &layer.digest, layer.size, file.path(), progress).await?;
+        let blob = Blob::from_file(file.path(), 0, layer.size, layer.digest.clone());
+        self.push(Phase::Environment, &blob).await?;
+        Ok(())
+    }
+
+    /// Takes an image out of Docker and sends it. Layers that the registry has, here or in a repository that is known, are
+    /// not even read; the others are compressed while they come, and sent while the next ones are compressed.
+    async fn push_from_docker(
+        &self,
+        docker: &Docker,
+        name: &str,
+        bases: &[(ImageReference, Image)],
+        tag: &str,
+    ) -> Result<Image> {
+        let local = docker.image(name).await?;
+        let local = local.ok_or_else(|| DeliveryError::Vanished { image: name.to_owned() })?;
+        let mut packed = Packed::open(&self.context.state_folder(), self.registry.endpoint().host());
+        for (reference, image) in bases {
+            for layer in &image.layers {
+                packed.add(layer.clone(), &reference.repository);
+            }
+        }
+        let mut there = self.find_packed(&local.diff_ids, &packed).await?;
+        let wanted: HashSet<Digest> = local.diff_ids.iter().filter(|id| !there.contains_key(*id)).cloned().collect();
+        if !wanted.is_empty() {
+            let folder = tempfile::tempdir().map_err(temporary)?;
+            let (ready_tx, mut ready_rx) = tokio::sync::mpsc::unbounded_channel();
+            // Nobody listens any more where sending has failed, and that is the error.
+            let ready = move |layer| drop(ready_tx.send(layer));
+            let export = docker.export_layers(name, &wanted, folder.path(), ready, self.events);
+            let sent = stream::poll_fn(|context| ready_rx.poll_recv(context)).map(|exported| async move {
+                let layer = exported.layer;
+                let blob = Blob::from_file(&exported.path, 0, layer.size, layer.digest.clone());
+                self.push(Phase::Environment, &blob).await?;
+                let _ = std::fs::remove_file(&exported.path);
+                Ok::<_, RegistryError>(layer)
+            });
+            let kept = sent.buffer_unordered(AT_ONCE).try_for_each(|layer| {
+                packed.keep(layer.clone(), self.repository);
+                there.insert(layer.diff_id.clone(), layer);
+                std::future::ready(Ok(()))
+            });
+            let (exported, kept) = tokio::join!(export, kept);
+            kept?;
+            exported?;
+        }
+        let layers = local.diff_ids.iter().map(|diff_id| there.get(diff_id).cloned());
+        let layers = layers.collect::<Option<Vec<Layer>>>();
+        let layers = layers.ok_or_else(|| DeliveryError::Vanished { image: name.to_owned() })?;
+        let config = serde_json::from_slice(&local.config).map_err(|error| {
+            let (document, reason) = ("configuration", error.to_string());
+            DeliveryError::Compose(compose::ComposeError::Malformed { document, reason })
+        })?;
+        let detail = match wanted.len() {
+            0 => format!("all {} layers of {name} were there", layers.len()),
+            count => format!("sent {count} of {} layers of {name}", layers.len()),
+        };
+        self.publish(Image { config, layers }, tag, detail).await
+    }
+
+    /// Those layers whose compressed form the repository has, or another one of this registry gives away.
+    async fn find_packed(&self, diff_ids: &[Digest], packed: &Packed) -> Result<HashMap<Digest, Layer>> {
+        let known = diff_ids.iter().filter_map(|diff_id| packed.get(diff_id));
+        let found = stream::iter(known).map(|known: &PackedLayer| async move {
+            let PackedLayer { layer, repository } = known;
+            let is_there = self.registry.has_blob(self.repository, &layer.digest).await?
+                || (repository != self.repository
+                    && self.registry.mount_blob(self.repository, repository, &layer.digest).await?);
+            Ok::<_, RegistryError>(is_there.then(|| (layer.diff_id.clone(), layer.clone())))
+        });
+        let found: Vec<_> = found.buffered(ASK_AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Names the environment, so that it is found the next time.
+    async fn publish(&self, image: Image, tag: &str, detail: String) -> Result<Image> {
+        let (config, manifest) = compose::documents(&image);
+        self.push(Phase::Environment, &Blob::from_bytes(config)).await?;
+        self.registry.push_manifest(self.repository, tag, compose::MANIFEST, manifest).await?;
+        self.events.send(Event::Finished { phase: Phase::Environment, detail });
+        Ok(image)
+    }
+}

@@ -1,0 +1,259 @@
+//! The run image: environment, supervisor and code, composed in the registry. Docker is asked only for environments that
+//! the registry does not have.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::future::try_join_all;
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::DeliveryError;
+use super::environment::Surroundings;
+use super::known::Known;
+use super::layer::{Made, make};
+use super::parts::{Items, parts, weight};
+use super::stack::{Stack, Step};
+use super::supervisor_layer::supervisor_layer;
+use crate::context::Context;
+use crate::diagnosis::Result;
+use crate::digest::Digest;
+use crate::event::{Event, Events, Phase};
+use crate::image::EnvironmentPlan;
+use crate::image::compose::{self, Composed, Image, Layer, compose};
+use crate::layout::label;
+use crate::registry::{Blob, Registry, RegistryError, Sent};
+use crate::snapshot::Snapshot;
+
+/// The only platform that this binary can be the supervisor for.
+pub(super) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+/// Layers on their way at the same time.
+pub(super) const AT_ONCE: usize = 3;
+
+/// A run image in a registry.
+#[derive(Clone, Debug)]
+pub struct RunImage {
+    /// Its manifest's digest.
+    pub digest: Digest,
+    /// Whether the code's layers should be made anew when nobody waits ([`rebase`]).
+    pub is_heavy: bool,
+}
+
+/// Where to, and with what.
+pub struct Delivery<'a> {
+    /// The workstation.
+    pub context: &'a Context,
+    /// The registry.
+    pub registry: &'a Registry,
+    /// The project's repository in it.
+    pub repository: &'a str,
+    /// The project's name.
+    pub project_name: &'a str,
+    /// Where to report.
+    pub events: &'a Events,
+}
+
+/// Makes sure that the delivery's repository has the run image.
+pub async fn run_image(
+    delivery: &Delivery<'_>,
+    plan: &EnvironmentPlan,
+    snapshot: &Snapshot,
+    surroundings: &Surroundings,
+) -> Result<RunImage> {
+    let state = delivery.context.state_folder();
+    let mut known = Known::open(&state, &delivery.place());
+    let mut stack = Stack::open(&state, &delivery.place(), snapshot.root());
+    for trust in [true, false] {
+        let environment = delivery.environment(plan, snapshot, surroundings, &mut known, trust).await?;
+        check_platform(&environment)?;
+        if let Some(digest) = delivery.put_together(&environment, snapshot, &mut known, &mut stack, trust).await? {
+            return Ok(RunImage { digest, is_heavy: stack.is_heavy() });
+        }
+        // The registry has lost something (a garbage collection, a new disk): nothing that is remembered counts.
+        known.forget();
+        stack.forget();
+    }
+    unreachable!("without trust, what is missing is an error")
+}
+
+/// Makes the code's layers anew, as one whole, and remembers them: the next delivery builds on them.
+pub async fn rebase(delivery: &Delivery<'_>, snapshot: &Snapshot) -> Result<()> {
+    let mut stack = Stack::open(&delivery.context.state_folder(), &delivery.place(), snapshot.root());
+    let code = delivery.make_code(snapshot, Arc::new(snapshot.clone())).await?;
+    try_join_all(code.unsent.iter().map(|made| delivery.push(Phase::Push, &made.blob))).await?;
+    stack.put(0, code.layers, weight(snapshot), snapshot);
+    Ok(())
+}
+
+fn check_platform(environment: &Image) -> Result<(), DeliveryError> {
+    let text = |key: &str| environment.config[key].as_str().unwrap_or("unknown").to_owned();
+    let (found, expected) = (format!("{}/{}", text("os"), text("architecture")), format!("linux/{ARCHITECTURE}"));
+    if found == expected { Ok(()) } else { Err(DeliveryError::Platform { found, expected }) }
+}
+
+/// Layers of code.
+#[derive(Default)]
+struct Code {
+    /// All of them, the lowest first.
+    layers: Vec<Layer>,
+    /// Those that are still to be sent.
+    unsent: Vec<Made>,
+}
+
+impl Delivery<'_> {
+    /// Host and repository.
+    fn place(&self) -> String {
+        format!("{}/{}", self.registry.endpoint().host(), self.repository)
+    }
+
+    /// Sends what is missing of the run image. `None` when something is missing that was trusted to be there.
+    async fn put_together(
+        &self,
+        environment: &Image,
+        snapshot: &Snapshot,
+        known: &mut Known,
+        stack: &mut Stack,
+        trust: bool,
+    ) -> Result<Option<Digest>> {
+        let before = self.registry.counters();
+        self.events.send(Event::Started { phase: Phase::Push, detail: "the code".to_owned() });
+        let supervisor = supervisor_layer(&self.context.program, &self.context.state_folder())?;
+        let step = stack.step(snapshot);
+        let (keep, code, weight) = match &step {
+            Step::None => (stack.height(), Code::default(), 0),
+            Step::Whole => (0, self.make_code(snapshot, Arc::new(snapshot.clone())).await?, weight(snapshot)),
+            Step::Delta { keep, differences } => {
+                (*keep, self.make_code(snapshot, Arc::clone(differences)).await?, weight(&**differences))
+            }
+        };
+        let layers: Vec<&Layer> =
+            [&supervisor.layer].into_iter().chain(stack.layers(keep)).chain(&code.layers).collect();
+        let labels = [(label::MANAGED_BY, label::MANAGED_BY_NAUTA), (label::PROJECT, self.project_name)];
+        let composed = compose(environment, &layers, &labels).map_err(DeliveryError::from)?;
+        if trust && matches!(step, Step::None) && known.is_latest(&composed.digest) {
+            if self.registry.pull_manifest(self.repository, composed.digest.as_str()).await?.is_none() {
+                return Ok(None);
+            }
+        } else {
+            let layer = &supervisor.layer;
+            let blob = Blob::from_file(&supervisor.path, 0, layer.size, layer.digest.clone());
+            let supervisor = (!known.has_supervisor(&layer.digest)).then_some(&blob);
+            match self.finish(&composed, snapshot, supervisor, &code).await {
+                Err(RegistryError::BlobUnknown { .. }) if trust => return Ok(None),
+                finished => finished?,
+            }
+        }
+        if !matches!(step, Step::None) {
+            stack.put(keep, code.layers, weight, snapshot);
+        }
+        known.delivered(&composed.digest, &supervisor.layer.digest);
+        let after = self.registry.counters();
+        let (sent, requests) = (after.bytes_sent - before.bytes_sent, after.requests - before.requests);
+        let place = format!("{}@sha256:{}", self.place(), composed.digest.short());
+        let detail = format!("sent {sent} bytes in {requests} requests to {place}");
+        self.events.send(Event::Finished { phase: Phase::Push, detail });
+        Ok(Some(composed.digest))
+    }
+
+    /// Makes layers of code, and sends them while the next ones are made. What is one layer is left to be sent together with
+    /// the rest of the image.
+    async fn make_code<I: Items + Send + Sync + 'static>(&self, snapshot: &Snapshot, items: Arc<I>) -> Result<Code> {
+        let parts = parts(&*items);
+        let is_one = parts.len() == 1;
+        let progress = &self.progress(Phase::Push, weight(&*items));
+        let made = stream::iter(parts).then(|part| {
+            let (snapshot, items) = (snapshot.clone(), Arc::clone(&items));
+            let work = tokio::task::spawn_blocking(move || make(&snapshot, &*items, &part));
+            async move { work.await.map_err(|error| temporary(std::io::Error::other(error)))? }
+        });
+        if is_one {
+            let unsent: Vec<Made> = made.try_collect().await?;
+            return Ok(Code { layers: unsent.iter().map(|made| made.layer.clone()).collect(), unsent });
+        }
+        let sent = made.map_ok(|made| async move {
+            // All of it, or the file would go before it is sent.
+            let made = made;
+            let each = progress.each();
+            self.registry.push_blob(self.repository, &made.blob, |done| each.done(done)).await?;
+            Ok(made.layer.clone())
+        });
+        let layers = sent.try_buffered(AT_ONCE).try_collect().await?;
+        Ok(Code { layers, unsent: Vec::new() })
+    }
+
+    /// Sends the rest, then the manifest, and makes sure that all of it is there.
+    async fn finish(
+        &self,
+        composed: &Composed,
+        snapshot: &Snapshot,
+        supervisor: Option<&Blob>,
+        code: &Code,
+    ) -> Result<(), RegistryError> {
+        let config = Blob::from_bytes(composed.config.clone());
+        let blobs: Vec<&Blob> = code.unsent.iter().map(|made| &made.blob).chain([&config]).chain(supervisor).collect();
+        let sent = try_join_all(blobs.iter().map(|blob| self.push(Phase::Push, blob))).await?;
+        let taken = blobs.iter().zip(sent).filter(|(_, sent)| *sent != Sent::Existed).map(|(blob, _)| blob);
+        let confirmed = taken.map(|blob| self.registry.confirm_blob(self.repository, blob.digest(), blob.size()));
+        // A tag, so that garbage collection keeps it; the run itself names the digest.
+        let tag = format!("code-{}", snapshot.digest().short());
+        let manifest = composed.manifest.clone();
+        let pushed = self.registry.push_manifest(self.repository, &tag, compose::MANIFEST, manifest);
+        tokio::try_join!(pushed, try_join_all(confirmed)).map(drop)
+    }
+
+    /// Makes sure of a blob; small ones are sent without a question, which would take as long.
+    pub(super) async fn push(&self, phase: Phase, blob: &Blob) -> Result<Sent, RegistryError> {
+        const WORTH_A_QUESTION: u64 = 256 * 1024;
+        if blob.size() <= WORTH_A_QUESTION {
+            self.registry.send_blob(self.repository, blob, |_| ()).await?;
+            return Ok(Sent::Sent(blob.size()));
+        }
+        let progress = self.progress(phase, blob.size());
+        let each = progress.each();
+        self.registry.push_blob(self.repository, blob, |done| each.done(done)).await
+    }
+
+    /// Tells how many of about `total` bytes have been sent.
+    fn progress(&self, phase: Phase, total: u64) -> Progress {
+        let detail = format!("sending to {}", self.registry.endpoint().host());
+        Progress { events: self.events.clone(), phase, detail, total, done: AtomicU64::new(0) }
+    }
+}
+
+/// How far several transfers are together.
+struct Progress {
+    events: Events,
+    phase: Phase,
+    detail: String,
+    total: u64,
+    done: AtomicU64,
+}
+
+/// One of several transfers.
+struct Each<'p> {
+    progress: &'p Progress,
+    done: AtomicU64,
+}
+
+impl Progress {
+    /// A transfer among them.
+    const fn each(&self) -> Each<'_> {
+        Each { progress: self, done: AtomicU64::new(0) }
+    }
+}
+
+impl Each<'_> {
+    /// It has moved so many bytes; fewer than before when it begins again.
+    fn done(&self, bytes: u64) {
+        let before = self.done.swap(bytes, Ordering::Relaxed);
+        let Progress { events, phase, detail, total, done } = self.progress;
+        // Differences wrap around where a transfer begins again, and so does the sum.
+        let change = bytes.wrapping_sub(before);
+        let done = done.fetch_add(change, Ordering::Relaxed).wrapping_add(change);
+        let total = Some(*total).filter(|total| done <= *total);
+        events.send(Event::Progress { phase: *phase, done, total, detail: detail.clone() });
+    }
+}
+
+pub(super) fn temporary(source: std::io::Error) -> DeliveryError {
+    DeliveryError::File { path: std::env::temp_dir(), source }
+}
