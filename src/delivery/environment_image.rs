@@ -14,7 +14,7 @@ use crate::docker::Docker;
 use crate::event::{Event, Phase};
 use crate::image::compose::{self, Image, Layer, config_of, select_platform};
 use crate::image::{EnvironmentPlan, ImageReference, environment_key};
-use crate::registry::{Blob, MAX_MANIFEST, RegistryError};
+use crate::registry::{Blob, MAX_MANIFEST, Registry, RegistryError, Taken};
 use crate::snapshot::Snapshot;
 
 /// Requests that only ask are cheap.
@@ -106,7 +106,7 @@ impl Delivery<'_> {
     async fn adopt(&self, image: &Image, reference: &ImageReference, tag: &str) -> Result<Image> {
         let taken = stream::iter(&image.layers).map(|layer| self.take_over(layer, &reference.repository));
         taken.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-        self.publish(image.clone(), tag, format!("took {reference}")).await
+        self.publish(image.clone(), tag, Vec::new(), format!("took {reference}")).await
     }
 
     async fn take_over(&self, layer: &Layer, from: &str) -> Result<()> {
@@ -165,6 +165,8 @@ impl Delivery<'_> {
             kept?;
             exported?;
         }
+        let taken = there.iter().filter(|(diff_id, _)| wanted.contains(*diff_id));
+        let taken = taken.map(|(_, layer)| (layer.digest.clone(), layer.size)).collect();
         let layers = local.diff_ids.iter().map(|diff_id| there.get(diff_id).cloned());
         let layers = layers.collect::<Option<Vec<Layer>>>();
         let layers = layers.ok_or_else(|| DeliveryError::Vanished { image: name.to_owned() })?;
@@ -176,7 +178,7 @@ impl Delivery<'_> {
             0 => format!("all {} layers of {name} were there", layers.len()),
             count => format!("sent {count} of {} layers of {name}", layers.len()),
         };
-        self.publish(Image { config, layers }, tag, detail).await
+        self.publish(Image { config, layers }, tag, taken, detail).await
     }
 
     /// Those layers whose compressed form the repository has, or another one of this registry gives away.
@@ -194,10 +196,12 @@ impl Delivery<'_> {
     }
 
     /// Names the environment, so that it is found the next time.
-    async fn publish(&self, image: Image, tag: &str, detail: String) -> Result<Image> {
+    async fn publish(&self, image: Image, tag: &str, mut taken: Vec<Taken>, detail: String) -> Result<Image> {
         let (config, manifest) = compose::documents(&image);
-        self.push(Phase::Environment, &Blob::from_bytes(config)).await?;
-        self.registry.push_manifest(self.repository, tag, compose::MANIFEST, manifest).await?;
+        let config = Blob::from_bytes(config);
+        let sent = self.push(Phase::Environment, &config).await?;
+        taken.extend(Registry::taken([(&config, sent)]));
+        self.registry.push_image(self.repository, tag, compose::MANIFEST, manifest, &taken).await?;
         self.events.send(Event::Finished { phase: Phase::Environment, detail });
         Ok(image)
     }

@@ -21,7 +21,7 @@ use crate::event::{Event, Events, Phase};
 use crate::image::EnvironmentPlan;
 use crate::image::compose::{self, Composed, Image, Layer, compose};
 use crate::layout::label;
-use crate::registry::{Blob, Registry, RegistryError, Sent};
+use crate::registry::{Blob, Registry, RegistryError, Sent, Taken};
 use crate::snapshot::Snapshot;
 
 /// The only platform that this binary can be the supervisor for.
@@ -97,6 +97,8 @@ struct Code {
     layers: Vec<Layer>,
     /// Those that are still to be sent.
     unsent: Vec<Made>,
+    /// Those that have been sent.
+    taken: Vec<Taken>,
 }
 
 impl Delivery<'_> {
@@ -167,17 +169,19 @@ impl Delivery<'_> {
         });
         if is_one {
             let unsent: Vec<Made> = made.try_collect().await?;
-            return Ok(Code { layers: unsent.iter().map(|made| made.layer.clone()).collect(), unsent });
+            let layers = unsent.iter().map(|made| made.layer.clone()).collect();
+            return Ok(Code { layers, unsent, taken: Vec::new() });
         }
         let sent = made.map_ok(|made| async move {
             // All of it, or the file would go before it is sent.
             let made = made;
             let each = progress.each();
-            self.registry.push_blob(self.repository, &made.blob, |done| each.done(done)).await?;
-            Ok(made.layer.clone())
+            let sent = self.registry.push_blob(self.repository, &made.blob, |done| each.done(done)).await?;
+            Ok((made.layer.clone(), Registry::taken([(&made.blob, sent)])))
         });
-        let layers = sent.try_buffered(AT_ONCE).try_collect().await?;
-        Ok(Code { layers, unsent: Vec::new() })
+        let sent: Vec<(Layer, Vec<Taken>)> = sent.try_buffered(AT_ONCE).try_collect().await?;
+        let (layers, taken): (Vec<_>, Vec<_>) = sent.into_iter().unzip();
+        Ok(Code { layers, unsent: Vec::new(), taken: taken.concat() })
     }
 
     /// Sends the rest, then the manifest, and makes sure that all of it is there.
@@ -191,13 +195,12 @@ impl Delivery<'_> {
         let config = Blob::from_bytes(composed.config.clone());
         let blobs: Vec<&Blob> = code.unsent.iter().map(|made| &made.blob).chain([&config]).chain(supervisor).collect();
         let sent = try_join_all(blobs.iter().map(|blob| self.push(Phase::Push, blob))).await?;
-        let taken = blobs.iter().zip(sent).filter(|(_, sent)| *sent != Sent::Existed).map(|(blob, _)| blob);
-        let confirmed = taken.map(|blob| self.registry.confirm_blob(self.repository, blob.digest(), blob.size()));
+        let mut taken = Registry::taken(blobs.into_iter().zip(sent));
+        taken.extend(code.taken.iter().cloned());
         // A tag, so that garbage collection keeps it; the run itself names the digest.
         let tag = format!("code-{}", snapshot.digest().short());
         let manifest = composed.manifest.clone();
-        let pushed = self.registry.push_manifest(self.repository, &tag, compose::MANIFEST, manifest);
-        tokio::try_join!(pushed, try_join_all(confirmed)).map(drop)
+        self.registry.push_image(self.repository, &tag, compose::MANIFEST, manifest, &taken).await.map(drop)
     }
 
     /// Makes sure of a blob; small ones are sent without a question, which would take as long.

@@ -176,7 +176,8 @@ impl Registry {
     /// Asks for a place to send a blob to.
     async fn open_upload(&self, repository: &str, scope: &Scope, doing: &str) -> Result<Url, RegistryError> {
         let call = opening(self.endpoint().url(&format!("{repository}/blobs/uploads/")), scope, doing);
-        let response = self.exchange_once(&call, &|_| ()).await?;
+        // Tried again by itself: it costs nothing, and what comes after it should not have to fail for it.
+        let response = self.exchange(&call).await?;
         match response.status() {
             StatusCode::ACCEPTED => self.session(&call.url, &response),
             _ => Err(self.unexpected(&call, response).await),

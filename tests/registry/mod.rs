@@ -8,6 +8,7 @@ mod hostile;
 mod proxies;
 mod pull;
 mod push;
+mod storm;
 mod tokens;
 
 use std::time::Duration;

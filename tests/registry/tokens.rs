@@ -19,7 +19,7 @@ use crate::support::fault_proxy::{Action, FaultProxy, Head};
 const IDENTITY_TOKEN: &str = "an identity token";
 
 /// Signs tokens; the registry trusts its certificate.
-struct Signer {
+pub(super) struct Signer {
     key: KeyPair,
     der: Vec<u8>,
     pem: String,
@@ -34,7 +34,7 @@ impl Signer {
     }
 
     /// A JSON Web Token as distribution wants it, for the scopes of a request.
-    fn token(&self, scopes: &[Grant], valid_until: u64) -> String {
+    pub(super) fn token(&self, scopes: &[Grant], valid_until: u64) -> String {
         let header = json!({"typ": "JWT", "alg": "ES256", "x5c": [BASE64_STANDARD.encode(&self.der)]});
         let access: Vec<_> = scopes
             .iter()
@@ -63,10 +63,10 @@ fn fixed(der: &[u8]) -> Vec<u8> {
     signature
 }
 
-type Grant = (String, Vec<String>);
+pub(super) type Grant = (String, Vec<String>);
 
 /// The scopes that a request to the token server asks for.
-fn asked(head: &Head) -> Vec<Grant> {
+pub(super) fn asked(head: &Head) -> Vec<Grant> {
     let query = head.path.split_once('?').map_or("", |(_, query)| query);
     let scopes = url::form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == "scope");
     scopes
@@ -77,7 +77,7 @@ fn asked(head: &Head) -> Vec<Grant> {
         .collect()
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
@@ -86,13 +86,13 @@ fn is_ada(head: &Head) -> bool {
     head.header("authorization") == Some(expected.as_str())
 }
 
-struct Setup {
-    server: DockerRegistry,
+pub(super) struct Setup {
+    pub(super) server: DockerRegistry,
     tokens: FaultProxy,
 }
 
 /// A registry whose token server answers with `reply`, given what was asked for and how many tokens it has issued before.
-async fn setup(reply: impl Fn(&Signer, &Head, usize) -> Action + Send + Sync + 'static) -> Setup {
+pub(super) async fn setup(reply: impl Fn(&Signer, &Head, usize) -> Action + Send + Sync + 'static) -> Setup {
     let signer = Signer::new();
     let pem = signer.pem.clone();
     let issued = AtomicUsize::new(0);
