@@ -33,6 +33,16 @@ pub enum DeliveryError {
     /// An image is not what it should be.
     #[error(transparent)]
     Compose(#[from] ComposeError),
+    /// A file that was to be sent holds a secret.
+    #[error("`{path}` line {line} looks like {kind}; nothing of it was sent")]
+    Secret {
+        /// The file, relative to the project.
+        path: String,
+        /// From 1.
+        line: usize,
+        /// What it looks like.
+        kind: &'static str,
+    },
     /// A registry has no image of that name.
     #[error("there is no image `{name}`")]
     NoImage {
@@ -71,6 +81,10 @@ impl Diagnosis for DeliveryError {
                 ]
             }
             Self::NoFile { .. } => vec!["check its name, and the ignore rules of the project".to_owned()],
+            Self::Secret { path, .. } => vec![
+                format!("take it out of the file, or leave the file out with a line `{path}` in .nautaignore"),
+                format!("`!{path}` in .nautaignore sends it nonetheless"),
+            ],
             Self::NoImage { .. } => vec!["check its name and tag".to_owned()],
             Self::Vanished { .. } => vec!["run the command again; it is built anew".to_owned()],
             Self::File { .. } => vec!["check permissions and free space".to_owned()],

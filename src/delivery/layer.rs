@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::DeliveryError;
 use super::code::write_differences;
 use super::parts::{Items, Part};
+use super::secrets;
 use crate::archive::{BLOCK, Packer, Writer, Written, gzip};
 use crate::diagnosis::Result;
 use crate::image::compose::{LAYER_GZIP, LAYER_TAR, Layer};
@@ -63,6 +64,7 @@ impl Write for Sink {
 
 /// Makes the layer of a part.
 pub(super) fn make(snapshot: &Snapshot, items: &impl Items, part: &Part) -> Result<Made> {
+    secrets::check(snapshot, part.differences(items))?;
     let is_packed = part.size >= WORTH_PACKING && packs_well(snapshot.root(), items, part);
     let (sink, file) = match (is_packed, part.is_alone()) {
         (false, true) => (Sink::Start(Vec::new()), None),

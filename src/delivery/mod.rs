@@ -13,6 +13,7 @@ mod layer;
 mod lock;
 mod parts;
 mod run_image;
+mod secrets;
 mod stack;
 mod supervisor_layer;
 

@@ -14,5 +14,5 @@ mod walk;
 
 pub use difference::{Difference, differences, last_run, load, remember};
 pub use error::SnapshotError;
-pub use read::{explain, take};
+pub use read::{explain, is_allowed, take};
 pub use value::{Content, Entry, Snapshot};

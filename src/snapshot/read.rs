@@ -48,6 +48,27 @@ fn path<'t>(listed: &'t Listed<'_>, known: &'t Tree) -> &'t [u8] {
 
 /// What becomes of a path (relative to the project, with `/`), and of the first folder on the way that is not taken.
 pub fn explain(root: &Path, wanted: &str) -> Result<(String, Verdict), SnapshotError> {
+    let mut last = (String::new(), Verdict::Take);
+    descend(root, wanted, |level, path, is_folder| {
+        last = (path.to_owned(), level.verdict(path.as_bytes(), is_folder));
+        last.1 == Verdict::Take
+    })?;
+    Ok(last)
+}
+
+/// Whether a `!pattern` in a `.nautaignore` takes a path in, or a folder on the way: the user means it.
+pub fn is_allowed(root: &Path, wanted: &str) -> Result<bool, SnapshotError> {
+    let mut is_allowed = false;
+    descend(root, wanted, |level, path, is_folder| {
+        is_allowed = level.takes(path.as_bytes(), is_folder);
+        !is_allowed
+    })?;
+    Ok(is_allowed)
+}
+
+/// Shows `look` each folder on the way to a path, and at last the path itself, with the rules that hold there, until it has
+/// seen enough.
+fn descend(root: &Path, wanted: &str, mut look: impl FnMut(&Level, &str, bool) -> bool) -> Result<(), SnapshotError> {
     let mut level = Level::top(root);
     let mut folder = String::new();
     let mut parts = wanted.split('/').filter(|part| !part.is_empty() && *part != ".").peekable();
@@ -60,13 +81,12 @@ pub fn explain(root: &Path, wanted: &str) -> Result<(String, Verdict), SnapshotE
         level = level.in_folder(folder.as_bytes(), texts.collect())?;
         let path = String::from_utf8_lossy(&tree::join(folder.as_bytes(), part.as_bytes())).into_owned();
         let is_folder = parts.peek().is_some() || root.join(&path).symlink_metadata().is_ok_and(|found| found.is_dir());
-        let verdict = level.verdict(path.as_bytes(), is_folder);
-        if verdict != Verdict::Take || parts.peek().is_none() {
-            return Ok((path, verdict));
+        if !look(&level, &path, is_folder) {
+            break;
         }
         folder = path;
     }
-    Ok((folder, Verdict::Take))
+    Ok(())
 }
 
 #[cfg(test)]

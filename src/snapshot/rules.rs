@@ -63,15 +63,15 @@ pub const SECRETS: &[&str] = &[
     ".htpasswd",
     ".git-credentials",
     ".dockercfg",
-    ".docker/config.json",
+    "**/.docker/config.json",
     ".aws/",
     ".azure/",
     ".gcloud/",
-    ".config/gcloud/",
+    "**/.config/gcloud/",
     ".kube/",
     ".ssh/",
     ".gnupg/",
-    ".huggingface/token",
+    "**/.huggingface/token",
     "kubeconfig",
     "*.kubeconfig",
     "credentials.json",
@@ -251,6 +251,11 @@ impl Level {
             Match::Ignore(glob) => Verdict::Leave(own(glob.original())),
             _ => Verdict::Take,
         }
+    }
+
+    /// Whether a `!pattern` in a `.nautaignore` takes a path in.
+    pub(super) fn takes(&self, path: &[u8], is_folder: bool) -> bool {
+        matches!(self.said(path, is_folder), Some(Said::Take { by_nauta: true }))
     }
 
     /// What the ignore files say: the strongest kind of file first, of each the deepest.

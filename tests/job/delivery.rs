@@ -8,7 +8,7 @@ use crate::support::random::Random;
 use crate::support::{Workstation, environment, tool};
 
 /// A project on busybox whose registry is a test's own; its runs are planned and not started.
-fn project(server: &DockerRegistry) -> Workstation {
+pub(super) fn project(server: &DockerRegistry) -> Workstation {
     let workstation = Workstation::new();
     let (kubeconfig, namespace) = (environment("NAUTA_TEST_KUBECONFIG_USER"), environment("NAUTA_TEST_NAMESPACE"));
     workstation.configure(&format!(

@@ -7,7 +7,9 @@ mod doctor;
 mod environment;
 mod local;
 mod lock;
+mod secrets;
 mod troubles;
+mod writer;
 
 /// The digests of parameters that the ranks of the pytorch template print.
 fn parameters(stdout: &str) -> Vec<String> {

@@ -1,0 +1,103 @@
+//! The last look before files leave the workstation: keys and tokens that are told by their own first letters, in files
+//! whose names say nothing.
+
+use std::sync::OnceLock;
+
+use aho_corasick::AhoCorasick;
+
+use super::DeliveryError;
+use crate::diagnosis::Result;
+use crate::snapshot::{self, Content, Difference, Snapshot};
+
+/// Larger files are data.
+const LARGEST: u64 = 1024 * 1024;
+
+/// What it is, how it begins, and how many letters and digits have to follow at least. From the issuers' own
+/// descriptions of their tokens; those without a beginning of their own cannot be told from other text.
+const KINDS: &[(&str, &str, usize)] = &[
+    ("a private key", "-----BEGIN PRIVATE KEY-----", 0),
+    ("a private key", "-----BEGIN ENCRYPTED PRIVATE KEY-----", 0),
+    ("a private key", "-----BEGIN RSA PRIVATE KEY-----", 0),
+    ("a private key", "-----BEGIN DSA PRIVATE KEY-----", 0),
+    ("a private key", "-----BEGIN EC PRIVATE KEY-----", 0),
+    ("a private key", "-----BEGIN OPENSSH PRIVATE KEY-----", 0),
+    ("a private key", "-----BEGIN PGP PRIVATE KEY BLOCK-----", 0),
+    ("a private key", "PuTTY-User-Key-File-", 1),
+    ("an age key", "AGE-SECRET-KEY-1", 50),
+    ("an AWS access key", "AKIA", 16),
+    ("an AWS access key", "ASIA", 16),
+    ("an Azure storage key", "AccountKey=", 80),
+    ("a GitHub token", "ghp_", 36),
+    ("a GitHub token", "gho_", 36),
+    ("a GitHub token", "ghu_", 36),
+    ("a GitHub token", "ghs_", 36),
+    ("a GitHub token", "ghr_", 36),
+    ("a GitHub token", "github_pat_", 40),
+    ("a GitLab token", "glpat-", 20),
+    ("a Hugging Face token", "hf_", 34),
+    ("an Anthropic key", "sk-ant-", 40),
+    ("an OpenAI key", "sk-proj-", 40),
+    ("a Slack token", "xoxb-", 20),
+    ("a Slack token", "xoxp-", 20),
+    ("a Slack webhook", "hooks.slack.com/services/", 20),
+    ("a Google API key", "AIza", 35),
+    ("a Google client secret", "GOCSPX-", 20),
+    ("an npm token", "npm_", 36),
+    ("a PyPI token", "pypi-AgEIcHlwaS5vcmc", 40),
+    ("a Docker Hub token", "dckr_pat_", 20),
+    ("a DigitalOcean token", "dop_v1_", 60),
+    ("a Databricks token", "dapi", 32),
+    ("a Stripe key", "sk_live_", 20),
+    ("a Stripe key", "rk_live_", 20),
+];
+
+/// Fails when a file that is about to be sent holds a key or a token, unless a `!pattern` in a `.nautaignore` names it.
+pub(super) fn check(snapshot: &Snapshot, differences: impl Iterator<Item = Difference>) -> Result<()> {
+    for difference in differences {
+        let Difference::Put { entry, .. } = difference else { continue };
+        let is_read = matches!(entry.content, Content::File { size, .. } if size <= LARGEST);
+        // What cannot be read now is noticed when it is sent.
+        let Some(text) = is_read.then(|| std::fs::read(entry.path_below(snapshot.root())).ok()).flatten() else {
+            continue;
+        };
+        if let Some((kind, line)) = find(&text)
+            && !snapshot::is_allowed(snapshot.root(), &entry.display())?
+        {
+            return Err(DeliveryError::Secret { path: entry.display(), line, kind }.into());
+        }
+    }
+    Ok(())
+}
+
+/// The first key or token in a text: what it is, and its line from 1.
+fn find(text: &[u8]) -> Option<(&'static str, usize)> {
+    static BEGINNINGS: OnceLock<Option<AhoCorasick>> = OnceLock::new();
+    let beginnings = BEGINNINGS.get_or_init(|| AhoCorasick::new(KINDS.iter().map(|(_, beginning, _)| beginning)).ok());
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-+/=".contains(byte);
+    beginnings.as_ref()?.find_overlapping_iter(text).find_map(|found| {
+        let (kind, _, length) = KINDS[found.pattern().as_usize()];
+        let before = found.start().checked_sub(1).map(|at| text[at]);
+        let follow = text[found.end()..].iter().take(length).filter(|byte| is_letter(byte)).count();
+        let is_word = before.is_none_or(|byte| !byte.is_ascii_alphanumeric() && byte != b'_');
+        let line = text[..found.start()].split(|byte| *byte == b'\n').count();
+        (is_word && follow == length).then_some((kind, line))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_and_what_is_short_is_not() {
+        for (kind, beginning, length) in KINDS {
+            let text = format!("x = 1\ntoken = \"{beginning}{}\"\n", "A1".repeat(length / 2 + 1));
+            assert_eq!(find(text.as_bytes()), Some((*kind, 2)), "{beginning}");
+            if *length > 1 {
+                assert_eq!(find(format!("{beginning}{}", "A".repeat(length - 1)).as_bytes()), None, "{beginning}");
+                assert_eq!(find(format!("x{beginning}{}", "A".repeat(*length)).as_bytes()), None, "{beginning}");
+            }
+        }
+        assert_eq!(find(b"if key.startswith('sk-ant-') or 'ghp_' in key: -----BEGIN PUBLIC KEY-----"), None);
+    }
+}
