@@ -4,8 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::cluster::{Cluster, ClusterAddress, ClusterError};
 use crate::credentials::CredentialSources;
 use crate::diagnosis::{Diagnosis, Kind, Result, nearest};
 use crate::docker::{Docker, DockerError, DockerSettings};
@@ -40,6 +43,12 @@ pub enum ContextError {
     /// The working directory is gone or cannot be read.
     #[error("cannot tell the working directory")]
     Directory(#[source] io::Error),
+    /// A target's Service is no name and port.
+    #[error("`{text}` (from `registry_service` in your configuration) is no Service and port")]
+    Service {
+        /// What it says.
+        text: String,
+    },
     /// No target has this name.
     #[error("there is no target `{name}` (from {source_text})")]
     UnknownTarget {
@@ -58,6 +67,7 @@ impl Diagnosis for ContextError {
     }
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::Service { .. } => vec!["write it as `registry:5000`, or `namespace/registry:5000`".to_owned()],
             Self::Directory(_) => vec!["go to a directory that exists".to_owned()],
             Self::UnknownTarget { name, known, .. } => match nearest(name, known.iter().map(String::as_str)) {
                 Some(near) => vec![format!("did you mean `{near}`?")],
@@ -171,6 +181,39 @@ impl Context {
             runtime_dir: path("XDG_RUNTIME_DIR"),
         };
         Docker::connect(&settings).await
+    }
+
+    /// A target's cluster.
+    pub async fn cluster(&self, target: &Target) -> Result<Arc<Cluster>, ClusterError> {
+        self.cluster_in(target, target.namespace.clone()).await
+    }
+
+    /// A target's cluster, in another namespace.
+    async fn cluster_in(&self, target: &Target, namespace: Option<String>) -> Result<Arc<Cluster>, ClusterError> {
+        let usual = || match self.variable(env_vars::KUBECONFIG).filter(|paths| !paths.is_empty()) {
+            Some(paths) => std::env::split_paths(paths).collect(),
+            None => self.variable("HOME").map(|home| Path::new(home).join(".kube/config")).into_iter().collect(),
+        };
+        let address = ClusterAddress {
+            kubeconfig: target.kubeconfig.as_ref().map_or_else(usual, |path| vec![path.into()]),
+            context: target.context.clone(),
+            namespace,
+        };
+        Ok(Arc::new(Cluster::connect(&address).await?))
+    }
+
+    /// Where a way to a target's registry begins on this machine, where the target says that it leads through a Service.
+    pub async fn tunnel(&self, target: &Target) -> Result<Option<SocketAddr>> {
+        let Some(text) = &target.registry_service else { return Ok(None) };
+        let (namespace, rest) = match text.split_once('/') {
+            Some((namespace, rest)) => (Some(namespace.to_owned()), rest),
+            None => (target.namespace.clone(), text.as_str()),
+        };
+        let (name, port) = rest
+            .split_once(':')
+            .and_then(|(name, port)| Some((name, port.parse().ok()?)))
+            .ok_or_else(|| ContextError::Service { text: text.clone() })?;
+        Ok(Some(self.cluster_in(target, namespace).await?.tunnel(name, port).await?))
     }
 
     /// Where credentials are looked for.

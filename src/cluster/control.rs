@@ -60,7 +60,7 @@ impl Cluster {
         }
     }
 
-    async fn open_forward(&self, pod: &str, port: u16) -> Result<ControlStream, ClusterError> {
+    pub(super) async fn open_forward(&self, pod: &str, port: u16) -> Result<ControlStream, ClusterError> {
         self.open_socket("open a port-forward", Protocol::PortForward, |pods| pods.portforward(pod, &[port])).await
     }
 

@@ -127,6 +127,14 @@ pub enum Cause {
         /// What happened, and its own words.
         message: String,
     },
+    /// A Service that leads to the registry cannot be reached.
+    #[error("there is no way to the registry through the Service `{service}`: {message}")]
+    NoTunnel {
+        /// Its name.
+        service: String,
+        /// Why.
+        message: String,
+    },
     /// Nobody answers at the API server's address.
     #[error("cannot reach the API server `{server}`: {message}")]
     Unreachable {

@@ -22,6 +22,10 @@ pub(super) fn of(error: &ClusterError) -> Vec<String> {
             None => vec![format!("install `{program}`, or mend its path in the kubeconfig")],
         },
         Cause::LoginFailed { .. } => vec![format!("run `kubectl --context {context} get pods` to log in anew")],
+        Cause::NoTunnel { service, .. } => vec![
+            format!("look at it with `kubectl -n {namespace} describe service {service}`"),
+            "mend `registry_service` of the target, as `NAME:PORT` or `NAMESPACE/NAME:PORT`".into(),
+        ],
         Cause::Unreachable { .. } => vec![
             "check the network, the VPN and the proxy settings".into(),
             "check the address with `kubectl config view --minify`".into(),

@@ -20,6 +20,7 @@ mod session;
 mod socket;
 mod status;
 mod submit;
+mod tunnel;
 mod watch;
 
 pub use access::Access;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::cluster_access::open_cluster;
 use super::complete::{runs, targets};
 use super::record::Record;
 use crate::context::{Context, Destination};
@@ -39,7 +38,7 @@ pub async fn run(args: CancelArgs, context: &Context, output: &Output) -> Result
             None => drop(record?),
         },
         Destination::Cluster(_, target) => {
-            open_cluster(context, &target).await?.cancel(&args.run).await?;
+            context.cluster(&target).await?.cancel(&args.run).await?;
         }
     }
     output.result(&format!("{} is ended\n", args.run), &json!({ "schema": 1, "run": args.run, "ended": true }));

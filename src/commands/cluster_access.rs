@@ -1,14 +1,9 @@
 //! A target's cluster and registry, opened.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use crate::cluster::{Cluster, ClusterAddress};
 use crate::context::Context;
 use crate::credentials::{Credential, Skipped};
 use crate::delivery::{self, HostAccess};
 use crate::diagnosis::{Failure, Result};
-use crate::env_vars;
 use crate::event::Events;
 use crate::follow::Mailbox;
 use crate::registry::{Access, Registry, RegistryError};
@@ -60,18 +55,4 @@ pub(super) async fn open_mailbox(
     let Some((_, repository)) = address.and_then(|address| address.split_once('/')) else { return Ok(None) };
     let registry = open_registry(context, target, events).await?.registry;
     Ok(Some(Mailbox { registry, repository: repository.to_owned(), run: run.to_owned() }))
-}
-
-/// A target's cluster.
-pub(super) async fn open_cluster(context: &Context, target: &Target) -> Result<Arc<Cluster>> {
-    let usual = || match context.variable(env_vars::KUBECONFIG).filter(|paths| !paths.is_empty()) {
-        Some(paths) => std::env::split_paths(paths).collect(),
-        None => context.variable("HOME").map(|home| Path::new(home).join(".kube/config")).into_iter().collect(),
-    };
-    let address = ClusterAddress {
-        kubeconfig: target.kubeconfig.as_ref().map_or_else(usual, |path| vec![path.into()]),
-        context: target.context.clone(),
-        namespace: target.namespace.clone(),
-    };
-    Ok(Arc::new(Cluster::connect(&address).await?))
 }

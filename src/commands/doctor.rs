@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::json;
 
-use super::cluster_access::{open_cluster, open_registry};
+use super::cluster_access::open_registry;
 use super::complete::targets;
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Kind, Result};
@@ -71,7 +71,7 @@ async fn docker(context: &Context) -> Result<String> {
 }
 
 async fn cluster(context: &Context, target: &Target, output: &Output) -> Result<String> {
-    let cluster = open_cluster(context, target).await?;
+    let cluster = context.cluster(target).await?;
     let findings = cluster.check(&nothing(cluster.namespace(), &target.registry)?).await?;
     for warning in findings.warnings {
         output.events().warn(warning);

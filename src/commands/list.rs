@@ -3,7 +3,6 @@
 use clap::Args;
 use serde_json::json;
 
-use super::cluster_access::open_cluster;
 use super::complete::targets;
 use super::record::{Record, live_local};
 use crate::cluster::Scope;
@@ -28,7 +27,7 @@ pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u
     let flag = args.target.as_deref().map(|name| ("--target", name));
     let mut rows = Vec::new();
     if let Destination::Cluster(name, target) = context.destination(flag, file_target.as_deref())?.value {
-        for run in open_cluster(context, &target).await?.list(Scope::All).await? {
+        for run in context.cluster(&target).await?.list(Scope::All).await? {
             let created = run.created.map_or(0, jiff::Timestamp::as_second);
             let state = run.state.as_str().to_owned();
             rows.push((run.name, name.clone(), run.nodes, state, created, run.command.join(" ")));

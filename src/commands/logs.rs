@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 
-use super::cluster_access::{open_cluster, open_mailbox};
+use super::cluster_access::open_mailbox;
 use super::cluster_follow::{Followed, follow_on_cluster};
 use super::complete::{runs, targets};
 use super::interrupt::interrupted;
@@ -98,7 +98,7 @@ struct OnCluster<'a> {
 
 impl OnCluster<'_> {
     async fn show(&self, record: std::result::Result<Record, super::record::RecordError>) -> Result<u8> {
-        let cluster = open_cluster(self.context, self.target).await?;
+        let cluster = self.context.cluster(self.target).await?;
         match (cluster.find(&self.args.run).await, record) {
             (Ok(summary), record) if self.args.follow => self.follow(&cluster, &summary, record.ok()).await,
             (Ok(summary), _) => {

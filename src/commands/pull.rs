@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::cluster_access::{open_cluster, open_mailbox};
+use super::cluster_access::open_mailbox;
 use super::complete::{runs, targets};
 use super::record::{Record, folder};
 use crate::context::{Context, Destination};
@@ -58,7 +58,7 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
     let (nodes, address) = if let Ok(record) = record {
         (record.spec.nodes, record.mailbox)
     } else {
-        let summary = open_cluster(context, &target).await?.find(&args.run).await?;
+        let summary = context.cluster(&target).await?.find(&args.run).await?;
         (summary.nodes, Some(summary.mailbox))
     };
     let mailbox = open_mailbox(context, &target, address.as_deref(), &args.run, &events).await?;

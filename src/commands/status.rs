@@ -3,7 +3,6 @@
 use clap::Args;
 use serde_json::json;
 
-use super::cluster_access::open_cluster;
 use super::complete::{runs, targets};
 use super::record::{Record, live_local};
 use crate::cluster::RunStatus;
@@ -34,7 +33,7 @@ pub async fn run(args: StatusArgs, context: &Context, output: &Output) -> Result
     match context.destination(flag, None)?.value {
         Destination::Local => local(&record?, context, output).await?,
         Destination::Cluster(name, target) => {
-            let RunStatus { summary, view } = open_cluster(context, &target).await?.status(&args.run).await?;
+            let RunStatus { summary, view } = context.cluster(&target).await?.status(&args.run).await?;
             let mut table = Table::new(&["RANK", "NODE", "STATE"]);
             for rank in &view.ranks {
                 table.row([rank.rank.to_string(), rank.node.clone().unwrap_or_default(), words(&rank.state)]);

@@ -52,6 +52,9 @@ pub struct AddArgs {
     /// The registry's host as pods reach it, where it differs
     #[arg(long, value_name = "HOST")]
     registry_from_pods: Option<String>,
+    /// The Service that leads to a registry which only the cluster reaches
+    #[arg(long, value_name = "[NAMESPACE/]NAME:PORT")]
+    registry_service: Option<String>,
     /// A host of the registry that is reached without TLS
     #[arg(long, value_name = "HOST")]
     plain_http: Vec<String>,
@@ -105,6 +108,7 @@ fn add(args: AddArgs, context: &Context, output: &Output) -> Result<u8> {
         registry: args.registry,
         registry_from_nodes: args.registry_from_nodes,
         registry_from_pods: args.registry_from_pods,
+        registry_service: args.registry_service,
         plain_http: args.plain_http,
         ..Target::default()
     };

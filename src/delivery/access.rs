@@ -34,6 +34,11 @@ pub async fn open_registry(
         let read = std::fs::read(path).map_err(|source| SettingsError::Unreadable { path: path.into(), source });
         endpoint = endpoint.trusting(&read?)?;
     }
+    if let Some(its) = targets().find(is_its)
+        && let Some(address) = context.tunnel(its).await?
+    {
+        endpoint = endpoint.through(address);
+    }
     let Lookup { found, skipped } = credentials::find(host, &context.credential_sources()).await;
     let login = found.map(|found| found.credential);
     let auth = login.clone().map_or(Auth::Anonymous, Auth::from);

@@ -49,6 +49,14 @@ impl Endpoint {
         self
     }
 
+    /// Reach this registry through a tunnel that begins at `address` on this machine. What the tunnel carries is plain HTTP;
+    /// the tunnel itself keeps it from others.
+    #[must_use]
+    pub fn through(mut self, address: std::net::SocketAddr) -> Self {
+        self.base = with_scheme(&self.base, "http", &address.to_string());
+        self
+    }
+
     /// Speak TLS to this host, though it is loopback.
     #[must_use]
     pub fn tls(mut self) -> Self {

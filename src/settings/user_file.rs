@@ -51,6 +51,10 @@ pub struct Target {
     /// Hosts (of the three names above) that are reached without TLS although they are not this machine.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plain_http: Vec<String>,
+    /// The Service that leads to a registry which only the cluster reaches: `NAME:PORT`, or `NAMESPACE/NAME:PORT`. This
+    /// workstation then goes through the API server, and `registry` is only the name that images have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry_service: Option<String>,
     /// A file of certificates that the registry's certificate is checked with, besides the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry_ca: Option<String>,

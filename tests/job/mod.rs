@@ -9,6 +9,7 @@ mod local;
 mod lock;
 mod secrets;
 mod troubles;
+mod tunnel;
 mod writer;
 
 /// The digests of parameters that the ranks of the pytorch template print.

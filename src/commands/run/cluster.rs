@@ -7,7 +7,7 @@ use serde_json::json;
 use super::request::{Request, random_key};
 use super::{RunArgs, report};
 use crate::cluster::{Cause, Cluster, RegistryHosting};
-use crate::commands::cluster_access::{TargetRegistry, open_cluster, open_registry};
+use crate::commands::cluster_access::{TargetRegistry, open_registry};
 use crate::commands::cluster_follow::{Followed, follow_on_cluster};
 use crate::commands::rebase;
 use crate::commands::record::{Record, folder};
@@ -114,7 +114,7 @@ struct Prepared {
 
 async fn prepare(request: &Request, target: &Target, context: &Context, events: &Events) -> Result<Prepared> {
     let access = open_registry(context, target, events).await?;
-    let cluster = open_cluster(context, target).await?;
+    let cluster = context.cluster(target).await?;
     let repository = access.repository(&request.spec.project);
     let (announced, checked) = tokio::join!(cluster.registry_hosting(), access.check(&repository, Access::Push));
     checked?;
