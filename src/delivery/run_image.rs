@@ -75,9 +75,11 @@ pub async fn run_image(
     unreachable!("without trust, what is missing is an error")
 }
 
-/// Makes the code's layers anew, as one whole, and remembers them: the next delivery builds on them.
+/// Makes the code's layers anew, as one whole, and remembers them: the next delivery builds on them. Does nothing while
+/// another process does this.
 pub async fn rebase(delivery: &Delivery<'_>, snapshot: &Snapshot) -> Result<()> {
     let mut stack = Stack::open(&delivery.context.state_folder(), &delivery.place(), snapshot.root());
+    let Some(_only_one) = stack.lock() else { return Ok(()) };
     let code = delivery.make_code(snapshot, Arc::new(snapshot.clone())).await?;
     try_join_all(code.unsent.iter().map(|made| delivery.push(Phase::Push, &made.blob))).await?;
     stack.put(0, code.layers, weight(snapshot), snapshot);

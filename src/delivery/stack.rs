@@ -76,6 +76,13 @@ impl Stack {
         self.levels.clear();
     }
 
+    /// Held while the whole is made anew; none where another process does that. It goes with the file that is returned.
+    pub(super) fn lock(&self) -> Option<std::fs::File> {
+        std::fs::create_dir_all(&self.folder).ok()?;
+        let file = std::fs::File::create(self.folder.join("lock")).ok()?;
+        file.try_lock().ok().map(|()| file)
+    }
+
     /// Whether the differences have outgrown the whole, so that it should be made anew.
     pub(super) fn is_heavy(&self) -> bool {
         let weights: Vec<u64> = self.levels.iter().map(|level| level.weight).collect();
