@@ -28,7 +28,7 @@ impl InnerRegistry {
         tool("docker", &["build", "-q", "-t", &image, folder.path().to_str().expect("text")]);
         tool("docker", &["push", "-q", &image]);
         let manifest = format!(
-            r#"
+            r"
 apiVersion: v1
 kind: Pod
 metadata: {{name: {NAME}, labels: {{app: {NAME}}}}}
@@ -50,7 +50,7 @@ apiVersion: v1
 kind: Service
 metadata: {{name: {NAME}}}
 spec: {{type: NodePort, selector: {{app: {NAME}}}, ports: [{{port: 80, targetPort: http}}]}}
-"#
+"
         );
         let file = folder.path().join("registry.yaml");
         std::fs::write(&file, manifest).expect("written");
