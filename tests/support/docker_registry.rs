@@ -1,4 +1,5 @@
-//! Real registries (distribution 2.8, Debian's `docker-registry`), one process per test.
+//! Real registries, one process per test: distribution 2.8 (Debian's `docker-registry`), or the program that
+//! `NAUTA_TEST_REGISTRY_PROGRAM` names.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -76,11 +77,11 @@ impl DockerRegistry {
         self.child = child;
     }
 
-    /// `docker-registry garbage-collect`, behind the running registry's back.
+    /// `registry garbage-collect`, behind the running registry's back.
     pub(crate) fn collect_garbage(&self) {
         let config = self.folder.path().join("config.yml");
-        let done = Command::new("docker-registry").arg("garbage-collect").arg("--delete-untagged").arg(config).output();
-        let done = done.expect("docker-registry: run tests/run");
+        let done = program().arg("garbage-collect").arg("--delete-untagged").arg(config).output();
+        let done = done.expect("the registry's program: run tests/run");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
 }
@@ -154,16 +155,20 @@ impl Drop for DockerRegistry {
     }
 }
 
+fn program() -> Command {
+    Command::new(std::env::var_os("NAUTA_TEST_REGISTRY_PROGRAM").unwrap_or_else(|| "docker-registry".into()))
+}
+
 /// Starts the process and waits until it says where it listens.
 fn serve(config: &Path) -> (Child, String) {
-    let mut child = Command::new("docker-registry")
+    let mut child = program()
         .arg("serve")
         .arg(config)
         .env("OTEL_TRACES_EXPORTER", "none")
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("docker-registry cannot be started: run tests/run");
+        .expect("the registry cannot be started: run tests/run");
     let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
     let mut said = String::new();
     for line in lines.by_ref().map_while(Result::ok) {
@@ -177,5 +182,5 @@ fn serve(config: &Path) -> (Child, String) {
         said.push('\n');
     }
     let _ = child.wait();
-    panic!("docker-registry did not start:\n{said}");
+    panic!("the registry did not start:\n{said}");
 }
