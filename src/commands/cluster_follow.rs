@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::interrupt::interrupted;
 use crate::cluster::{Cluster, Observation};
 use crate::diagnosis::Result;
-use crate::event::{Events, RankState};
+use crate::event::{End, Events, RankState, Reason};
 use crate::follow::{Collector, Engine, FollowError, Mailbox, Outcome, follow};
 use crate::job::state::{RunView, Trouble};
 
@@ -102,8 +102,7 @@ impl Start {
                 let _ = self.states_tx.send((rank.rank, rank.state.clone()));
             }
         }
-        let waits = |state: &RankState| matches!(state, RankState::Pending { .. });
-        self.has_begun |= !view.ranks.is_empty() && !view.ranks.iter().any(|rank| waits(&rank.state));
+        self.has_begun |= !view.ranks.is_empty() && view.ranks.iter().all(|rank| has_come(&rank.state));
         let verdict = view.fatal().filter(|_| !self.has_begun).cloned();
         self.last = Some(view);
         verdict
@@ -122,6 +121,45 @@ impl Start {
     }
 }
 
+/// Whether a rank has been there. One that is only known to be gone (its pod was deleted, maybe before it was placed) may
+/// never have been.
+const fn has_come(state: &RankState) -> bool {
+    !matches!(state, RankState::Pending { .. } | RankState::Ended(End { reason: Reason::Lost { .. }, .. }))
+}
+
 fn cannot_start(Trouble { reason, message, .. }: Trouble) -> FollowError {
     FollowError::CannotStart { message, hint: reason.remedy() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::state::{RankView, RunState, TroubleReason};
+
+    #[test]
+    fn a_run_that_is_deleted_before_its_pods_are_placed_cannot_start() {
+        let view = |state, troubles| RunView {
+            state: RunState::Deleted,
+            ranks: vec![RankView { rank: 0, pod: None, node: None, state }],
+            troubles,
+            first_failed: None,
+        };
+        let (states_tx, _states) = mpsc::unbounded_channel();
+        let mut start = Start { states_tx, told: BTreeMap::new(), has_begun: false, last: None };
+        let waiting = RankState::Pending { message: "no node has room".to_owned() };
+        assert!(start.verdict(view(waiting, Vec::new())).is_none());
+        let deleted = Trouble {
+            rank: None,
+            reason: TroubleReason::Deleted,
+            message: "the Job was deleted".to_owned(),
+            fatal: true,
+        };
+        // The pod may be seen to go before the Job is.
+        let verdict = start.verdict(view(RankState::Ended(End::lost("its pod was deleted")), vec![deleted.clone()]));
+        assert_eq!(verdict.map(|trouble| trouble.message), Some("the Job was deleted".to_owned()));
+        // Once it ran, the end is what its ranks say.
+        assert!(start.verdict(view(RankState::Running, Vec::new())).is_none());
+        let lost = RankState::Ended(End::lost("its pod was deleted"));
+        assert!(start.verdict(view(lost, vec![deleted])).is_none());
+    }
 }
