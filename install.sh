@@ -8,7 +8,8 @@ Usage: ./install.sh [--prefix DIR] [--version VERSION] [--no-modify-path] [--dem
 
 In a checkout, builds nauta from source. Elsewhere, installs the release archive
 nauta-VERSION-linux-ARCH.tar.gz that lies beside this script, after checking it
-against its .sha256 file.
+against its .sha256 file. Archives of the same version for other architectures
+that lie there too are installed for clusters whose nodes have those.
 
   --prefix DIR        where to install to (default: /usr/local for root, else ~/.local)
   --version VERSION   which release archive (default: the only one beside this script)
@@ -58,6 +59,7 @@ trap 'exit 143' TERM HUP
 uninstall() {
   rm -f "$prefix/bin/nauta" "$prefix/$bash_completion" "$prefix/$zsh_completion" "$prefix/$fish_completion"
   rm -f "$prefix"/share/man/man1/nauta.1 "$prefix"/share/man/man1/nauta-*.1
+  rm -rf "$prefix/libexec/nauta"
   if grep -qsF "$path_line" "$HOME/.profile"; then
     profile=$(mktemp)
     grep -vF "$path_line" "$HOME/.profile" >"$profile" || true
@@ -76,6 +78,12 @@ build_from_source() {
   [ -n "$binary" ] || fail "the build left no binary below $target"
 }
 
+# checked ARCHIVE: whether it is what its checksum says, or we stop.
+checked() {
+  [ -f "$1.sha256" ] || fail "$1.sha256 is missing: the archive cannot be checked"
+  (cd "$here" && sha256sum -c "$(basename "$1").sha256" >&2) || fail "$1 is damaged; get it again"
+}
+
 unpack_release() {
   if [ -n "$version" ]; then
     archive=$(find "$here" -maxdepth 1 -name "nauta-$version-linux-$(uname -m).tar.gz" | head -n 1)
@@ -83,11 +91,28 @@ unpack_release() {
     archive=$(find "$here" -maxdepth 1 -name "nauta-*-linux-$(uname -m).tar.gz" | head -n 1)
   fi
   [ -n "$archive" ] || fail "no release archive for linux-$(uname -m) beside this script; in a checkout it builds from source"
-  [ -f "$archive.sha256" ] || fail "$archive.sha256 is missing: the archive cannot be checked"
-  (cd "$here" && sha256sum -c "$(basename "$archive").sha256" >&2) || fail "$archive is damaged; get it again"
+  checked "$archive"
   unpacked=$(mktemp -d)
   tar -xzf "$archive" -C "$unpacked"
   binary=$unpacked/nauta
+}
+
+# What nodes of other architectures run: beside our own binary, in a folder of its version.
+install_supervisors() {
+  rm -rf "$prefix/libexec/nauta"
+  [ -n "${archive:-}" ] || return 0
+  stem=${archive%-linux-*}
+  folder=$prefix/libexec/nauta/${stem##*/nauta-}
+  for other in "$stem"-linux-*.tar.gz; do
+    [ "$other" != "$archive" ] || continue
+    checked "$other"
+    name=nauta-linux-${other##*-linux-}
+    name=${name%.tar.gz}
+    mkdir -p "$folder"
+    tar -xzOf "$other" ./nauta >"$folder/$name"
+    (cd "$folder" && sha256sum "$name" >"$name.sha256")
+    say "installed $name, for nodes of that architecture"
+  done
 }
 
 install_files() {
@@ -182,5 +207,6 @@ run_demo() {
 if [ "$uninstall" = yes ]; then uninstall; exit 0; fi
 if [ -f "$here/Cargo.toml" ] && [ -d "$here/src" ]; then build_from_source; else unpack_release; fi
 install_files
+install_supervisors
 add_to_path
 if [ "$demo" = yes ]; then run_demo; fi

@@ -11,8 +11,9 @@
 //! | L3 | [`docker`], [`registry`], [`cluster`], [`credentials`], [`output`] |
 //! | L2 | [`event`] |
 //! | L1 | [`project`], [`snapshot`], [`image`], [`job`], [`sync`], [`control`], [`settings`] |
-//! | L0 | [`diagnosis`], [`digest`], [`secret`], [`layout`], [`env_vars`], [`archive`] |
+//! | L0 | [`architecture`], [`diagnosis`], [`digest`], [`secret`], [`layout`], [`env_vars`], [`archive`] |
 
+pub mod architecture;
 pub mod archive;
 pub mod cli;
 pub mod cluster;

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use clap::Args;
 
 use super::cluster_access::open_registry;
+use crate::architecture::Architecture;
 use crate::context::{Context, Destination};
 use crate::delivery::{self, Delivery};
 use crate::diagnosis::Result;
@@ -32,7 +33,10 @@ pub async fn run(args: RebaseArgs, context: &Context) -> Result<u8> {
     let access = open_registry(context, &target, &events).await?;
     let repository = access.repository(&name);
     let registry = &access.registry;
-    let delivery = Delivery { context, registry, repository: &repository, project_name: &name, events: &events };
+    // Code is the same for all of them.
+    let architecture = Architecture::OWN;
+    let (repository, project_name) = (repository.as_str(), name.as_str());
+    let delivery = Delivery { context, registry, repository, project_name, architecture, events: &events };
     let snapshot = snapshot::take(&project.root, Some(&context.state_folder()))?;
     delivery::rebase(&delivery, &snapshot).await?;
     Ok(0)

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::complete::targets;
+use crate::architecture::Architecture;
 use crate::context::Context;
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::output::{Output, Table};
@@ -58,6 +59,9 @@ pub struct AddArgs {
     /// A host of the registry that is reached without TLS
     #[arg(long, value_name = "HOST")]
     plain_http: Vec<String>,
+    /// The nodes' processors (amd64, arm64), where a cluster has both or does not let nodes be listed
+    #[arg(long)]
+    architecture: Option<Architecture>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +114,7 @@ fn add(args: AddArgs, context: &Context, output: &Output) -> Result<u8> {
         registry_from_pods: args.registry_from_pods,
         registry_service: args.registry_service,
         plain_http: args.plain_http,
+        architecture: args.architecture,
         ..Target::default()
     };
     let section = toml::to_string(&target).unwrap_or_default();

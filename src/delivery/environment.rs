@@ -71,25 +71,35 @@ pub fn plan_environment(project: &Project, user: &UserFile, snapshot: &Snapshot)
     Ok(EnvironmentPlan::Generated { base, recipe: Recipe { packages, dependencies } })
 }
 
+/// Where an environment image is made, and what for.
+pub struct LocalEnvironment<'a> {
+    /// The engine.
+    pub docker: &'a Docker,
+    /// The project's name.
+    pub project_name: &'a str,
+    /// Where it is to run, such as `linux/amd64`.
+    pub platform: String,
+}
+
 /// Makes sure that Docker has the environment image; gives its name. Nothing is built when nothing has changed.
 pub async fn local_environment(
     context: &Context,
-    docker: &Docker,
-    project_name: &str,
+    local: &LocalEnvironment<'_>,
     plan: &EnvironmentPlan,
     snapshot: &Snapshot,
     surroundings: &Surroundings,
     events: &Events,
 ) -> Result<String> {
+    let LocalEnvironment { docker, project_name, platform } = local;
     events.send(Event::Started { phase: Phase::Environment, detail: plan.describe() });
     let finished = |detail: String| events.send(Event::Finished { phase: Phase::Environment, detail });
     if let EnvironmentPlan::Base { base } = plan
-        && docker.image(&base.value).await?.is_some()
+        && docker.image(&base.value).await?.is_some_and(|image| image.platform() == *platform)
     {
         finished(format!("is {} (from {})", base.value, base.source));
         return Ok(base.value.clone());
     }
-    let key = environment_key(plan, snapshot, &docker.platform());
+    let key = environment_key(plan, snapshot, platform);
     let tag = format!("nauta/{project_name}:env-{}", key.short());
     if docker.image(&tag).await?.is_some() {
         finished(format!("{} is unchanged", plan.describe()));
@@ -99,8 +109,9 @@ pub async fn local_environment(
     let mut build = build_plan(plan, snapshot, surroundings, builder);
     build.logins = logins(context, plan, events).await?;
     build.tags = vec![tag.clone()];
+    build.platform = Some(platform.clone()).filter(|platform| *platform != docker.platform());
     build.labels.insert(label::MANAGED_BY.to_owned(), label::MANAGED_BY_NAUTA.to_owned());
-    build.labels.insert(label::PROJECT.to_owned(), project_name.to_owned());
+    build.labels.insert(label::PROJECT.to_owned(), (*project_name).to_owned());
     docker.build(&build, events).await?;
     finished(format!("built {}", plan.describe()));
     Ok(tag)

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::DeliveryError;
-use super::environment::{Surroundings, local_environment};
+use super::environment::{LocalEnvironment, Surroundings, local_environment};
 use super::known::{Known, Packed, PackedLayer};
-use super::run_image::{ARCHITECTURE, AT_ONCE, Delivery, temporary};
+use super::run_image::{AT_ONCE, Delivery, temporary};
 use crate::diagnosis::Result;
 use crate::digest::Digest;
 use crate::docker::Docker;
@@ -31,7 +31,7 @@ impl Delivery<'_> {
         known: &mut Known,
         trust: bool,
     ) -> Result<Image> {
-        let key = environment_key(plan, snapshot, ARCHITECTURE);
+        let key = environment_key(plan, snapshot, self.architecture.name());
         let tag = format!("env-{}", key.short());
         let unchanged = || {
             let detail = format!("{} is unchanged", plan.describe());
@@ -73,15 +73,16 @@ impl Delivery<'_> {
             return self.adopt(image, reference, tag).await;
         }
         let docker = self.context.docker().await?;
-        let name = self.project_name;
-        let name = local_environment(self.context, &docker, name, plan, snapshot, surroundings, self.events).await?;
+        let platform = self.architecture.platform();
+        let local = LocalEnvironment { docker: &docker, project_name: self.project_name, platform };
+        let name = local_environment(self.context, &local, plan, snapshot, surroundings, self.events).await?;
         self.push_from_docker(&docker, &name, &bases, tag).await
     }
 
     async fn pull_image(&self, repository: &str, reference: &str) -> Result<Option<Image>> {
         let registry = self.registry;
         let Some(mut manifest) = registry.pull_manifest(repository, reference).await? else { return Ok(None) };
-        if let Some(digest) = select_platform(&manifest.bytes, ARCHITECTURE).map_err(DeliveryError::from)? {
+        if let Some(digest) = select_platform(&manifest.bytes, self.architecture.name()).map_err(DeliveryError::from)? {
             match registry.pull_manifest(repository, digest.as_str()).await? {
                 Some(selected) => manifest = selected,
                 None => return Ok(None),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::architecture::Architecture;
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::image::compose::ComposeError;
 
@@ -59,13 +60,30 @@ pub enum DeliveryError {
     #[error(transparent)]
     Reference(#[from] crate::image::InvalidReference),
     /// The environment image is for other machines.
-    #[error("the environment image is for {found}, but this nauta is for {expected}")]
+    #[error("the environment image is for {found}, and the nodes are {expected}")]
     Platform {
         /// What the image says.
         found: String,
-        /// What we are.
+        /// What the nodes are.
         expected: String,
     },
+    /// The nodes have other processors than this machine, and nothing to run there was installed.
+    #[error("the nodes are {}, and no nauta for them is at `{}`", architecture.platform(), path.display())]
+    NoSupervisor {
+        /// What the nodes are.
+        architecture: Architecture,
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// A supervisor is not what was installed.
+    #[error("`{}` is not what its checksum says", path.display())]
+    DamagedSupervisor {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The nodes have processors that nauta does not run on.
+    #[error(transparent)]
+    Architecture(#[from] crate::architecture::UnknownArchitecture),
 }
 
 impl Diagnosis for DeliveryError {
@@ -92,6 +110,15 @@ impl Diagnosis for DeliveryError {
             Self::Compose(_) => vec!["is it really a container image?".to_owned()],
             Self::Reference(_) => vec!["write it as for `docker pull`".to_owned()],
             Self::Platform { .. } => vec!["build the image for the nodes' architecture".to_owned()],
+            Self::NoSupervisor { architecture, .. } => vec![
+                format!(
+                    "put the release archive for linux-{} beside install.sh, and run install.sh again",
+                    architecture.machine()
+                ),
+                "or say `architecture` in the target, if some of its nodes have this machine's".to_owned(),
+            ],
+            Self::DamagedSupervisor { .. } => vec!["install nauta again".to_owned()],
+            Self::Architecture(_) => vec!["nauta runs on amd64 and arm64 nodes".to_owned()],
         }
     }
 }

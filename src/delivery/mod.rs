@@ -15,11 +15,13 @@ mod parts;
 mod run_image;
 mod secrets;
 mod stack;
+mod supervisor;
 mod supervisor_layer;
 
 pub use access::{HostAccess, open_registry};
 pub use code::write_code;
-pub use environment::{Surroundings, local_environment, plan_environment};
+pub use environment::{LocalEnvironment, Surroundings, local_environment, plan_environment};
 pub use error::DeliveryError;
 pub use lock::{pin, update};
 pub use run_image::{Delivery, RunImage, rebase, run_image};
+pub use supervisor::supervisor;

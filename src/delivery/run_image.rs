@@ -13,7 +13,9 @@ use super::known::Known;
 use super::layer::{Made, make};
 use super::parts::{Items, parts, weight};
 use super::stack::{Stack, Step};
+use super::supervisor::supervisor;
 use super::supervisor_layer::supervisor_layer;
+use crate::architecture::Architecture;
 use crate::context::Context;
 use crate::diagnosis::Result;
 use crate::digest::Digest;
@@ -24,8 +26,6 @@ use crate::layout::label;
 use crate::registry::{Blob, Registry, RegistryError, Sent, Taken};
 use crate::snapshot::Snapshot;
 
-/// The only platform that this binary can be the supervisor for.
-pub(super) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
 /// Layers on their way at the same time.
 pub(super) const AT_ONCE: usize = 3;
 
@@ -48,6 +48,8 @@ pub struct Delivery<'a> {
     pub repository: &'a str,
     /// The project's name.
     pub project_name: &'a str,
+    /// The nodes'.
+    pub architecture: Architecture,
     /// Where to report.
     pub events: &'a Events,
 }
@@ -64,7 +66,7 @@ pub async fn run_image(
     let mut stack = Stack::open(&state, &delivery.place(), snapshot.root());
     for trust in [true, false] {
         let environment = delivery.environment(plan, snapshot, surroundings, &mut known, trust).await?;
-        check_platform(&environment)?;
+        check_platform(&environment, delivery.architecture)?;
         if let Some(digest) = delivery.put_together(&environment, snapshot, &mut known, &mut stack, trust).await? {
             return Ok(RunImage { digest, is_heavy: stack.is_heavy() });
         }
@@ -86,9 +88,9 @@ pub async fn rebase(delivery: &Delivery<'_>, snapshot: &Snapshot) -> Result<()> 
     Ok(())
 }
 
-fn check_platform(environment: &Image) -> Result<(), DeliveryError> {
+fn check_platform(environment: &Image, architecture: Architecture) -> Result<(), DeliveryError> {
     let text = |key: &str| environment.config[key].as_str().unwrap_or("unknown").to_owned();
-    let (found, expected) = (format!("{}/{}", text("os"), text("architecture")), format!("linux/{ARCHITECTURE}"));
+    let (found, expected) = (format!("{}/{}", text("os"), text("architecture")), architecture.platform());
     if found == expected { Ok(()) } else { Err(DeliveryError::Platform { found, expected }) }
 }
 
@@ -120,7 +122,8 @@ impl Delivery<'_> {
     ) -> Result<Option<Digest>> {
         let before = self.registry.counters();
         self.events.send(Event::Started { phase: Phase::Push, detail: "the code".to_owned() });
-        let supervisor = supervisor_layer(&self.context.program, &self.context.state_folder())?;
+        let supervisor =
+            supervisor_layer(&supervisor(&self.context.program, self.architecture)?, &self.context.state_folder())?;
         let step = stack.step(snapshot);
         let (keep, code, weight) = match &step {
             Step::None => (stack.height(), Code::default(), 0),

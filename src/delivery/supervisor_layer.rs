@@ -1,4 +1,4 @@
-//! The supervisor's layer: this very binary, and the folders it needs. One blob per version of nauta.
+//! The supervisor's layer: its binary, and the folders it needs. One blob per version of nauta and architecture.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

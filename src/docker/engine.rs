@@ -76,6 +76,11 @@ impl Docker {
         format!("{}/{}", self.inner.os, self.inner.architecture)
     }
 
+    /// The architecture of the engine's machine, such as `amd64`.
+    pub fn architecture(&self) -> &str {
+        &self.inner.architecture
+    }
+
     /// What was read from the environment, for a process that has to find the same engine.
     pub(super) fn settings(&self) -> &DockerSettings {
         &self.inner.settings

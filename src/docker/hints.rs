@@ -48,6 +48,9 @@ pub(super) fn of(error: &DockerError) -> Vec<String> {
 
 fn failed_build_hints(lines: &[String]) -> Vec<String> {
     let mut hints: Vec<String> = lines.last().map(|line| format!("its last words: {line}")).into_iter().collect();
+    if lines.iter().any(|line| line.contains("exec format error")) {
+        hints.push("its programs are for other processors, which this machine has to emulate: install QEMU's user emulation (Debian: `qemu-user-static` and `binfmt-support`)".to_owned());
+    }
     hints.push("mend what the step needs, and run again: the steps before it are kept".to_owned());
     hints
 }

@@ -30,6 +30,14 @@ pub struct LocalImage {
     pub pulled: Vec<String>,
 }
 
+impl LocalImage {
+    /// What it runs on, such as `linux/amd64`.
+    #[must_use]
+    pub fn platform(&self) -> String {
+        format!("{}/{}", self.os, self.architecture)
+    }
+}
+
 #[derive(Serialize)]
 struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::architecture::Architecture;
+
 /// The user's configuration, `$XDG_CONFIG_HOME/nauta/config.toml`. Every key may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -67,6 +69,9 @@ pub struct Target {
     /// With `mailbox = "secret"`: a Secret of the namespace with a robot account's `.dockerconfigjson`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mailbox_secret: Option<String>,
+    /// The nodes' processors, `amd64` or `arm64`, where a cluster has both, or does not let its nodes be listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<Architecture>,
     /// The resource that `gpus` counts; `nvidia.com/gpu` where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_resource: Option<String>,

@@ -123,6 +123,27 @@ fn a_damaged_release_changes_nothing() {
 }
 
 #[test]
+fn other_architectures_come_along_for_their_nodes() {
+    let release = Release::new();
+    let prefix = release.prefix();
+    let name = format!("nauta-{}-linux-riscv64.tar.gz", env!("CARGO_PKG_VERSION"));
+    std::fs::copy(release.archive(), release.path(&name)).expect("copied");
+    let install = || release.installs(&["dash"], &["--prefix", text(&prefix), "--version", env!("CARGO_PKG_VERSION")]);
+    let output = install();
+    assert!(!output.status.success() && said(&output).contains("cannot be checked"), "{}", said(&output));
+    let checksum = Command::new("sha256sum").arg(&name).current_dir(release.path("")).output().expect("starts");
+    std::fs::write(release.path(&format!("{name}.sha256")), checksum.stdout).expect("written");
+    let output = install();
+    assert!(output.status.success(), "{}", said(&output));
+    let folder = prefix.join("libexec/nauta").join(env!("CARGO_PKG_VERSION"));
+    let checked = Command::new("sha256sum").args(["-c", "nauta-linux-riscv64.sha256"]).current_dir(&folder).status();
+    assert!(checked.expect("starts").success());
+    let output = release.installs(&["dash"], &["--prefix", text(&prefix), "--uninstall"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(files(&prefix), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn an_installation_that_cannot_finish_leaves_what_was_there() {
     let release = Release::new();
     let prefix = release.prefix();

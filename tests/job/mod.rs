@@ -1,5 +1,6 @@
 //! The main job: runs on the real Docker and the real cluster.
 
+mod architecture;
 mod cluster;
 mod code;
 mod delivery;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first.
 const LAYERS: [&[&str]; 7] = [
-    &["diagnosis", "digest", "secret", "layout", "env_vars", "archive"],
+    &["architecture", "diagnosis", "digest", "secret", "layout", "env_vars", "archive"],
     &["project", "snapshot", "image", "job", "sync", "control", "settings", "event"],
     &[],
     &["docker", "registry", "cluster", "credentials", "output"],

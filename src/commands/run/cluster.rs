@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::request::{Request, random_key};
 use super::{RunArgs, report};
+use crate::architecture::Architecture;
 use crate::cluster::{Cause, Cluster, RegistryHosting};
 use crate::commands::cluster_access::{TargetRegistry, open_registry};
 use crate::commands::cluster_follow::{Followed, follow_on_cluster};
@@ -13,13 +14,13 @@ use crate::commands::rebase;
 use crate::commands::record::{Record, folder};
 use crate::context::Context;
 use crate::credentials::docker_config_json;
-use crate::delivery::{Delivery, run_image};
+use crate::delivery::{Delivery, DeliveryError, run_image, supervisor};
 use crate::diagnosis::{Kind, Result};
 use crate::digest::Digest;
 use crate::event::{Event, Events, NOT_RUN, Phase};
 use crate::follow::{Collector, Mailbox};
 use crate::job;
-use crate::job::objects::{ClusterRun, RunObjects};
+use crate::job::objects::{ClusterRun, NODE_ARCHITECTURE, RunObjects};
 use crate::output::Output;
 use crate::registry::Access;
 use crate::settings::{MailboxPolicy, Target};
@@ -35,13 +36,15 @@ pub(super) async fn run_on_cluster(
 ) -> Result<u8> {
     let events = &output.events();
     events.send(Event::Started { phase: Phase::Check, detail: target_name.to_owned() });
-    let Prepared { access, cluster, repository, names, mut place } = prepare(&request, target, context, events).await?;
+    let prepared = prepare(&request, target, context, events).await?;
+    let Prepared { access, cluster, repository, names, architecture, mut place } = prepared;
     events.send(Event::Finished { phase: Phase::Check, detail: format!("{target_name} takes the run") });
     let delivery = Delivery {
         context,
         registry: &access.registry,
         repository: &repository,
         project_name: &request.spec.project,
+        architecture,
         events,
     };
     let image = run_image(&delivery, &request.environment, &request.snapshot, &request.surroundings).await?;
@@ -109,6 +112,7 @@ struct Prepared {
     cluster: Arc<Cluster>,
     repository: String,
     names: Names,
+    architecture: Architecture,
     place: ClusterRun,
 }
 
@@ -119,12 +123,26 @@ async fn prepare(request: &Request, target: &Target, context: &Context, events: 
     let (announced, checked) = tokio::join!(cluster.registry_hosting(), access.check(&repository, Access::Push));
     checked?;
     let names = Names::new(target, &access.host, announced?);
-    let place = place(target, &access, &names, &repository, cluster.namespace(), events).await?;
+    let mut place = place(target, &access, &names, &repository, cluster.namespace(), events).await?;
     let findings = cluster.check(&RunObjects::plan(&request.spec, &place)?).await?;
-    for warning in findings.warnings {
-        events.warn(warning);
+    for warning in &findings.warnings {
+        events.warn(warning.clone());
     }
-    Ok(Prepared { access, cluster, repository, names, place })
+    let architecture = architecture(target, &findings.architectures)?;
+    // Before anything slow.
+    supervisor(&context.program, architecture)?;
+    place.node_selector.insert(NODE_ARCHITECTURE.to_owned(), architecture.to_string());
+    Ok(Prepared { access, cluster, repository, names, architecture, place })
+}
+
+/// Which of the nodes' architectures a run is for: the one that the target says, else this machine's, if nodes have it or
+/// nobody may know.
+fn architecture(target: &Target, found: &[String]) -> Result<Architecture, DeliveryError> {
+    let own = || found.is_empty() || found.iter().any(|name| name == Architecture::OWN.name());
+    match target.architecture.or_else(|| own().then_some(Architecture::OWN)) {
+        Some(architecture) => Ok(architecture),
+        None => Ok(found[0].parse()?),
+    }
 }
 
 /// Follows the run to its end, unless the user goes away.

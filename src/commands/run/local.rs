@@ -8,10 +8,11 @@ use tokio::sync::mpsc;
 
 use super::report;
 use super::request::{Request, random_key};
+use crate::architecture::Architecture;
 use crate::commands::interrupt::interrupted;
 use crate::commands::record::folder;
 use crate::context::Context;
-use crate::delivery::{local_environment, write_code};
+use crate::delivery::{DeliveryError, LocalEnvironment, local_environment, supervisor, write_code};
 use crate::diagnosis::Result;
 use crate::docker::{Code, JanitorProgram, LocalPlan};
 use crate::event::{Event, Events, Phase};
@@ -27,15 +28,17 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
         events.note(format!("removed what was left of {leftover}"));
     }
     let (plan, snapshot) = (&request.environment, &request.snapshot);
-    let image =
-        local_environment(context, &docker, &request.spec.project, plan, snapshot, &request.surroundings, events)
-            .await?;
+    let architecture: Architecture = docker.architecture().parse().map_err(DeliveryError::from)?;
+    let supervisor = supervisor(&context.program, architecture)?;
+    let local =
+        LocalEnvironment { docker: &docker, project_name: &request.spec.project, platform: architecture.platform() };
+    let image = local_environment(context, &local, plan, snapshot, &request.surroundings, events).await?;
     let files = snapshot.clone();
     let plan = LocalPlan {
         spec: request.spec.clone(),
         image,
         entrypoint: LocalPlan::SUPERVISE.map(str::to_owned).to_vec(),
-        supervisor: context.program.clone(),
+        supervisor,
         code: Code::new(move |archive| write_code(archive, &files)),
         run_key: random_key()?,
         shm_bytes: Some(request.spec.resources.memory.map_or(1 << 30, |memory| memory.bytes / 2)),

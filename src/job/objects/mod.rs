@@ -18,4 +18,4 @@ mod render;
 pub use expansion::escape_expansion;
 pub use metadata::{MAX_COMMAND_ANNOTATION, command_annotation, label_value};
 pub use plan::{ClusterRun, MAX_OBJECT, ObjectError, RunObjects};
-pub use pod::{COMPLETION_INDEX, CONTAINER};
+pub use pod::{COMPLETION_INDEX, CONTAINER, NODE_ARCHITECTURE};

@@ -22,6 +22,8 @@ use crate::layout::{self, label};
 pub const CONTAINER: &str = "rank";
 /// Where Kubernetes says which rank a pod is: an annotation, and a label from 1.28 on.
 pub const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
+/// The label by which every kubelet says its node's architecture.
+pub const NODE_ARCHITECTURE: &str = "kubernetes.io/arch";
 /// `/dev/shm` when no memory was asked for, in bytes.
 const DEFAULT_SHM: u64 = 1 << 30;
 /// Seconds between the supervisor's own last deadline and the kubelet's SIGKILL.
