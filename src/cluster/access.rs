@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
 
 /// The right to do something with a kind of object.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -40,6 +42,21 @@ impl Access {
             },
             ..SelfSubjectAccessReview::default()
         }
+    }
+
+    /// Whether one of these rules gives it, for all objects of its kind.
+    pub(super) fn is_in(&self, rules: &[ResourceRule]) -> bool {
+        let names = |names: Option<&Vec<String>>, wanted: &[&str]| {
+            names.into_iter().flatten().any(|name| wanted.contains(&name.as_str()))
+        };
+        // `*/log` stands for a part of whatever kind (Kubernetes' RBAC, "Referring to resources").
+        let part = self.resource.split_once('/').map(|(_, part)| format!("*/{part}"));
+        rules.iter().any(|rule| {
+            names(Some(&rule.verbs), &["*", &self.verb])
+                && names(rule.api_groups.as_ref(), &["*", &self.group])
+                && names(rule.resources.as_ref(), &["*", &self.resource, part.as_deref().unwrap_or("*")])
+                && rule.resource_names.as_ref().is_none_or(Vec::is_empty)
+        })
     }
 
     /// The right that a refusal names: `… cannot create resource "pods/exec" in API group "" …`.
@@ -87,6 +104,27 @@ mod tests {
         let message = "pods \"a\" is forbidden: User \"ada\" cannot get resource \"pods/log\" in API group \"\" in the namespace \"x\"";
         assert_eq!(Access::in_refusal(message).map(|a| a.to_string()).as_deref(), Some("get pods/log"));
         assert_eq!(Access::in_refusal("pods \"a\" is forbidden: exceeded quota: q"), None);
+    }
+
+    #[test]
+    fn rules_give_what_they_name_and_no_more() {
+        let rule = |verbs: &[&str], groups: &[&str], resources: &[&str], names: &[&str]| {
+            let all = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+            ResourceRule {
+                verbs: all(verbs),
+                api_groups: Some(all(groups)),
+                resources: Some(all(resources)),
+                resource_names: Some(all(names)),
+            }
+        };
+        let log = Access::new("get", "", "pods/log");
+        let job = Access::new("create", "batch", "jobs");
+        assert!(log.is_in(&[rule(&["get", "list"], &[""], &["pods", "pods/log"], &[])]));
+        assert!(log.is_in(&[rule(&["*"], &["*"], &["*"], &[])]) && job.is_in(&[rule(&["*"], &["*"], &["*"], &[])]));
+        assert!(log.is_in(&[rule(&["get"], &[""], &["*/log"], &[])]));
+        assert!(!log.is_in(&[rule(&["get"], &[""], &["pods", "pods/exec"], &[])]));
+        assert!(!log.is_in(&[rule(&["get"], &[""], &["pods/log"], &["this-one"])]));
+        assert!(!job.is_in(&[rule(&["create"], &[""], &["jobs"], &[]), rule(&["get"], &["batch"], &["jobs"], &[])]));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use k8s_openapi::api::authorization::v1::{
+    ResourceRule, SelfSubjectAccessReview, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
+};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
@@ -52,42 +55,66 @@ fn needed() -> Vec<Access> {
     jobs.into_iter().chain(pods).chain(others).collect()
 }
 
-/// The answers to the questions that decide how well a run can be followed.
-#[expect(clippy::struct_excessive_bools, reason = "one answer per question, each on its own")]
-struct Rights {
-    log: bool,
-    forward: bool,
-    exec: bool,
-    events: bool,
-    nodes: bool,
-    create_pods: bool,
+/// These decide how well a run can be followed. Opening a stream is a GET for some servers and also a `create` from 1.35
+/// on: only both are safe.
+fn useful() -> [Access; 9] {
+    [
+        ("get", "pods/log"),
+        ("get", "pods/portforward"),
+        ("create", "pods/portforward"),
+        ("get", "pods/exec"),
+        ("create", "pods/exec"),
+        ("list", "events"),
+        ("watch", "events"),
+        ("list", "nodes"),
+        ("create", "pods"),
+    ]
+    .map(|(verb, resource)| Access::new(verb, "", resource))
 }
+
+/// Questions on their way at the same time: each more than that opens a connection of its own.
+const ASK_AT_ONCE: usize = 4;
 
 impl Cluster {
     /// Checks rights, namespace and admission of `objects` (their image need not exist yet), and looks at the nodes.
     pub async fn check(&self, objects: &RunObjects) -> Result<Findings, ClusterError> {
         // One question first: whoever cannot be reached or does not know us says it once, not thirty times.
-        let needed = needed();
-        let first = self.may(&needed[0]).await?;
-        let (missing, rights, namespace) =
-            tokio::join!(self.missing(&needed[1..]), self.rights(), self.namespace_exists());
+        let rules = self.rules().await?;
+        let (needed, useful) = (needed(), useful());
+        let (missing, namespace) =
+            tokio::join!(self.missing(needed.iter().chain(&useful), &rules), self.namespace_exists());
         namespace?;
-        let mut missing = missing?;
-        if !first {
-            missing.insert(0, needed[0].clone());
-        }
+        let (missing, useless): (Vec<Access>, Vec<Access>) =
+            missing?.into_iter().partition(|access| needed.contains(access));
         if !missing.is_empty() {
             return Err(self.error(Cause::Forbidden { missing }));
         }
-        let rights = rights?;
+        let may = |verb, resource| !useless.contains(&Access::new(verb, "", resource));
         let (pod, others, architectures) = tokio::join!(
-            self.try_pod(objects, rights.create_pods),
+            self.try_pod(objects, may("create", "pods")),
             self.try_objects(objects),
-            self.architectures(rights.nodes)
+            self.architectures(may("list", "nodes"))
         );
         pod?;
         others?;
-        Ok(findings(&rights, architectures))
+        Ok(findings(may, architectures))
+    }
+
+    /// What the server says that we may do in the namespace; nothing where it does not say.
+    async fn rules(&self) -> Result<Vec<ResourceRule>, ClusterError> {
+        let spec = SelfSubjectRulesReviewSpec { namespace: Some(self.namespace().to_owned()) };
+        let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
+        let answer = self
+            .ask("read our permissions", |client| {
+                let (api, review) = (Api::<SelfSubjectRulesReview>::all(client), &review);
+                async move { api.create(&PostParams::default(), review).await }
+            })
+            .await;
+        match answer {
+            Ok(answer) => Ok(answer.status.map(|status| status.resource_rules).unwrap_or_default()),
+            Err(error) if matches!(error.cause(), Cause::Forbidden { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn may(&self, access: &Access) -> Result<bool, ClusterError> {
@@ -101,40 +128,15 @@ impl Cluster {
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
 
-    async fn missing(&self, all: &[Access]) -> Result<Vec<Access>, ClusterError> {
-        let answers = join_all(all.iter().map(|access| self.may(access))).await;
-        let mut missing = Vec::new();
-        for (access, answer) in all.iter().zip(answers) {
-            if !answer? {
-                missing.push(access.clone());
-            }
-        }
-        Ok(missing)
-    }
-
-    async fn rights(&self) -> Result<Rights, ClusterError> {
-        // Opening a stream is a GET for some servers and also a `create` from 1.35 on: only both are safe.
-        let questions = [
-            Access::new("get", "", "pods/log"),
-            Access::new("get", "", "pods/portforward"),
-            Access::new("create", "", "pods/portforward"),
-            Access::new("get", "", "pods/exec"),
-            Access::new("create", "", "pods/exec"),
-            Access::new("list", "", "events"),
-            Access::new("watch", "", "events"),
-            Access::new("list", "", "nodes"),
-            Access::new("create", "", "pods"),
-        ];
-        let missing = self.missing(&questions).await?;
-        let has = |verb, resource| !missing.contains(&Access::new(verb, "", resource));
-        Ok(Rights {
-            log: has("get", "pods/log"),
-            forward: has("get", "pods/portforward") && has("create", "pods/portforward"),
-            exec: has("get", "pods/exec") && has("create", "pods/exec"),
-            events: has("list", "events") && has("watch", "events"),
-            nodes: has("list", "nodes"),
-            create_pods: has("create", "pods"),
-        })
+    /// Those of `all` that we do not have. What no rule gives is asked by itself: not every authorizer tells its rules.
+    async fn missing(
+        &self,
+        all: impl Iterator<Item = &Access>,
+        rules: &[ResourceRule],
+    ) -> Result<Vec<Access>, ClusterError> {
+        let asked = stream::iter(all.filter(|access| !access.is_in(rules)).cloned());
+        let asked = asked.map(|access| async move { Ok((!self.may(&access).await?).then_some(access)) });
+        asked.buffered(ASK_AT_ONCE).try_filter_map(async |missing| Ok(missing)).try_collect().await
     }
 
     /// Whether the namespace exists, where that may be asked.
@@ -192,12 +194,15 @@ impl Cluster {
     }
 }
 
-fn findings(rights: &Rights, architectures: Vec<String>) -> Findings {
-    let control = match (rights.forward, rights.exec) {
+fn findings(may: impl Fn(&'static str, &'static str) -> bool, architectures: Vec<String>) -> Findings {
+    let stream = |resource| may("get", resource) && may("create", resource);
+    let control = match (stream("pods/portforward"), stream("pods/exec")) {
         (true, _) => ControlRoute::PortForward,
         (false, true) => ControlRoute::Exec,
         (false, false) => ControlRoute::None,
     };
+    let kubelet_logs = may("get", "pods/log");
+    let events = may("list", "events") && may("watch", "events");
     let mut warnings = Vec::new();
     if control == ControlRoute::None {
         warnings.push(
@@ -205,19 +210,12 @@ fn findings(rights: &Rights, architectures: Vec<String>) -> Findings {
                 .to_owned(),
         );
     }
-    if control == ControlRoute::None && !rights.log {
+    if control == ControlRoute::None && !kubelet_logs {
         warnings
             .push("`pods/log` may not be read either: logs can only be seen once they are in the registry".to_owned());
     }
-    if !rights.events {
+    if !events {
         warnings.push("events may not be read: the cluster's reasons for refusing pods cannot be shown".to_owned());
     }
-    Findings {
-        control,
-        kubelet_logs: rights.log,
-        events: rights.events,
-        architectures,
-        pod_admitted: rights.create_pods,
-        warnings,
-    }
+    Findings { control, kubelet_logs, events, architectures, pod_admitted: may("create", "pods"), warnings }
 }

@@ -120,10 +120,17 @@ async fn prepare(request: &Request, target: &Target, context: &Context, events: 
     let access = open_registry(context, target, events).await?;
     let cluster = context.cluster(target).await?;
     let repository = access.repository(&request.spec.project);
-    let (announced, checked) = tokio::join!(cluster.registry_hosting(), access.check(&repository, Access::Push));
+    let (announced, checked, use_mailbox) = tokio::join!(
+        cluster.registry_hosting(),
+        access.check(&repository, Access::Push),
+        may_use_mailbox(target, &access, &repository)
+    );
     checked?;
     let names = Names::new(target, &access.host, announced?);
-    let mut place = place(target, &access, &names, &repository, cluster.namespace(), events).await?;
+    // The image is named for real once it is pushed; until then the cluster is asked about one that looks like it.
+    let image = format!("{}/{repository}@{}", names.from_nodes, Digest::of(""));
+    let mut place = ClusterRun::new(cluster.namespace(), image, random_key()?);
+    equip(&mut place, target, &access, &names, &repository, use_mailbox?, events).await?;
     let findings = cluster.check(&RunObjects::plan(&request.spec, &place)?).await?;
     for warning in &findings.warnings {
         events.warn(warning.clone());
@@ -183,26 +190,28 @@ fn come_back(run: &str, events: &Events) {
     events.note(format!("{run} goes on; `nauta logs -f {run}` follows it, `nauta pull {run}` brings its outputs, `nauta cancel {run}` ends it"));
 }
 
-/// Where the run is to live. The image is named for real once it is pushed; until then the cluster is asked about one
-/// that looks like it.
-async fn place(
+/// Whether ranks deliver their outputs through the registry.
+async fn may_use_mailbox(target: &Target, access: &TargetRegistry, repository: &str) -> Result<bool> {
+    match target.mailbox {
+        MailboxPolicy::Stream => Ok(false),
+        MailboxPolicy::Secret | MailboxPolicy::Login => Ok(true),
+        MailboxPolicy::Automatic => Ok(access.registry.allows_anonymous(repository, Access::Push).await?),
+    }
+}
+
+/// Mailbox, credentials and accelerators: what the run gets beside its image.
+async fn equip(
+    place: &mut ClusterRun,
     target: &Target,
     access: &TargetRegistry,
     names: &Names,
     repository: &str,
-    namespace: &str,
+    use_mailbox: bool,
     events: &Events,
-) -> Result<ClusterRun> {
-    let image = format!("{}/{repository}@{}", names.from_nodes, Digest::of(""));
-    let mut place = ClusterRun::new(namespace, image, random_key()?);
+) -> Result<()> {
     if let Some(resource) = &target.gpu_resource {
         place.gpu_resource.clone_from(resource);
     }
-    let use_mailbox = match target.mailbox {
-        MailboxPolicy::Stream => false,
-        MailboxPolicy::Secret | MailboxPolicy::Login => true,
-        MailboxPolicy::Automatic => access.registry.allows_anonymous(repository, Access::Push).await?,
-    };
     if use_mailbox {
         let from_ranks = format!("{}/{repository}", names.from_pods);
         place.mailbox = Some(job::Mailbox { from_ranks, plain_http: target.plain_http.contains(&names.from_pods) });
@@ -212,7 +221,7 @@ async fn place(
         events.note("outputs come over the control stream: pods may not push to the registry");
     }
     place.pull_secrets = target.pull_secret.clone().into_iter().collect();
-    let Some(login) = &access.login else { return Ok(place) };
+    let Some(login) = &access.login else { return Ok(()) };
     if target.pull_secret.is_none() && !access.registry.allows_anonymous(repository, Access::Pull).await? {
         let host = &names.from_nodes;
         events.note(format!("the nodes get your login for {host} in a Secret that goes with the run"));
@@ -224,5 +233,5 @@ async fn place(
             .note(format!("the pods get your login for {host} in a Secret that goes with the run, as the target says"));
         place.mailbox_credentials = Some(docker_config_json(&[(host, login)]));
     }
-    Ok(place)
+    Ok(())
 }
