@@ -1,13 +1,16 @@
 //! Deterministic tar archives: the same entries give the same bytes.
 //!
-//! Owns: [`Writer`] (USTAR, with GNU long names only where a name needs them), [`Packer`] and [`gzip`]. Does not own: which
+//! Owns: [`Writer`] (USTAR, with GNU long names only where a name needs them), [`Packer`] and [`gzip`],
+//! [`GrowingFile`]. Does not own: which
 //! entries there are and in which order (`image`, `snapshot`, `docker`). Start reading at [`Writer`].
 //!
 //! Nothing here reads archives that others made, and nothing is taken from a file but its bytes: modes, owners and
 //! times are the caller's to choose.
 
+mod growing;
 mod pack;
 mod writer;
 
+pub use growing::{GrowingFile, GrowingWriter, growing};
 pub use pack::{Packer, gzip};
 pub use writer::{ArchiveError, Attributes, BLOCK, Hashing, Writer, Written};

@@ -20,6 +20,7 @@ mod session;
 mod socket;
 mod status;
 mod submit;
+mod transport;
 mod tunnel;
 mod watch;
 

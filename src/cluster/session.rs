@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use super::classify::classify;
 use super::error::{Cause, ClusterError, Place};
-use super::{ClusterAddress, certificate, login};
+use super::{ClusterAddress, certificate, login, transport};
 
 /// How long any single answer may take.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -98,7 +98,7 @@ impl Cluster {
         if let Some(exec) = &self.login {
             (config.auth_info, until) = login::log_in(exec, &config.auth_info).await.map_err(|c| self.error(c))?;
         }
-        let client = Client::try_from(config).map_err(|error| match error {
+        let client = transport::client(config).map_err(|error| match error {
             kube::Error::Auth(_) => self.classify("log in", error),
             other => self.error(Cause::BrokenKubeconfig { message: other.to_string() }),
         })?;

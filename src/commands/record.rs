@@ -1,5 +1,6 @@
 //! What a run was, kept beside its outputs in `runs/<run>/.nauta/record.json`.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -60,7 +61,7 @@ impl Record {
         let save = || -> std::io::Result<()> {
             std::fs::create_dir_all(&own)?;
             let mut new = tempfile::NamedTempFile::new_in(&own)?;
-            serde_json::to_writer_pretty(&mut new, self)?;
+            new.write_all(&serde_json::to_vec_pretty(self)?)?;
             new.as_file().sync_all()?;
             new.persist(&path)?;
             Ok(())

@@ -10,7 +10,7 @@ use super::known::{Known, Packed, PackedLayer};
 use super::run_image::{AT_ONCE, Delivery, temporary};
 use crate::diagnosis::Result;
 use crate::digest::Digest;
-use crate::docker::Docker;
+use crate::docker::{Docker, ExportedLayer};
 use crate::event::{Event, Phase};
 use crate::image::compose::{self, Image, Layer, config_of, select_platform};
 use crate::image::{EnvironmentPlan, ImageReference, environment_key};
@@ -150,16 +150,12 @@ impl Delivery<'_> {
             // Nobody listens any more where sending has failed, and that is the error.
             let ready = move |layer| drop(ready_tx.send(layer));
             let export = docker.export_layers(name, &wanted, folder.path(), ready, self.events);
-            let sent = stream::poll_fn(|context| ready_rx.poll_recv(context)).map(|exported| async move {
-                let layer = exported.layer;
-                let blob = Blob::from_file(&exported.path, 0, layer.size, layer.digest.clone());
-                self.push(Phase::Environment, &blob).await?;
-                let _ = std::fs::remove_file(&exported.path);
-                Ok::<_, RegistryError>(layer)
-            });
+            let sent = stream::poll_fn(|context| ready_rx.poll_recv(context)).map(|layer| self.push_exported(layer));
             let kept = sent.buffer_unordered(AT_ONCE).try_for_each(|layer| {
-                packed.keep(layer.clone(), self.repository);
-                there.insert(layer.diff_id.clone(), layer);
+                if let Some(layer) = layer {
+                    packed.keep(layer.clone(), self.repository);
+                    there.insert(layer.diff_id.clone(), layer);
+                }
                 std::future::ready(Ok(()))
             });
             let (exported, kept) = tokio::join!(export, kept);
@@ -180,6 +176,24 @@ impl Delivery<'_> {
             count => format!("sent {count} of {} layers of {name}", layers.len()),
         };
         self.publish(Image { config, layers }, tag, taken, detail).await
+    }
+
+    /// Sends a layer while it comes out of Docker; `None` when it is none that is wanted.
+    async fn push_exported(&self, exported: ExportedLayer) -> Result<Option<Layer>, RegistryError> {
+        let ExportedLayer { file, layer } = exported;
+        let mut whole = None;
+        let blob = async {
+            whole = layer.await.ok();
+            whole.as_ref().map(|layer| Blob::from_file(&file.path, 0, layer.size, layer.digest.clone()))
+        };
+        let detail = format!("sending to {}", self.registry.endpoint().host());
+        let progress = |done| {
+            let (phase, detail) = (Phase::Environment, detail.clone());
+            self.events.send(Event::Progress { phase, done, total: None, detail });
+        };
+        self.registry.push_growing(self.repository, &file, blob, progress).await?;
+        let _ = std::fs::remove_file(&file.path);
+        Ok(whole)
     }
 
     /// Those layers whose compressed form the repository has, or another one of this registry gives away.

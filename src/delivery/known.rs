@@ -1,6 +1,7 @@
 //! What a registry is known to have, so that it need not be asked: remembered in nauta's state, forgotten when in doubt.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -120,7 +121,7 @@ fn write(path: &Path, content: &impl Serialize) {
         let folder = path.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(folder)?;
         let mut new = tempfile::NamedTempFile::new_in(folder)?;
-        serde_json::to_writer(&mut new, content)?;
+        new.write_all(&serde_json::to_vec(content)?)?;
         new.persist(path)?;
         Ok(())
     };

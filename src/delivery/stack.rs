@@ -5,6 +5,7 @@
 //! few times at most. A difference that outgrows the whole is sent as it is, and the whole is made anew afterwards, when
 //! nobody waits. What the stack is, is remembered in nauta's state; lost or doubted, it begins anew.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -126,7 +127,7 @@ impl Stack {
         std::fs::create_dir_all(&self.folder)?;
         snapshot.save(&self.tree_file(snapshot.digest()))?;
         let mut new = tempfile::NamedTempFile::new_in(&self.folder)?;
-        serde_json::to_writer(&mut new, &self.levels)?;
+        new.write_all(&serde_json::to_vec(&self.levels)?)?;
         new.persist(self.folder.join("stack.json"))?;
         for entry in std::fs::read_dir(&self.folder)?.flatten() {
             let path = entry.path();

@@ -2,16 +2,17 @@
 
 use std::collections::HashSet;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::engine::Docker;
 use super::error::DockerError;
 use super::saved::SavedImage;
 use super::upload;
+use crate::archive::GrowingFile;
 use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
 use crate::image::compose::Layer;
@@ -30,17 +31,19 @@ pub struct ExportedImage {
     pub diff_ids: Vec<Digest>,
 }
 
-/// A layer outside of the engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A layer on its way out of the engine.
+#[derive(Debug)]
 pub struct ExportedLayer {
-    /// What it is called; what was compressed has been verified against its digest.
-    pub layer: Layer,
-    /// The compressed layer.
-    pub path: PathBuf,
+    /// The compressed layer, which may still be growing.
+    pub file: GrowingFile,
+    /// What it is called, once it is whole: what was compressed has been verified against its digest. Nothing comes when
+    /// it turned out to be none that is wanted.
+    pub layer: oneshot::Receiver<Layer>,
 }
 
 impl Docker {
-    /// Writes the layers in `wanted`, compressed, as files into `folder`; each is given to `ready` as soon as it is there.
+    /// Writes the layers in `wanted`, compressed, as files into `folder`; each is given to `ready` as soon as it is known to
+    /// be one of them, which is mostly at its beginning.
     /// Layers that are not wanted are skipped as they come, where the engine's archive says which they are, and otherwise
     /// removed as soon as their digest is known.
     pub async fn export_layers(

@@ -6,21 +6,22 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 
 use super::error::DockerError;
 use super::export::{ExportedImage, ExportedLayer};
-use crate::archive::Packer;
+use crate::archive::{GrowingWriter, Packer, growing};
 use crate::digest::Digest;
 use crate::image::compose::{LAYER_GZIP, Layer};
 
 /// Documents are smaller than this, in bytes; what is larger is a layer.
 const MAX_DOCUMENT: u64 = 4 * 1024 * 1024;
 
-/// Who gets the layers.
+/// Who gets the layers, as soon as it is known that they are wanted.
 pub(super) type Ready = Box<dyn FnMut(ExportedLayer) + Send>;
 
 /// An image on its way out of the engine.
@@ -109,20 +110,38 @@ impl SavedImage {
         let mut start = [0; 4];
         let n = fill(content, &mut start).map_err(|e| self.unreadable(&e))?;
         let content = start[..n].chain(content);
-        let exported = match start {
-            [0x1f, 0x8b, ..] => self.keep(flate2::read::MultiGzDecoder::new(content))?,
-            [0x28, 0xb5, 0x2f, 0xfd] => {
-                return Err(self.bad("a layer is compressed with zstd, which nauta cannot read"));
-            }
-            _ => self.keep(content)?,
-        };
-        if self.is_missing(&exported.layer.diff_id) {
-            self.found.insert(exported.layer.diff_id.clone());
-            (self.ready)(exported);
-        } else {
-            std::fs::remove_file(&exported.path).map_err(|e| local(&exported.path, e))?;
+        match start {
+            [0x1f, 0x8b, ..] => self.export(name, flate2::read::MultiGzDecoder::new(content)),
+            [0x28, 0xb5, 0x2f, 0xfd] => Err(self.bad("a layer is compressed with zstd, which nauta cannot read")),
+            _ => self.export(name, content),
         }
+    }
+
+    /// Gives a layer away: at its beginning where it seems to be wanted, else when that is certain.
+    fn export(&mut self, name: &str, content: impl Read) -> Result<(), DockerError> {
+        let file = tempfile::Builder::new().suffix(".tar.gz").tempfile_in(&self.folder);
+        let (file, path) = file.and_then(|file| Ok(file.keep()?)).map_err(|e| local(&self.folder, e))?;
+        let (writer, file) = growing(file, path.clone());
+        let (layer_tx, layer) = oneshot::channel();
+        let mut exported = Some(ExportedLayer { file, layer });
+        if self.seems(name).is_some_and(|layer| self.is_missing(&layer)) {
+            exported.take().into_iter().for_each(&mut self.ready);
+        }
+        let layer = self.pack(writer, &path, content)?;
+        if !self.is_missing(&layer.diff_id) {
+            return std::fs::remove_file(&path).map_err(|e| local(&path, e));
+        }
+        self.found.insert(layer.diff_id.clone());
+        // Nobody listens any more where sending has failed, and that is the error.
+        let _ = layer_tx.send(layer);
+        exported.into_iter().for_each(&mut self.ready);
         Ok(())
+    }
+
+    /// Which layer a file most likely is: in the older form, the one that is not recognised is the top one.
+    fn seems(&self, name: &str) -> Option<Digest> {
+        let top = || self.diff_ids.last().cloned().filter(|_| name.ends_with("/layer.tar"));
+        self.known_layer(name).or_else(top)
     }
 
     /// Which layer a file is, where that can be known before it is read.
@@ -138,23 +157,21 @@ impl SavedImage {
         self.wanted.contains(layer) && self.diff_ids.contains(layer) && !self.found.contains(layer)
     }
 
-    /// Writes a layer to a file of its own, compressed, and names it by what was written.
-    fn keep(&self, mut content: impl Read) -> Result<ExportedLayer, DockerError> {
-        let file = tempfile::Builder::new().suffix(".tar.gz").tempfile_in(&self.folder);
-        let (file, path) = file.and_then(|file| Ok(file.keep()?)).map_err(|e| local(&self.folder, e))?;
-        let mut packer = Packer::new(BufWriter::new(file));
+    /// Writes a layer, compressed, and names it by what was written.
+    fn pack(&self, writer: GrowingWriter, path: &Path, mut content: impl Read) -> Result<Layer, DockerError> {
+        let mut packer = Packer::new(BufWriter::new(writer));
         let mut buffer = vec![0; 256 * 1024];
         loop {
             match content.read(&mut buffer) {
                 Ok(0) => break,
-                Ok(n) => packer.write_all(&buffer[..n]).map_err(|e| local(&path, e))?,
+                Ok(n) => packer.write_all(&buffer[..n]).map_err(|e| local(path, e))?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(self.unreadable(&e)),
             }
         }
-        let (_, read, written) = packer.finish().map_err(|e| local(&path, e))?;
+        let (_, read, written) = packer.finish().map_err(|e| local(path, e))?;
         let (media_type, diff_id) = (LAYER_GZIP.to_owned(), read.digest);
-        Ok(ExportedLayer { layer: Layer { media_type, digest: written.digest, size: written.size, diff_id }, path })
+        Ok(Layer { media_type, digest: written.digest, size: written.size, diff_id })
     }
 
     fn bad(&self, detail: &str) -> DockerError {
@@ -166,7 +183,7 @@ impl SavedImage {
     }
 }
 
-fn local(path: &std::path::Path, source: io::Error) -> DockerError {
+fn local(path: &Path, source: io::Error) -> DockerError {
     DockerError::Local { what: format!("write `{}`", path.display()), source }
 }
 
@@ -268,12 +285,12 @@ mod tests {
         let saved = SavedImage::new("x", diff_ids.clone(), wanted, folder.path().to_owned(), ready);
         let image = saved.read(&archive[..]).unwrap();
         assert_eq!(image.config, config);
-        let unpacked = |exported: ExportedLayer| {
-            let packed = std::fs::read(exported.path).unwrap();
-            assert_eq!(Digest::of(&packed), exported.layer.digest);
+        let unpacked = |mut exported: ExportedLayer| {
+            let (packed, layer) = (std::fs::read(exported.file.path).unwrap(), exported.layer.try_recv().unwrap());
+            assert_eq!(Digest::of(&packed), layer.digest);
             let mut plain = Vec::new();
             flate2::read::MultiGzDecoder::new(&packed[..]).read_to_end(&mut plain).unwrap();
-            (exported.layer.diff_id, plain)
+            (layer.diff_id, plain)
         };
         let found: Vec<(Digest, Vec<u8>)> = ready_rx.iter().map(unpacked).collect();
         assert_eq!(found, [(diff_ids[1].clone(), layers[1].clone()), (diff_ids[2].clone(), layers[2].clone())]);

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::error::RegistryError;
 use super::meter::Meter;
+use crate::archive::GrowingFile;
 use crate::digest::Digest;
 
 /// How much is handed to a connection at a time, in bytes.
@@ -203,6 +204,35 @@ impl Reader {
             self.file = None;
         }
         Ok(Some(bytes))
+    }
+}
+
+/// A request's body of all that is and will be written to a file.
+pub(super) fn growing_body(file: GrowingFile, meter: Arc<Meter>) -> Body {
+    let begin = (file, None, 0, meter);
+    Body::wrap_stream(stream::try_unfold(begin, async |(mut file, mut open, at, meter)| {
+        let Some(size) = file.grown(at).await else { return Ok(None) };
+        match read_grown(&file, &mut open, size - at).await {
+            Ok(bytes) => {
+                meter.add(bytes.len());
+                let at = at + bytes.len() as u64;
+                Ok(Some((bytes, (file, open, at, meter))))
+            }
+            Err(error) => {
+                meter.fail(error);
+                Err(io::Error::other("the blob's source failed"))
+            }
+        }
+    }))
+}
+
+async fn read_grown(file: &GrowingFile, open: &mut Option<tokio::fs::File>, left: u64) -> io::Result<Bytes> {
+    if open.is_none() {
+        *open = Some(tokio::fs::File::open(&file.path).await?);
+    }
+    match open {
+        Some(open) => read_piece(open, left).await,
+        None => Ok(Bytes::new()),
     }
 }
 

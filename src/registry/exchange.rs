@@ -6,15 +6,25 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, Head
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
 use super::auth::Scope;
-use super::blob::Slice;
+use super::blob::{self, Slice};
 use super::challenge::Challenge;
 use super::classify;
 use super::client::Registry;
 use super::error::RegistryError;
 use super::meter::Meter;
+use crate::archive::GrowingFile;
 
 /// Registries send on to their storage, which may send on once more.
 const MAX_REDIRECTS: usize = 5;
+
+/// What a request carries.
+#[derive(Clone, Copy)]
+pub(super) enum Payload<'a> {
+    /// Bytes that are all there.
+    Slice(Slice<'a>),
+    /// A file that is still being written.
+    Growing(&'a GrowingFile),
+}
 
 /// A request that can be sent again.
 #[derive(Clone)]
@@ -23,7 +33,7 @@ pub(super) struct Call<'a> {
     pub(super) url: Url,
     pub(super) scope: &'a Scope,
     pub(super) headers: HeaderMap,
-    pub(super) body: Option<Slice<'a>>,
+    pub(super) body: Option<Payload<'a>>,
     /// What it is for, after "refused to"; without the host.
     pub(super) doing: &'a str,
 }
@@ -40,7 +50,13 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn body(mut self, slice: Slice<'a>) -> Self {
-        self.body = Some(slice);
+        self.body = Some(Payload::Slice(slice));
+        self
+    }
+
+    /// With a body whose length nobody knows yet.
+    pub(super) fn growing_body(mut self, file: &'a GrowingFile) -> Self {
+        self.body = Some(Payload::Growing(file));
         self
     }
 }
@@ -108,17 +124,28 @@ impl Registry {
         if let Some(authorization) = authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization);
         }
-        let Some(slice) = &call.body else {
-            return self.shared.transport.send(request, self.patience, &Meter::default(), progress).await;
+        let meter = match &call.body {
+            None => return self.shared.transport.send(request, self.patience, &Meter::default(), progress).await,
+            Some(Payload::Slice(slice)) => {
+                let meter = Arc::new(Meter::new(slice.len()));
+                request.headers_mut().insert(CONTENT_LENGTH, slice.len().into());
+                *request.body_mut() = Some(slice.body(Arc::clone(&meter)));
+                meter
+            }
+            Some(Payload::Growing(file)) => {
+                let meter = Arc::new(Meter::new(u64::MAX));
+                *request.body_mut() = Some(blob::growing_body((*file).clone(), Arc::clone(&meter)));
+                meter
+            }
         };
-        let meter = Arc::new(Meter::new(slice.len()));
-        request.headers_mut().insert(CONTENT_LENGTH, slice.len().into());
-        *request.body_mut() = Some(slice.body(Arc::clone(&meter)));
         let sent = self.shared.transport.send(request, self.patience, &meter, progress).await;
         self.count_sent(meter.moved());
-        match meter.take_fault() {
-            Some(fault) => Err(slice.fault(fault, &self.host())),
-            None => sent,
+        match (meter.take_fault(), &call.body) {
+            (Some(fault), Some(Payload::Slice(slice))) => Err(slice.fault(fault, &self.host())),
+            (Some(source), Some(Payload::Growing(file))) => {
+                Err(RegistryError::File { doing: "read", path: file.path.clone(), source })
+            }
+            _ => sent,
         }
     }
 

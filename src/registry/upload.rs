@@ -13,6 +13,7 @@ use super::client::Registry;
 use super::error::RegistryError;
 use super::exchange::{Call, location};
 use super::names;
+use crate::archive::GrowingFile;
 use crate::digest::Digest;
 
 /// The first size of pieces when the whole is refused as too large, in bytes; quartered as long as they are refused too.
@@ -77,6 +78,58 @@ impl Registry {
         }
     }
 
+    /// Sends a file while it is being written. `blob` tells what it has become; nothing, and what was sent is taken back.
+    /// This is one try: whatever fails, the blob is sent in the usual way once it is whole.
+    pub async fn push_growing(
+        &self,
+        repository: &str,
+        file: &GrowingFile,
+        blob: impl Future<Output = Option<Blob>>,
+        progress: impl Fn(u64) + Send + Sync,
+    ) -> Result<Option<Sent>, RegistryError> {
+        names::check_repository(repository)?;
+        let scope = Scope::new(repository, Access::Push);
+        let doing = format!("take a blob in `{repository}`");
+        let early = self.send_growing(repository, file, &scope, &doing, &progress).await;
+        let Some(blob) = blob.await else {
+            if let Ok(session) = early {
+                self.abandon(session, &scope).await;
+            }
+            return Ok(None);
+        };
+        let rest = blob.slice(blob.size(), 0);
+        let finished = match early {
+            Ok(session) => self.complete(session, &blob, rest, &scope, &doing, &progress).await,
+            Err(error) => Err(error),
+        };
+        match finished {
+            Ok(()) => Ok(Some(Sent::Sent(blob.size()))),
+            Err(error) => {
+                tracing::debug!(%error, "registry: sending again, now that it is whole");
+                self.push_blob(repository, &blob, progress).await.map(Some)
+            }
+        }
+    }
+
+    async fn send_growing(
+        &self,
+        repository: &str,
+        file: &GrowingFile,
+        scope: &Scope,
+        doing: &str,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Url, RegistryError> {
+        let session = self.open_upload(repository, scope, doing).await?;
+        let call = Call::new(Method::PATCH, session.clone(), scope, doing)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .growing_body(file);
+        let response = self.exchange_once(&call, progress).await?;
+        match response.status() {
+            StatusCode::ACCEPTED | StatusCode::NO_CONTENT => self.session(&session, &response),
+            _ => Err(self.unexpected(&call, response).await),
+        }
+    }
+
     /// Makes sure that a blob that the registry has taken is there, with its size.
     pub async fn confirm_blob(&self, repository: &str, digest: &Digest, size: u64) -> Result<(), RegistryError> {
         match self.blob_size(repository, digest).await? {
@@ -101,8 +154,10 @@ impl Registry {
         match self.exchange(&call).await {
             Ok(response) if response.status() == StatusCode::CREATED => Ok(true),
             Ok(response) => {
-                if response.status() == StatusCode::ACCEPTED {
-                    self.abandon(&call, &response).await;
+                if response.status() == StatusCode::ACCEPTED
+                    && let Ok(session) = self.session(&call.url, &response)
+                {
+                    self.abandon(session, &scope).await;
                 }
                 Ok(false)
             }
@@ -237,11 +292,8 @@ impl Registry {
     }
 
     /// Takes an opened upload back, so that the registry need not keep it; it forgets such uploads by itself after a week.
-    async fn abandon(&self, opened: &Call<'_>, response: &Response) {
-        let Ok(session) = self.session(&opened.url, response) else {
-            return;
-        };
-        let call = Call::new(Method::DELETE, session, opened.scope, "take an upload back");
+    async fn abandon(&self, session: Url, scope: &Scope) {
+        let call = Call::new(Method::DELETE, session, scope, "take an upload back");
         if let Err(error) = self.exchange_once(&call, &|_| ()).await {
             tracing::debug!(%error, "an opened upload stays behind");
         }

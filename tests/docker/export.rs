@@ -1,13 +1,14 @@
 //! Taking images out of the engine.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nauta::digest::{Digest, Hasher};
 use nauta::docker::{Docker, DockerError, ExportedImage, ExportedLayer};
 use nauta::event::Events;
 use nauta::image::Builder;
 use nauta::image::build_plan::{BuildPlan, Dockerfile};
+use nauta::image::compose::Layer;
 
 use super::{busybox, docker, docker_command, unique};
 
@@ -17,11 +18,13 @@ async fn export(
     image: &str,
     wanted: &HashSet<Digest>,
     folder: &Path,
-) -> Result<(ExportedImage, Vec<ExportedLayer>), DockerError> {
+) -> Result<(ExportedImage, Vec<(Layer, PathBuf)>), DockerError> {
     let (ready_tx, ready_rx) = std::sync::mpsc::channel();
-    let ready = move |layer| ready_tx.send(layer).expect("somebody listens");
+    let ready = move |layer: ExportedLayer| ready_tx.send(layer).expect("somebody listens");
     let exported = docker.export_layers(image, wanted, folder, ready, &Events::none()).await?;
-    Ok((exported, ready_rx.iter().collect()))
+    // What looked as if it were wanted, and is not, gets no name.
+    let named = |mut layer: ExportedLayer| Some((layer.layer.try_recv().ok()?, layer.file.path));
+    Ok((exported, ready_rx.iter().filter_map(named).collect()))
 }
 
 #[tokio::test]
@@ -59,21 +62,21 @@ async fn wanted_layers_come_out_verified_and_others_do_not() {
     let config: serde_json::Value = serde_json::from_slice(&exported.config).unwrap();
     assert!(config["history"].is_array());
     assert_eq!(exported.diff_ids, image.diff_ids);
-    let found: HashSet<Digest> = layers.iter().map(|exported| exported.layer.diff_id.clone()).collect();
+    let found: HashSet<Digest> = layers.iter().map(|(layer, _)| layer.diff_id.clone()).collect();
     assert_eq!((&found, layers.len()), (&all, all.len()));
-    for exported in &layers {
-        let open = || std::fs::File::open(&exported.path).unwrap();
+    for (layer, path) in &layers {
+        let open = || std::fs::File::open(path).unwrap();
         let (digest, size) = Hasher::read_to_end(open()).unwrap();
-        assert_eq!((&digest, size), (&exported.layer.digest, exported.layer.size));
+        assert_eq!((&digest, size), (&layer.digest, layer.size));
         let (inner, _) = Hasher::read_to_end(flate2::read::MultiGzDecoder::new(open())).unwrap();
-        assert_eq!(inner, exported.layer.diff_id);
+        assert_eq!(inner, layer.diff_id);
     }
 
     for (index, wanted) in image.diff_ids.iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         let (_, layers) = export(&docker, &tag, &HashSet::from([wanted.clone()]), folder.path()).await.unwrap();
         assert_eq!(layers.len(), 1, "layer {index}");
-        assert_eq!(&layers[0].layer.diff_id, wanted);
+        assert_eq!(&layers[0].0.diff_id, wanted);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
     docker_command(&["image", "rm", &tag]);

@@ -2,12 +2,14 @@
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use nauta::digest::Digest;
-use nauta::registry::{Blob, RegistryError, Sent};
+use nauta::registry::{Blob, Registry, RegistryError, Sent};
 
 use super::{IMAGE, anonymous, manifest, push_image, stored};
 use crate::support::docker_registry::DockerRegistry;
+use crate::support::fault_proxy::{Action, FaultProxy};
 use crate::support::random::Random;
 
 #[tokio::test]
@@ -112,4 +114,67 @@ async fn tags_are_listed_over_all_pages() {
     let listed = registry.list_tags("a").await.expect("answers");
     assert_eq!(listed.len(), 1500);
     assert!(listed.contains(&"tag-1499".to_owned()));
+}
+
+/// Writes a file in pieces while it is sent; `name` is what it is said to have become.
+async fn push_while_it_grows(
+    registry: &Registry,
+    bytes: &[u8],
+    name: Option<Digest>,
+) -> Result<Option<Sent>, RegistryError> {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let (mut writer, growing) = nauta::archive::growing(file.reopen().expect("opens"), file.path().to_owned());
+    let (done_tx, done) = tokio::sync::oneshot::channel();
+    let written = bytes.to_vec();
+    let writing = tokio::task::spawn_blocking(move || {
+        for piece in written.chunks(written.len() / 20) {
+            std::io::Write::write_all(&mut writer, piece).expect("written");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(writer);
+        let _ = done_tx.send(());
+    });
+    let (path, size) = (file.path().to_owned(), bytes.len() as u64);
+    let blob = async move {
+        let _ = done.await;
+        name.map(|digest| Blob::from_file(path, 0, size, digest))
+    };
+    let sent = registry.push_growing("team/growing", &growing, blob, |_| ()).await;
+    writing.await.expect("written");
+    sent
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_sent_while_it_is_written() {
+    let server = DockerRegistry::start();
+    let registry = anonymous(&server.address);
+    let bytes = Random::new(5).bytes(3_000_000);
+    let digest = Digest::of(&bytes);
+    let sent = push_while_it_grows(&registry, &bytes, Some(digest.clone())).await.expect("takes it");
+    assert_eq!(sent, Some(Sent::Sent(3_000_000)));
+    assert_eq!(stored(&server, "team/growing", &digest).await, bytes);
+    // Once: a PATCH while it grew, and its name at the end.
+    assert_eq!(registry.counters().bytes_sent, 3_000_000);
+    // What turns out to be nothing is taken back.
+    assert_eq!(push_while_it_grows(&registry, &bytes[..100_000], None).await.expect("is well"), None);
+    // What is not what it is said to be is never stored.
+    let refused = push_while_it_grows(&registry, &bytes[..100_000], Some(Digest::of("other"))).await;
+    assert!(matches!(refused, Err(RegistryError::FileChanged { .. })), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_sent_early_is_sent_when_it_is_whole() {
+    let server = DockerRegistry::start();
+    let proxy = FaultProxy::before(&server.address, |head| match head.method.as_str() {
+        // Some proxies take nothing without a length.
+        "PATCH" => Action::status(411),
+        _ => Action::Pass,
+    })
+    .await;
+    let registry = anonymous(proxy.address);
+    let bytes = Random::new(6).bytes(3_000_000);
+    let digest = Digest::of(&bytes);
+    let sent = push_while_it_grows(&registry, &bytes, Some(digest.clone())).await.expect("takes it");
+    assert_eq!(sent, Some(Sent::Sent(3_000_000)));
+    assert_eq!(stored(&server, "team/growing", &digest).await, bytes);
 }
