@@ -72,7 +72,7 @@ enum Transport {
 
 /// What broke below HTTP: found by walking down the causes to the last that says something to a person.
 fn transport(error: &(dyn StdError + 'static)) -> Option<Transport> {
-    const TELLING: [&str; 5] = ["connect", "dns", "timed out", "closed", "deadline"];
+    const TELLING: [&str; 6] = ["connect", "dns", "timed out", "closed", "deadline", "tunnel"];
     let mut next = Some(error);
     let mut words: Option<String> = None;
     while let Some(error) = next {

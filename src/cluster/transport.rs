@@ -1,25 +1,26 @@
 //! The HTTP client to an API server.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use base64::Engine as _;
+use http::{HeaderValue, Uri};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::retry::RetryPolicy;
 use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::{Client, Config};
+use tokio::net::TcpStream;
 use tower::retry::RetryLayer;
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, Service, ServiceBuilder};
 
-/// kube's own client, but for one setting of its sockets: they do not keep small writes back. A request with a body is two
-/// of them, and would wait for 40 ms each time (kube's issue 2056). Proxies are left to kube.
+/// As kube makes its clients, but for one setting of the sockets: they do not keep small writes back. A request with a body
+/// is two of them, and would wait for 40 ms each time (kube's issue 2056).
 pub(super) fn client(config: Config) -> kube::Result<Client> {
-    if config.proxy_url.is_some() {
-        return Client::try_from(config);
-    }
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(config.connect_timeout);
-    let connector = config.rustls_https_connector_with_connector(connector)?;
+    let connector = config.rustls_https_connector_with_connector(Connector::new(&config)?)?;
     let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
@@ -29,4 +30,62 @@ pub(super) fn client(config: Config) -> kube::Result<Client> {
         .map_err(BoxError::from)
         .service(http);
     Ok(ClientBuilder::new(service, config.default_namespace).build())
+}
+
+/// Makes connections, straight or through the kubeconfig's proxy.
+#[derive(Clone)]
+struct Connector {
+    direct: HttpConnector,
+    proxy: Option<Tunnel<HttpsConnector<HttpConnector>>>,
+}
+
+impl Connector {
+    fn new(config: &Config) -> kube::Result<Self> {
+        let mut direct = HttpConnector::new();
+        direct.enforce_http(false);
+        direct.set_nodelay(true);
+        direct.set_connect_timeout(config.connect_timeout);
+        let Some(proxy_url) = &config.proxy_url else { return Ok(Self { direct, proxy: None }) };
+        if !matches!(proxy_url.scheme_str(), Some("http" | "https")) {
+            return Err(kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(proxy_url.clone()) });
+        }
+        let to_proxy = config.rustls_https_connector_with_connector(direct.clone())?;
+        let mut proxy = Tunnel::new(proxy_url.clone(), to_proxy);
+        if let Some(login) = login(proxy_url) {
+            proxy = proxy.with_auth(login);
+        }
+        Ok(Self { direct, proxy: Some(proxy) })
+    }
+}
+
+/// The `Proxy-Authorization` for a proxy whose address has a user and a password.
+fn login(proxy: &Uri) -> Option<HeaderValue> {
+    let (user, _) = proxy.authority()?.as_str().rsplit_once('@')?;
+    let plain: Vec<u8> = percent_encoding::percent_decode_str(user).collect();
+    let mut value: HeaderValue =
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain)).parse().ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match &mut self.proxy {
+            Some(proxy) => proxy.poll_ready(context).map_err(Into::into),
+            None => self.direct.poll_ready(context).map_err(Into::into),
+        }
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        if let Some(proxy) = &mut self.proxy {
+            let connecting = proxy.call(to);
+            return Box::pin(async move { Ok(connecting.await?) });
+        }
+        let connecting = self.direct.call(to);
+        Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await?)) })
+    }
 }

@@ -5,6 +5,7 @@ mod control;
 mod errors;
 mod list;
 mod objects;
+mod proxy;
 mod submit;
 mod support;
 mod troubles;
