@@ -37,8 +37,8 @@ env_vars! {
         NO_COLOR = "NO_COLOR": "When set and not empty: no colours.";
         CLICOLOR_FORCE = "CLICOLOR_FORCE": "When set and not `0`: colours even where no terminal is.";
         HTTP_PROXY = "HTTP_PROXY": "The proxy for registries without TLS; builds get it too, and no image keeps it. Also in lower case.";
-        HTTPS_PROXY = "HTTPS_PROXY": "The same for registries with TLS.";
-        NO_PROXY = "NO_PROXY": "Hosts that are reached without the proxy.";
+        HTTPS_PROXY = "HTTPS_PROXY": "The same for registries with TLS and, where the kubeconfig names no proxy, for the API server.";
+        NO_PROXY = "NO_PROXY": "Hosts and networks that are reached without those proxies, separated by commas; `*`: all. Also in lower case.";
     }
     /// Set by nauta for a rank's supervisor (in the manifest, or by the Docker engine).
     SUPERVISOR {

@@ -11,7 +11,7 @@
 //! | L3 | [`docker`], [`registry`], [`cluster`], [`credentials`], [`output`] |
 //! | L2 | [`event`] |
 //! | L1 | [`project`], [`snapshot`], [`image`], [`job`], [`sync`], [`control`], [`settings`] |
-//! | L0 | [`architecture`], [`diagnosis`], [`digest`], [`secret`], [`layout`], [`env_vars`], [`archive`] |
+//! | L0 | [`architecture`], [`diagnosis`], [`digest`], [`secret`], [`layout`], [`env_vars`], [`proxies`], [`archive`] |
 
 pub mod architecture;
 pub mod archive;
@@ -33,6 +33,7 @@ pub mod job;
 pub mod layout;
 pub mod output;
 pub mod project;
+pub mod proxies;
 pub mod registry;
 pub mod secret;
 pub mod settings;

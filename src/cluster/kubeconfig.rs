@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
+use crate::proxies;
+
 use super::error::{Cause, ClusterError, Place};
 
 /// How long a connection may take to come up.
@@ -38,16 +40,32 @@ impl ClusterAddress {
         let (used, kubeconfig) = read_all(&self.kubeconfig).map_err(|cause| ClusterError::new(&place, cause))?;
         place.kubeconfig = used;
         place.context = pick_context(&kubeconfig, self.context.as_deref()).map_err(|c| ClusterError::new(&place, c))?;
+        let own_proxy = names_proxy(&kubeconfig, &place.context);
         let options = KubeConfigOptions { context: Some(place.context.clone()), ..KubeConfigOptions::default() };
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
         let mut config = config.map_err(|error| ClusterError::new(&place, broken(&error)))?;
         place.namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         config.default_namespace.clone_from(&place.namespace);
         config.connect_timeout = Some(CONNECT_LIMIT);
+        // As kubectl does it: NO_PROXY is about the environment's proxy, and lists servers. (kube compares it with the proxy.)
+        if !own_proxy && !proxies::lead_to(&config.cluster_url) {
+            config.proxy_url = None;
+        }
         // Retries are ours: the client's own wait up to a quarter of an hour without a word.
         config.default_retry = false;
         Ok((place, config))
     }
+}
+
+/// Whether the kubeconfig itself says which proxy leads to the context's cluster.
+fn names_proxy(kubeconfig: &Kubeconfig, context: &str) -> bool {
+    let context = kubeconfig.contexts.iter().find(|named| named.name == context);
+    let Some(cluster) = context.and_then(|named| named.context.as_ref()).map(|context| &context.cluster) else {
+        return false;
+    };
+    let cluster = kubeconfig.clusters.iter().find(|named| named.name == *cluster);
+    let proxy = cluster.and_then(|named| named.cluster.as_ref()).and_then(|cluster| cluster.proxy_url.as_ref());
+    proxy.is_some_and(|proxy| !proxy.is_empty())
 }
 
 fn broken(error: &KubeconfigError) -> Cause {

@@ -3,12 +3,12 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use base64::Engine as _;
-use http::{HeaderValue, Uri};
+use http::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::retry::RetryPolicy;
 use kube::client::{Body, ClientBuilder, ConfigExt};
@@ -46,26 +46,19 @@ impl Connector {
         direct.set_nodelay(true);
         direct.set_connect_timeout(config.connect_timeout);
         let Some(proxy_url) = &config.proxy_url else { return Ok(Self { direct, proxy: None }) };
-        if !matches!(proxy_url.scheme_str(), Some("http" | "https")) {
+        let matcher = Matcher::builder().all(proxy_url.to_string()).build();
+        let intercept = matcher.intercept(&config.cluster_url);
+        let intercept = intercept.filter(|it| matches!(it.uri().scheme_str(), Some("http" | "https")));
+        let Some(intercept) = intercept else {
             return Err(kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(proxy_url.clone()) });
-        }
+        };
         let to_proxy = config.rustls_https_connector_with_connector(direct.clone())?;
-        let mut proxy = Tunnel::new(proxy_url.clone(), to_proxy);
-        if let Some(login) = login(proxy_url) {
-            proxy = proxy.with_auth(login);
+        let mut proxy = Tunnel::new(intercept.uri().clone(), to_proxy);
+        if let Some(login) = intercept.basic_auth() {
+            proxy = proxy.with_auth(login.clone());
         }
         Ok(Self { direct, proxy: Some(proxy) })
     }
-}
-
-/// The `Proxy-Authorization` for a proxy whose address has a user and a password.
-fn login(proxy: &Uri) -> Option<HeaderValue> {
-    let (user, _) = proxy.authority()?.as_str().rsplit_once('@')?;
-    let plain: Vec<u8> = percent_encoding::percent_decode_str(user).collect();
-    let mut value: HeaderValue =
-        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain)).parse().ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 impl Service<Uri> for Connector {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use reqwest::{Client, Request, Response, Url, redirect};
 
+use crate::proxies;
+
 use super::classify;
 use super::endpoint::{Endpoint, is_loopback};
 use super::error::{Reach, RegistryError};
@@ -110,6 +112,6 @@ fn client(tls: rustls::ClientConfig, direct: bool) -> Client {
     // A dead network or a peer that takes nothing would otherwise hold the connection for a quarter of an hour.
     #[cfg(target_os = "linux")]
     let builder = builder.tcp_user_timeout(Duration::from_secs(30));
-    let builder = if direct { builder.no_proxy() } else { builder };
+    let builder = if direct || proxies::are_unwanted() { builder.no_proxy() } else { builder };
     builder.build().expect("a client with a ready TLS configuration has nothing left to fail")
 }

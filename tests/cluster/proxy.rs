@@ -6,6 +6,8 @@ use nauta::cluster::Cluster;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::Workstation;
+
 use super::support::{address, namespace, script, spec, unique, variable};
 
 /// An HTTP proxy that lets everybody through who says who he is; gives its port and what it was asked for.
@@ -57,6 +59,23 @@ async fn a_proxy_is_gone_through_with_its_password() {
     let error = through(&format!("http://127.0.0.1:{port}")).await.expect_err("refused");
     let text = error.to_string();
     assert!(text.contains("cannot reach the API server") && text.contains("proxy authorization required"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environments_proxy_is_for_servers_that_no_proxy_does_not_list() {
+    let (port, asked) = proxy().await;
+    let mut workstation = Workstation::new();
+    let (kubeconfig, namespace) = (variable("NAUTA_TEST_KUBECONFIG_USER"), namespace());
+    workstation.configure(&format!("[targets.lab]\nkubeconfig = '{kubeconfig}'\nnamespace = '{namespace}'\n"));
+    workstation.set("HTTPS_PROXY", &format!("ada:p%40ss@127.0.0.1:{port}")).set("NO_PROXY", "example.org,127.0.0.0/8");
+    let _ = workstation.succeeds(&["list"]);
+    let through = asked.lock().expect("whole").len();
+    assert!(through > 0, "the proxy's own address is in NO_PROXY, the server's is not");
+    for direct in ["172.29.77.0/24", "*"] {
+        workstation.set("NO_PROXY", direct);
+        let _ = workstation.succeeds(&["list"]);
+        assert_eq!(asked.lock().expect("whole").len(), through, "{direct}");
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first.
 const LAYERS: [&[&str]; 7] = [
-    &["architecture", "diagnosis", "digest", "secret", "layout", "env_vars", "archive"],
+    &["architecture", "diagnosis", "digest", "secret", "layout", "env_vars", "proxies", "archive"],
     &["project", "snapshot", "image", "job", "sync", "control", "settings", "event"],
     &[],
     &["docker", "registry", "cluster", "credentials", "output"],
