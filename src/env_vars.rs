@@ -53,10 +53,14 @@ env_vars! {
         START_DEADLINE = "NAUTA_START_DEADLINE": "Seconds until every rank must have met the others.";
         GRACE = "NAUTA_GRACE": "Seconds between SIGTERM and SIGKILL.";
         DRAIN = "NAUTA_DRAIN": "Seconds that a rank waits at its end for outputs and logs to be delivered.";
+        RESTARTS = "NAUTA_RESTARTS": "How often the gang begins again after a failure. Also the program's to read; 0 when unset.";
+        RESTART_ON = "NAUTA_RESTART_ON": "After which failures: `failure` (any), `signal`, `memory`, `lost`, exit codes; separated by commas.";
+        REPLACED = "NAUTA_REPLACED": "`1` when the engine makes another container for one that is lost.";
         LEASE = "NAUTA_LEASE": "`stdin` when the rank must stop as soon as its standard input is closed (Docker: the workstation's nauta has died).";
     }
     /// Set by the supervisor for the program.
     PROGRAM {
+        ATTEMPT = "NAUTA_ATTEMPT": "Which attempt of the run this is, from 1; more than 1 only with `--restarts`.";
         TORCH_RANK = "RANK": "This process's rank (PyTorch's \"Environment variable initialization\"). Nothing replaces it.";
         WORLD_SIZE = "WORLD_SIZE": "How many ranks. Nothing replaces it.";
         LOCAL_RANK = "LOCAL_RANK": "The rank on this machine: 0, as a rank has a machine of its own.";

@@ -12,7 +12,7 @@ use crate::diagnosis::{Kind, Result};
 use crate::digest::Digest;
 use crate::image::Builder;
 use crate::job::objects::{ClusterRun, RunObjects};
-use crate::job::{Deadlines, Resources, RunSpec};
+use crate::job::{Deadlines, Resources, Restarts, RunSpec};
 use crate::output::{Output, Table};
 use crate::registry::Access;
 use crate::secret::Secret;
@@ -119,6 +119,7 @@ fn nothing(namespace: &str, registry: &str) -> Result<RunObjects> {
         env: BTreeMap::new(),
         resources: Resources::default(),
         deadlines: Deadlines::default(),
+        restarts: Restarts::default(),
         snapshot: Digest::of(""),
     };
     Ok(RunObjects::plan(&spec, &ClusterRun::new(namespace, image, Secret::new("")))?)

@@ -18,6 +18,7 @@ use crate::context::{Context, Destination};
 use crate::diagnosis::{Kind, Result};
 use crate::event::{Event, Events, Stream};
 use crate::follow::{CollectError, Collector, Engine, KeptLog, history};
+use crate::job::duration;
 use crate::output::Output;
 use crate::settings::Target;
 
@@ -56,10 +57,9 @@ fn parse_since(text: &str) -> std::result::Result<i64, String> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time.as_millisecond());
     }
-    let wrong = || format!("`{text}` is neither an age such as 10m nor a time such as 2026-11-23T14:00:00Z");
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).map(|days| format!("{}h", days * 24));
-    let age = days.as_deref().unwrap_or(text).parse::<jiff::SignedDuration>().map_err(|_| wrong())?;
-    let then = jiff::Timestamp::now().checked_sub(age.abs()).map_err(|_| wrong())?;
+    let wrong = |_| format!("`{text}` is neither an age such as 10m nor a time such as 2026-11-23T14:00:00Z");
+    let age = duration(text).map_err(wrong)?;
+    let then = jiff::Timestamp::now().checked_sub(age).map_err(|error| error.to_string())?;
     Ok(then.as_millisecond())
 }
 

@@ -124,6 +124,9 @@ pub enum Reply {
         journal: u64,
         /// Whether the outputs (and this log) are complete in the mailbox.
         in_mailbox: bool,
+        /// Whether another container takes this one's place: the rank goes on.
+        #[serde(default)]
+        replaced: bool,
     },
     /// Answer to [`Request::Ping`], and sent when nothing else was for a while.
     Pong,

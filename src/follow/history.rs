@@ -19,13 +19,18 @@ use crate::sync::journal::Record;
 pub async fn history(engine: Option<&Engine>, mailbox: Option<&Mailbox>, rank: u32, events: &Events) -> Result<()> {
     let mut log = Log::create(None, rank, events.clone());
     if let Some(mailbox) = mailbox
-        && let Some(journal) = mailbox.index(rank).await?.and_then(|index| index.journal)
+        && let Some(index) = mailbox.index(rank).await?
     {
-        let show = |record, _| {
-            log.write(record);
-            ControlFlow::Continue(())
-        };
-        return Ok(mailbox.journal(rank, &journal, 0, show).await?);
+        for copy in index.former.iter().chain(&index.journal) {
+            let show = |record, _| {
+                log.write(record);
+                ControlFlow::Continue(())
+            };
+            mailbox.journal(rank, copy, 0, show).await?;
+        }
+        if index.journal.is_some() {
+            return Ok(());
+        }
     }
     let Some(engine) = engine else {
         log.gap("the pod is gone, and its log is not in a mailbox");

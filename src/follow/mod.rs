@@ -9,6 +9,7 @@ mod folder;
 mod history;
 mod log;
 mod mailbox;
+mod outcome;
 mod rank;
 mod run;
 
@@ -17,4 +18,5 @@ pub use engine::Engine;
 pub use history::history;
 pub use log::KeptLog;
 pub use mailbox::Mailbox;
-pub use run::{FollowError, Outcome, follow};
+pub use outcome::Outcome;
+pub use run::{FollowError, follow};

@@ -13,52 +13,16 @@ use super::engine::Engine;
 use super::history::from_kubelet;
 use super::log::Log;
 use super::mailbox::Mailbox;
+use super::outcome::Outcome;
 use super::rank::Frames;
 use crate::control::{Reply, Request};
 use crate::diagnosis::{Diagnosis, Kind};
-use crate::event::{End, Event, Events, NOT_RUN, RankState, Reason};
-use crate::sync::Index;
+use crate::event::{End, Event, Events, RankState};
 use crate::sync::journal::Record;
+use crate::sync::{Index, JournalCopy};
 
 /// Between two tries to reach a rank.
 const PAUSE: Duration = Duration::from_millis(300);
-
-/// What came of a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// How each rank ended.
-    pub ends: BTreeMap<u32, End>,
-    /// The rank that failed first.
-    pub first_failed: Option<u32>,
-    /// What of the outputs could not be had; empty when all is here.
-    pub missing_outputs: Vec<String>,
-}
-
-impl Outcome {
-    /// The failure that the others follow from. What ranks reported counts where it is a cause of its own: a rank that
-    /// only lost sight of its peers takes the wrong one for the first.
-    #[must_use]
-    pub fn first_failure(&self) -> Option<(u32, &End)> {
-        let reported = self.first_failed.and_then(|rank| self.ends.get_key_value(&rank));
-        let failed = || self.ends.iter().filter(|(_, end)| !end.is_success());
-        let causes = || failed().filter(|(_, end)| !end.is_consequence());
-        let known = |end: &End| !matches!(end.reason, Reason::Lost { .. });
-        let found = reported.filter(|(_, end)| !end.is_success() && !end.is_consequence() && known(end));
-        let found = found.or_else(|| causes().find(|(_, end)| known(end))).or_else(|| causes().next());
-        found.or_else(|| failed().next()).map(|(rank, end)| (*rank, end))
-    }
-
-    /// The run's exit code: that of the rank that failed first; 125 when some rank's end is not known.
-    #[must_use]
-    pub fn code(&self, nodes: u32) -> u8 {
-        match self.first_failure() {
-            Some((_, End { reason: Reason::Lost { .. } | Reason::PeerFailed { .. }, .. })) => NOT_RUN,
-            Some((_, end)) => end.code.max(1),
-            None if self.ends.len() == nodes as usize && self.missing_outputs.is_empty() => 0,
-            None => NOT_RUN,
-        }
-    }
-}
 
 /// What can go wrong while a run is followed.
 #[derive(Debug, thiserror::Error)]
@@ -158,13 +122,23 @@ struct RankFollower {
     shared: Arc<Shared>,
     offset: u64,
     instance: String,
+    /// Whether this instance has said its last word, and another one follows.
+    replaced: bool,
     log: Log,
     index_tx: watch::Sender<Option<Index>>,
 }
 
 impl RankFollower {
     fn new(rank: u32, log: Log, shared: Arc<Shared>) -> Self {
-        Self { rank, shared, offset: 0, instance: String::new(), log, index_tx: watch::Sender::new(None) }
+        Self {
+            rank,
+            shared,
+            offset: 0,
+            instance: String::new(),
+            replaced: false,
+            log,
+            index_tx: watch::Sender::new(None),
+        }
     }
 
     async fn follow(mut self) -> Done {
@@ -232,38 +206,67 @@ impl RankFollower {
     /// Whether the mailbox had the journal to its end.
     async fn read_mailbox(&mut self, mailbox: &Mailbox) -> Result<bool, CollectError> {
         let Some(index) = mailbox.index(self.rank).await? else { return Ok(false) };
-        let journal = index.journal.clone();
+        let former = index.former.clone();
+        let last = index.journal.clone();
         self.index_tx.send_replace(Some(index));
-        let Some(journal) = journal else { return Ok(false) };
-        if self.instance != journal.instance {
-            self.restart(&journal.instance);
+        let has_last = last.is_some();
+        self.read_copies(mailbox, &[former, last.into_iter().collect()].concat()).await?;
+        Ok(has_last)
+    }
+
+    /// Takes what copies of journals have that was not read yet: the rest of the one at hand, and those behind it.
+    async fn read_copies(&mut self, mailbox: &Mailbox, copies: &[JournalCopy]) -> Result<(), CollectError> {
+        let at_hand = copies.iter().position(|copy| copy.instance == self.instance);
+        for copy in &copies[at_hand.unwrap_or(0)..] {
+            if copy.instance != self.instance {
+                self.begin(&copy.instance);
+            }
+            if copy.start > self.offset {
+                self.log.gap(format!("{} bytes are no longer in the journal", copy.start - self.offset));
+            }
+            let (log, offset) = (&mut self.log, &mut self.offset);
+            let from = *offset;
+            let write = |record, next| {
+                *offset = next;
+                log.write(record);
+                ControlFlow::Continue(())
+            };
+            mailbox.journal(self.rank, copy, from, write).await?;
+            self.replaced = true;
         }
-        if journal.start > self.offset {
-            self.log.gap(format!("{} bytes are no longer in the journal", journal.start - self.offset));
-        }
-        let log = &mut self.log;
-        let write = |record, _| {
-            log.write(record);
-            ControlFlow::Continue(())
-        };
-        mailbox.journal(self.rank, &journal, self.offset, write).await?;
-        Ok(true)
+        Ok(())
     }
 
     /// Another supervisor writes another journal.
-    fn restart(&mut self, instance: &str) {
-        if !self.instance.is_empty() {
+    async fn change_to(&mut self, instance: &str) {
+        let shared = Arc::clone(&self.shared);
+        if let Some(mailbox) = shared.mailbox.as_ref().filter(|_| !self.replaced) {
+            let left = mailbox.index(self.rank).await;
+            // Its own copy comes at its end; what it has taken over from others is there from the beginning.
+            let former = left.ok().flatten().map(|index| [index.former, index.journal.into_iter().collect()].concat());
+            let former: Vec<_> =
+                former.unwrap_or_default().into_iter().filter(|copy| copy.instance != instance).collect();
+            if let Err(error) = self.read_copies(mailbox, &former).await {
+                tracing::debug!(rank = self.rank, %error, "no copies of former journals");
+            }
+        }
+        self.begin(instance);
+    }
+
+    fn begin(&mut self, instance: &str) {
+        if !self.instance.is_empty() && !self.replaced {
             self.log.gap("the rank was started anew; what it had written since the last word is lost");
         }
         instance.clone_into(&mut self.instance);
-        self.offset = 0;
+        (self.offset, self.replaced) = (0, false);
     }
 
     /// Follows the supervisor's words to its end.
     async fn attend(&mut self) -> Result<(End, Option<u32>, Frames), String> {
         let mut frames = Frames::open(&self.shared.engine, self.rank).await?;
         if self.instance != frames.instance {
-            self.restart(&frames.instance);
+            let instance = frames.instance.clone();
+            self.change_to(&instance).await;
         }
         frames.send(Request::Follow { offset: self.offset }).await?;
         loop {
@@ -284,6 +287,11 @@ impl RankFollower {
                 Reply::Outputs { .. } => {
                     let index = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
                     self.index_tx.send_replace(Some(index));
+                }
+                Reply::Ended { replaced: true, .. } => {
+                    self.replaced = true;
+                    let _ = frames.send(Request::Release).await;
+                    return Err("another container takes this one's place".to_owned());
                 }
                 Reply::Ended { end, first_failed, .. } => return Ok((end, first_failed, frames)),
                 _ => {}
@@ -358,37 +366,4 @@ async fn receive(rank: u32, shared: &Shared, index: &Index, frames: &mut Option<
         *frames = None;
     }
     received.map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_code_is_that_of_the_first_failure_and_nothing_unknown_is_success() {
-        let end = |code, reason| End { code, reason };
-        let lost = || Reason::Lost { message: "its node is gone".to_owned() };
-        let outcome = |ends: &[End], first_failed| Outcome {
-            ends: (0..).zip(ends.iter().cloned()).collect(),
-            first_failed,
-            ..Outcome::default()
-        };
-        let of_peer = |rank| end(143, Reason::PeerFailed { rank });
-        let killed = || end(137, Reason::Signalled { signal: 9 });
-        for (ends, first_failed, code) in [
-            (vec![of_peer(1), end(7, Reason::Exited)], Some(1), 7),
-            (vec![killed(), of_peer(0)], Some(0), 137),
-            (vec![killed(), end(125, lost())], Some(1), 137),
-            (vec![of_peer(1), of_peer(0)], Some(1), 125),
-            (vec![end(0, Reason::Exited), end(125, lost())], None, 125),
-            (vec![end(143, Reason::Stopped { message: "asked".to_owned() }), of_peer(0)], Some(0), 143),
-            (vec![end(0, Reason::Exited); 2], None, 0),
-            (vec![end(0, Reason::Exited)], None, 125),
-        ] {
-            assert_eq!(outcome(&ends, first_failed).code(2), code, "{ends:?}");
-        }
-        let mut done = outcome(&[end(0, Reason::Exited)], None);
-        done.missing_outputs.push("x".to_owned());
-        assert_eq!(done.code(1), 125);
-    }
 }

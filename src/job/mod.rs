@@ -5,8 +5,10 @@
 
 pub mod objects;
 pub mod quantity;
+pub mod restarts;
 pub mod spec;
 pub mod state;
 
-pub use quantity::{Cpu, Memory};
+pub use quantity::{Cpu, Memory, duration};
+pub use restarts::{RestartOn, Restarts};
 pub use spec::{Deadlines, Mailbox, Resources, RunSpec};

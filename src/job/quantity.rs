@@ -100,6 +100,17 @@ impl fmt::Display for Memory {
     }
 }
 
+/// A length of time as people write it: `30s`, `10m`, `1h30m`, `2d`.
+pub fn duration(text: &str) -> Result<std::time::Duration, InvalidQuantity> {
+    let days = text
+        .strip_suffix('d')
+        .and_then(|days| days.parse::<u16>().ok())
+        .map(|days| format!("{}h", u32::from(days) * 24));
+    let parsed = days.as_deref().unwrap_or(text).parse::<jiff::SignedDuration>().ok();
+    let positive = parsed.and_then(|span| std::time::Duration::try_from(span).ok()).filter(|span| !span.is_zero());
+    positive.ok_or_else(|| InvalidQuantity { text: text.to_owned(), what: "time", example: "`30s`, `12h` or `2d`" })
+}
+
 macro_rules! text_form {
     ($($type:ty),*) => {$(
         impl TryFrom<String> for $type {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cpu, Memory};
+use super::{Cpu, Memory, Restarts};
 use crate::digest::Digest;
 use crate::{env_vars, layout};
 
@@ -28,6 +28,9 @@ pub struct RunSpec {
     pub resources: Resources,
     /// How long things may take.
     pub deadlines: Deadlines,
+    /// What follows on a failure.
+    #[serde(default)]
+    pub restarts: Restarts,
     /// The project's files, by tree digest.
     pub snapshot: Digest,
 }
@@ -93,6 +96,10 @@ impl RunSpec {
         set(env_vars::START_DEADLINE, seconds(self.deadlines.start));
         set(env_vars::GRACE, seconds(self.deadlines.grace));
         set(env_vars::DRAIN, seconds(self.deadlines.drain));
+        if self.restarts.most > 0 {
+            set(env_vars::RESTARTS, self.restarts.most.to_string());
+            set(env_vars::RESTART_ON, self.restarts.on.to_string());
+        }
         if let Some(mailbox) = mailbox {
             set(env_vars::MAILBOX, mailbox.from_ranks.clone());
             if mailbox.plain_http {

@@ -59,6 +59,12 @@ pub struct RunSection {
     pub gpus: Option<u32>,
     /// Variables for the program.
     pub env: BTreeMap<String, String>,
+    /// How often all ranks begin again after one has failed.
+    pub restarts: Option<u32>,
+    /// After which failures: `failure` (any), `signal`, `memory`, `lost`, exit codes; separated by commas.
+    pub restart_on: Option<String>,
+    /// How long the run may take, as `12h` or `2d`.
+    pub max_duration: Option<String>,
     /// The name of a target of the user's configuration, or `local`.
     pub target: Option<String>,
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::mailbox::MailboxConfig;
+use crate::job::restarts::{InvalidRestarts, RestartOn, Restarts};
 use crate::{env_vars, layout};
 
 /// What a supervisor is told.
@@ -24,6 +25,10 @@ pub(super) struct Config {
     pub(super) start_deadline: Duration,
     pub(super) grace: Duration,
     pub(super) drain: Duration,
+    /// What follows on a failure.
+    pub(super) restarts: Restarts,
+    /// Whether the engine makes another container for one that is lost.
+    pub(super) replaced: bool,
     /// Stop when standard input is closed.
     pub(super) lease: bool,
     /// The variables of the container.
@@ -79,10 +84,17 @@ impl Config {
             start_deadline: seconds(env_vars::START_DEADLINE, 600)?,
             grace: seconds(env_vars::GRACE, 10)?,
             drain: seconds(env_vars::DRAIN, 60)?,
+            restarts: restarts(small(number(env_vars::RESTARTS, Some(0))?)?, text(env_vars::RESTART_ON).as_deref())
+                .map_err(|error| error.to_string())?,
+            replaced: text(env_vars::REPLACED).as_deref() == Some("1"),
             lease: text(env_vars::LEASE).as_deref() == Some("stdin"),
             environment,
         })
     }
+}
+
+fn restarts(most: u32, on: Option<&str>) -> Result<Restarts, InvalidRestarts> {
+    Restarts::new(most, on.map_or_else(|| Ok(RestartOn::default()), str::parse)?)
 }
 
 /// The run's key, when there is a file with one.

@@ -25,6 +25,8 @@ pub(super) struct Over {
     pub(super) end: End,
     pub(super) first_failed: Option<u32>,
     pub(super) in_mailbox: bool,
+    /// Whether another container takes this one's place.
+    pub(super) replaced: bool,
 }
 
 /// What the workstation wants of the rank.
@@ -209,9 +211,9 @@ impl Conversation {
                         let index = self.board.outputs.subscribe().borrow().clone();
                         let body = serde_json::to_vec(&*index)?;
                         self.frames.feed((Reply::Outputs { sequence: index.sequence }, body.into())).await?;
-                        let Over { end, first_failed, in_mailbox } = over;
+                        let Over { end, first_failed, in_mailbox, replaced } = over;
                         let journal = following.offset;
-                        let reply = Reply::Ended { end, first_failed, journal, in_mailbox };
+                        let reply = Reply::Ended { end, first_failed, journal, in_mailbox, replaced };
                         self.frames.feed((reply, Bytes::new())).await?;
                     }
                     break;

@@ -11,6 +11,8 @@ pub(super) struct Place<'a> {
     pub(super) project: &'a str,
     pub(super) rank: u32,
     pub(super) nodes: u32,
+    /// From 1.
+    pub(super) attempt: u32,
     /// The name that rank 0 answers to.
     pub(super) coordinator: &'a str,
     /// The network interface that leads to rank 0, where there is one.
@@ -20,12 +22,14 @@ pub(super) struct Place<'a> {
 }
 
 /// Variables that are the supervisor's business and not the program's.
-const INTERNAL: [&str; 6] = [
+const INTERNAL: [&str; 8] = [
     env_vars::MAILBOX,
     env_vars::MAILBOX_PLAIN_HTTP,
     env_vars::START_DEADLINE,
     env_vars::GRACE,
     env_vars::DRAIN,
+    env_vars::RESTART_ON,
+    env_vars::REPLACED,
     env_vars::LEASE,
 ];
 
@@ -42,7 +46,7 @@ pub(super) fn program_environment(
     for name in INTERNAL {
         environment.remove(&OsString::from(name));
     }
-    let (rank, nodes) = (place.rank.to_string(), place.nodes.to_string());
+    let (rank, nodes, attempt) = (place.rank.to_string(), place.nodes.to_string(), place.attempt.to_string());
     let master_port = container
         .get(&OsString::from(env_vars::MASTER_PORT))
         .map_or_else(|| layout::MASTER_PORT.to_string(), |port| port.to_string_lossy().into_owned());
@@ -56,6 +60,7 @@ pub(super) fn program_environment(
         (env_vars::NODES, &nodes),
         (env_vars::RUN, place.run),
         (env_vars::PROJECT, place.project),
+        (env_vars::ATTEMPT, &attempt),
     ];
     for (name, value) in facts {
         environment.insert(name.into(), value.into());
@@ -106,6 +111,7 @@ mod tests {
             project: "p",
             rank: 1,
             nodes: 4,
+            attempt: 2,
             coordinator: "r-0.r",
             interface: Some("eth0"),
             home_is_writable: false,

@@ -1,11 +1,14 @@
 //! The mailbox as a rank sees it: where outputs are pushed to.
 
+use bytes::Bytes;
+
 use crate::credentials::credential_in_docker_config;
 use crate::digest::Digest;
+use crate::follow::{self, CollectError};
 use crate::image::compose;
 use crate::layout;
 use crate::registry::{Auth, Blob, Endpoint, Registry, RegistryError};
-use crate::sync::{INDEX_MEDIA_TYPE, Index, PACK_MEDIA_TYPE, index_tag};
+use crate::sync::{Chunk, INDEX_MEDIA_TYPE, Index, PACK_MEDIA_TYPE, index_tag};
 
 /// Where the mailbox is.
 #[derive(Clone, Debug)]
@@ -44,12 +47,23 @@ impl Mailbox {
         self.registry.push_blob(&self.repository, blob, |_| ()).await.map(drop)
     }
 
+    /// What a former container of a rank has left; `None` when there was none.
+    pub(super) async fn left_by(&self, run: &str, rank: u32) -> Result<Option<Index>, CollectError> {
+        let (registry, repository) = (self.registry.clone(), self.repository.clone());
+        follow::Mailbox { registry, repository, run: run.to_owned() }.index(rank).await
+    }
+
+    /// The bytes of a chunk, not yet verified.
+    pub(super) async fn pull(&self, chunk: &Chunk) -> Result<Bytes, RegistryError> {
+        self.registry.pull_blob_range(&self.repository, &chunk.blob, chunk.offset, chunk.size).await
+    }
+
     /// Replaces the rank's index; all blobs that it names must have been sent.
     pub(super) async fn publish(&self, index: &Index) -> Result<(), RegistryError> {
         let config = Blob::from_bytes(serde_json::to_vec(index).expect("an index has text keys only"));
         self.push(&config).await?;
         let mut packs: Vec<(&Digest, u64)> = Vec::new();
-        let journal = index.journal.iter().flat_map(|journal| &journal.chunks);
+        let journal = index.former.iter().chain(&index.journal).flat_map(|journal| &journal.chunks);
         for chunk in index.files.iter().flat_map(|file| &file.chunks).chain(journal) {
             let end = chunk.offset + chunk.size;
             match packs.iter_mut().find(|(blob, _)| **blob == chunk.blob) {

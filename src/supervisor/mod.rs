@@ -3,12 +3,15 @@
 //! Owns: what happens in a container from its first instruction to its last. Does not own: the container (the engines
 //! do). Start reading at [`main`], then `rank`.
 
+mod attempt;
 mod bridge;
 mod config;
 mod control_server;
 mod environment;
 mod gang;
+mod inbox;
 mod journal;
+mod legacy;
 mod mailbox;
 mod memory;
 mod output;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::journal::Journal;
+use super::legacy;
 use super::mailbox::{Mailbox, MailboxConfig};
 use crate::digest::Hasher;
 use crate::event::End;
@@ -35,6 +36,8 @@ struct Inner {
     index: watch::Sender<Arc<Index>>,
     /// What was seen of each file, and what was made of it once it stood still.
     seen: Mutex<BTreeMap<String, Seen>>,
+    /// The journals of containers whose place this one has taken.
+    former: Mutex<Vec<JournalCopy>>,
 }
 
 #[derive(Clone)]
@@ -74,8 +77,19 @@ impl Outputs {
         let mailbox = mailbox.map(Mailbox::open).transpose().map_err(|error| error.to_string())?;
         let _ = fs::create_dir_all(&folder);
         let index = watch::Sender::new(Arc::new(Index { schema: 1, run: run.to_owned(), rank, ..Index::default() }));
-        let seen = Mutex::default();
-        Ok(Self(Arc::new(Inner { run: run.to_owned(), rank, folder, mailbox, index, seen })))
+        let (seen, former) = (Mutex::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { run: run.to_owned(), rank, folder, mailbox, index, seen, former })))
+    }
+
+    /// Takes over what a former container of this rank has left in the mailbox; gives how many files, where there was one.
+    pub(super) async fn take_over(&self) -> Result<Option<usize>, String> {
+        let Some(mailbox) = &self.0.mailbox else { return Ok(None) };
+        let left = mailbox.left_by(&self.0.run, self.0.rank).await.map_err(|error| error.to_string())?;
+        let Some(left) = left else { return Ok(None) };
+        let restored = legacy::restore(mailbox, &left, &self.0.folder).await.map(Some);
+        let mut former = self.0.former.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        former.extend(left.former.into_iter().chain(left.journal));
+        restored
     }
 
     /// The index as it changes.
@@ -93,8 +107,14 @@ impl Outputs {
         }
     }
 
-    /// Takes everything that is there now; the program is no more.
-    pub(super) async fn finish(&self, end: &End, journal: &Journal, instance: &str, deadline: Duration) -> Finished {
+    /// Takes everything that is there now; the program is no more. Without an `end` another container goes on.
+    pub(super) async fn finish(
+        &self,
+        end: Option<&End>,
+        journal: &Journal,
+        instance: &str,
+        deadline: Duration,
+    ) -> Finished {
         let deadline = Instant::now() + deadline;
         let copied = match &self.0.mailbox {
             Some(mailbox) => in_time(deadline, push_journal(mailbox, journal, instance)).await.map(Some),
@@ -102,7 +122,7 @@ impl Outputs {
         };
         // The files are listed whatever became of the log: they can still be had over the control stream.
         let (copy, log_problem) = copied.map_or_else(|problem| (None, Some(problem)), |copy| (copy, None));
-        let index = match self.look(Pass::Last, Some(end), copy).await {
+        let index = match self.look(Pass::Last, end, copy).await {
             Ok(index) => index,
             Err(problem) => return Finished { in_mailbox: false, problem: Some(problem) },
         };
@@ -144,11 +164,12 @@ impl Outputs {
             run: self.0.run.clone(),
             rank: self.0.rank,
             sequence: self.0.index.borrow().sequence + 1,
-            complete: pass == Pass::Last,
+            complete: end.is_some(),
             end: end.cloned(),
             files,
             skipped,
             journal,
+            former: self.0.former.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
         })
     }
 

@@ -42,6 +42,9 @@ pub struct Index {
     pub skipped: Vec<Skipped>,
     /// The rank's journal, when it is in the mailbox.
     pub journal: Option<JournalCopy>,
+    /// The journals of containers whose place this one has taken, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<JournalCopy>,
 }
 
 /// A rank's journal in the mailbox: records as [`journal`] describes them.

@@ -16,7 +16,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 EPOCHS = int(os.environ.get("EPOCHS", "5"))
 SEED = int(os.environ.get("SEED", "0"))
-OUTPUTS = os.environ.get("NAUTA_OUTPUTS", ".")
+CHECKPOINT = os.path.join(os.environ.get("NAUTA_OUTPUTS", "."), "checkpoint.pt")
 
 
 def digits():
@@ -33,6 +33,26 @@ def digest(model):
     return state.hexdigest()[:16]
 
 
+def save(model, optimizer, epoch):
+    """Replaces the checkpoint in one step: whoever reads it finds the old one or the new one, whole."""
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
+    torch.save(state, CHECKPOINT + ".new")
+    os.replace(CHECKPOINT + ".new", CHECKPOINT)
+
+
+def resume(model, optimizer, rank):
+    """Goes on from rank 0's checkpoint, if there is one: after a restart, for example. Gives the epochs done."""
+    state = [None]
+    if rank == 0 and os.path.exists(CHECKPOINT):
+        state = [torch.load(CHECKPOINT, weights_only=True)]
+    dist.broadcast_object_list(state)
+    if state[0] is None:
+        return 0
+    model.load_state_dict(state[0]["model"])
+    optimizer.load_state_dict(state[0]["optimizer"])
+    return state[0]["epoch"]
+
+
 def main():
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", "29500")
@@ -47,7 +67,8 @@ def main():
     model = DistributedDataParallel(nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
 
-    for epoch in range(1, EPOCHS + 1):
+    done = resume(model.module, optimizer, rank)
+    for epoch in range(done + 1, EPOCHS + 1):
         sampler.set_epoch(epoch)
         total = torch.zeros(2)
         for images, labels in loader:
@@ -59,7 +80,7 @@ def main():
         dist.all_reduce(total)
         if rank == 0:
             print(f"epoch {epoch}: loss {total[0] / total[1]:.4f}", flush=True)
-            torch.save(model.module.state_dict(), os.path.join(OUTPUTS, "checkpoint.pt"))
+            save(model.module, optimizer, epoch)
 
     print(f"rank {rank} of {world}: parameters {digest(model.module)}", flush=True)
     # No rank leaves before all are done, and Gloo's threads get the time to let go of the last tensors: one that still

@@ -14,7 +14,7 @@ use nauta::diagnosis::{Diagnosis, Kind};
 use nauta::digest::Digest;
 use nauta::docker::{Code, Docker, DockerError, JanitorProgram, LocalPlan, LocalRun};
 use nauta::event::{End, Events, RankState, Reason, Stream};
-use nauta::job::{Deadlines, Resources, RunSpec};
+use nauta::job::{Deadlines, Resources, Restarts, RunSpec};
 use nauta::layout;
 use nauta::secret::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,6 +36,7 @@ fn spec(run: &str, nodes: u32, script: &str) -> RunSpec {
         env: BTreeMap::from([("GREETING".to_owned(), "hello there".to_owned())]),
         resources: Resources { cpu: Some("0.5".parse().unwrap()), memory: Some("64Mi".parse().unwrap()), gpus: 0 },
         deadlines: Deadlines { grace: Duration::from_secs(1), ..Deadlines::default() },
+        restarts: Restarts::default(),
         snapshot: Digest::of("code"),
     }
 }

@@ -18,7 +18,7 @@ impl Drop for Cleanup<'_> {
     }
 }
 
-fn base(image: &str) -> String {
+pub(super) fn base(image: &str) -> String {
     format!("{}/{}", environment("NAUTA_TEST_REGISTRY"), environment(image))
 }
 

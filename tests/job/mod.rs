@@ -8,6 +8,7 @@ mod doctor;
 mod environment;
 mod local;
 mod lock;
+mod restarts;
 mod secrets;
 mod troubles;
 mod tunnel;

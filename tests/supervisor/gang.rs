@@ -7,16 +7,16 @@ use super::Rank;
 use crate::support::{Workstation, environment, nothing_of, tool};
 
 /// A network for ranks that Docker alone starts.
-struct Network(String);
+pub(super) struct Network(String);
 
 impl Network {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let name = format!("nauta-gang-{name}-{}", std::process::id());
         let _ = tool("docker", &["network", "create", &name]);
         Self(name)
     }
 
-    fn rank(&self, rank: &str, nodes: &str, key: &tempfile::NamedTempFile) -> Rank {
+    pub(super) fn rank(&self, rank: &str, nodes: &str, key: &tempfile::NamedTempFile) -> Rank {
         let mount = format!("{}:/nauta/key/run-key:ro", key.path().display());
         let host = format!("rank-{rank}");
         let options = ["--network", &self.0, "--network-alias", &host, "--hostname", &host, "-v", &mount];
@@ -31,7 +31,7 @@ impl Drop for Network {
     }
 }
 
-fn key(digits: &str) -> tempfile::NamedTempFile {
+pub(super) fn key(digits: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), digits.repeat(32)).expect("written");
     file

@@ -2,6 +2,7 @@
 
 mod gang;
 mod process;
+mod restarts;
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};

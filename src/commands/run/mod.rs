@@ -58,6 +58,15 @@ pub struct RunArgs {
     /// Accelerators of each rank
     #[arg(long, value_name = "N")]
     gpus: Option<u32>,
+    /// How often all ranks begin again after one has failed
+    #[arg(long, value_name = "N")]
+    restarts: Option<u32>,
+    /// After which failures: failure (any), signal, memory, lost, exit codes; separated by commas
+    #[arg(long, value_name = "KINDS")]
+    restart_on: Option<String>,
+    /// How long the run may take, such as 12h or 2d; 7 days where absent
+    #[arg(long, value_name = "TIME")]
+    max_duration: Option<String>,
     /// Put a template's files into this directory first, if it is empty
     #[arg(long, value_name = "NAME", add = templates())]
     template: Option<String>,

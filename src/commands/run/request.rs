@@ -12,11 +12,11 @@ use crate::diagnosis::Result;
 use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
 use crate::image::EnvironmentPlan;
-use crate::job::{Cpu, Deadlines, Memory, Resources, RunSpec};
+use crate::job::{Cpu, Deadlines, Memory, Resources, RestartOn, Restarts, RunSpec, duration};
 use crate::output::bytes;
 use crate::project::{Project, run_name};
 use crate::secret::Secret;
-use crate::settings::{Setting, Source};
+use crate::settings::{RunSection, Setting, Source};
 use crate::snapshot::{self, Snapshot};
 
 /// More ranks than this are a slip of the finger.
@@ -148,9 +148,25 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
         command: command(args, project)?,
         env,
         resources: Resources { cpu, memory, gpus: args.gpus.or(section.gpus).unwrap_or(0) },
-        deadlines: Deadlines::default(),
+        deadlines: deadlines(args, section)?,
+        restarts: restarts(args, section)?,
         snapshot: Digest::of(""),
     })
+}
+
+fn deadlines(args: &RunArgs, section: &RunSection) -> Result<Deadlines> {
+    let mut deadlines = Deadlines::default();
+    if let Some(text) = args.max_duration.as_ref().or(section.max_duration.as_ref()) {
+        deadlines.run = duration(text).map_err(RunError::from)?;
+    }
+    Ok(deadlines)
+}
+
+fn restarts(args: &RunArgs, section: &RunSection) -> Result<Restarts> {
+    let most = args.restarts.or(section.restarts).unwrap_or(0);
+    let on = args.restart_on.as_ref().or(section.restart_on.as_ref());
+    let on = on.map_or_else(|| Ok(RestartOn::default()), |text| text.parse()).map_err(RunError::from)?;
+    Ok(Restarts::new(most, on).map_err(RunError::from)?)
 }
 
 fn command(args: &RunArgs, project: &Project) -> Result<Vec<String>> {

@@ -13,6 +13,7 @@ use super::plan::ClusterRun;
 use super::pod;
 use crate::digest::Digest;
 use crate::job::RunSpec;
+use crate::job::restarts::{LOST_CODES, Restarts};
 use crate::layout::label;
 
 /// The Job of a run.
@@ -27,9 +28,10 @@ pub(super) fn job(spec: &RunSpec, at: &ClusterRun) -> Job {
             completion_mode: Some("Indexed".to_owned()),
             completions: Some(ranks),
             parallelism: Some(ranks),
-            // Ranks run in lock-step: one that starts again alone would meet nobody. The supervisor restarts gangs.
-            backoff_limit: Some(0),
-            pod_failure_policy: Some(failure_policy()),
+            // Ranks run in lock-step: one that starts again alone would meet nobody. The supervisor restarts gangs; the Job
+            // replaces what was lost.
+            backoff_limit: Some(i32::try_from(spec.restarts.most).unwrap_or(i32::MAX)),
+            pod_failure_policy: Some(failure_policy(&spec.restarts)),
             // Never two pods of one rank at the same time.
             pod_replacement_policy: Some("Failed".to_owned()),
             active_deadline_seconds: Some(seconds(spec.deadlines.run).max(1)),
@@ -55,23 +57,27 @@ fn annotations(spec: &RunSpec, at: &ClusterRun) -> BTreeMap<String, String> {
     ])
 }
 
-/// Any failure ends the Job already by `backoffLimit: 0`; these rules make it say which kind of failure it was, and with
-/// which exit code, in the Job's own condition. So a list of Jobs alone can tell.
-fn failure_policy() -> PodFailurePolicy {
+/// These rules make the Job say which kind of failure ended it, and with which exit code, in its own condition: a list of Jobs
+/// alone can tell. With restarts a pod that is lost does not end the Job but is replaced: one that the cluster takes away
+/// (not counted), and one that ended with a [lost container's code](LOST_CODES) (counted by `backoffLimit`).
+fn failure_policy(restarts: &Restarts) -> PodFailurePolicy {
+    let fails = || "FailJob".to_owned();
+    let replaces = restarts.most > 0;
     let disrupted = PodFailurePolicyRule {
-        action: "FailJob".to_owned(),
+        action: if replaces { "Ignore".to_owned() } else { fails() },
         on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
             type_: "DisruptionTarget".to_owned(),
             status: "True".to_owned(),
         }]),
         on_exit_codes: None,
     };
+    let lost = LOST_CODES.iter().filter(|_| replaces).map(|code| i32::from(*code));
     let exited = PodFailurePolicyRule {
-        action: "FailJob".to_owned(),
+        action: fails(),
         on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
             container_name: Some(pod::CONTAINER.to_owned()),
             operator: "NotIn".to_owned(),
-            values: vec![0],
+            values: [0].into_iter().chain(lost).collect(),
         }),
         on_pod_conditions: None,
     };

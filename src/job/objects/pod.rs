@@ -141,6 +141,9 @@ fn environment(spec: &RunSpec, at: &ClusterRun) -> Vec<EnvVar> {
         environment.retain(|former| former.name != name);
         environment.push(EnvVar { name, value: Some(escape_expansion(&value)), value_from: None });
     }
+    if spec.restarts.most > 0 {
+        environment.push(EnvVar { name: env_vars::REPLACED.to_owned(), value: Some("1".to_owned()), value_from: None });
+    }
     environment.retain(|former| former.name != env_vars::RANK);
     environment.push(EnvVar {
         name: env_vars::RANK.to_owned(),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{End, NOT_RUN, Reason};
 use crate::job::objects::CONTAINER;
+use crate::job::restarts::LOST_CODES;
 
 /// What a supervisor leaves as its container's last words (`/dev/termination-log`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,13 @@ pub fn rank_end(pod: &Pod) -> Option<(End, Option<u32>)> {
         (None, _) if finished => Some((never_started(pod), None)),
         (None, _) => None,
     }
+}
+
+/// Whether another pod takes the place of this one, which is no more, in a Job that [replaces](super::run::replaces) pods.
+pub(super) fn is_lost(pod: &Pod) -> bool {
+    let terminated = container(pod).and_then(|status| status.state.as_ref()?.terminated.as_ref());
+    let code = terminated.and_then(|end| u8::try_from(end.exit_code).ok());
+    code.is_none_or(|code| LOST_CODES.contains(&code)) || disruption(pod).is_some() && code != Some(0)
 }
 
 /// Why the cluster itself ended this pod, in its words.

@@ -7,9 +7,9 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::end::{disruption, rank_end};
+use super::end::{disruption, is_lost, rank_end};
 use super::rank::{is_up, node, pending, rank_of};
-use super::run::{RankView, RunState, RunView, job_state};
+use super::run::{RankView, RunState, RunView, job_state, replaces};
 use super::trouble::{self, Trouble};
 use crate::event::{End, RankState};
 
@@ -198,7 +198,7 @@ impl Fold {
             rank,
             pod: pod.and_then(|seen| seen.object.metadata.name.clone()),
             node: pod.and_then(|seen| node(&seen.object)),
-            state: rank_state(pod, &state, &waited_for),
+            state: rank_state(pod, &state, &waited_for, self.job().is_some_and(replaces)),
         };
         let ranks: Vec<RankView> = (0..).zip(pods.iter().copied()).map(view).collect();
         let first_failed = pods.iter().flatten().find_map(|seen| rank_end(&seen.object)?.1);
@@ -243,7 +243,7 @@ fn has_started(pod: Option<&Seen<Pod>>) -> bool {
 
 /// A running container is a rank that meets its peers until the last of them has started; the program's own start is
 /// known to the supervisor only.
-fn rank_state(pod: Option<&Seen<Pod>>, run: &RunState, waited_for: &[u32]) -> RankState {
+fn rank_state(pod: Option<&Seen<Pod>>, run: &RunState, waited_for: &[u32], replaces: bool) -> RankState {
     let over = run.is_final() || *run == RunState::Ending;
     let Some(seen) = pod else {
         return match run {
@@ -252,6 +252,9 @@ fn rank_state(pod: Option<&Seen<Pod>>, run: &RunState, waited_for: &[u32]) -> Ra
         };
     };
     if let Some((end, _)) = rank_end(&seen.object) {
+        if replaces && !over && is_lost(&seen.object) {
+            return RankState::Pending { message: format!("its pod {end}; the cluster makes another") };
+        }
         return RankState::Ended(end);
     }
     if seen.deleted && over {

@@ -132,8 +132,14 @@ pub fn job_state(job: &Job) -> RunState {
     }
     let ranks = job.spec.as_ref().and_then(|spec| spec.completions).unwrap_or(1);
     let status = job.status.as_ref();
-    let up = status.map_or(0, |s| s.ready.unwrap_or(0) + s.succeeded.unwrap_or(0) + s.failed.unwrap_or(0));
+    let failed = status.and_then(|s| s.failed).filter(|_| !replaces(job)).unwrap_or(0);
+    let up = status.map_or(0, |s| s.ready.unwrap_or(0) + s.succeeded.unwrap_or(0)) + failed;
     if up >= ranks { RunState::Running } else { RunState::Starting }
+}
+
+/// Whether this Job makes another pod for one that was lost.
+pub(super) fn replaces(job: &Job) -> bool {
+    job.spec.as_ref().and_then(|spec| spec.backoff_limit).is_some_and(|limit| limit > 0)
 }
 
 fn failure(condition: &JobCondition) -> RunState {

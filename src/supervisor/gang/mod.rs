@@ -1,11 +1,12 @@
-//! The gang: ranks that start together, and stop together at the first failure.
+//! The gang: ranks that start together, stop together at the first failure, and begin again together.
 //!
-//! Owns: the rendezvous at rank 0 and the links that stay open behind it. Does not own: the program. Start reading at
-//! [`Gang`].
+//! Owns: the rendezvous at rank 0, the links that stay open behind it, and the verdict on each attempt (`ranks`). Does not
+//! own: the program. Start reading at [`Gang`].
 
 mod channel;
 mod coordinator;
 mod member;
+mod ranks;
 
 use std::time::Duration;
 
@@ -13,9 +14,18 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use crate::event::End;
+use crate::job::Restarts;
+
+/// Between two signs of life on a link.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// A link on which nothing was heard for so long is dead. With the grace time's usual second, all ranks are down within 15
+/// seconds of a node that vanished without a word.
+const SILENT: Duration = Duration::from_secs(9);
+/// Who does not come back within this time after its link broke is lost: its container is gone, or it cannot be reached.
+const BACK_WITHIN: Duration = Duration::from_secs(4);
 
 /// What a rank has to know to find its gang.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct GangConfig {
     pub(super) run: String,
     pub(super) rank: u32,
@@ -26,79 +36,180 @@ pub(super) struct GangConfig {
     pub(super) deadline: Duration,
     /// Random per start of a supervisor: a replaced rank is not the same.
     pub(super) instance: String,
+    pub(super) restarts: Restarts,
+    /// Whether the engine makes another container for one that is lost.
+    pub(super) replaced: bool,
+    /// How many attempts this supervisor has begun.
+    pub(super) started: u32,
 }
 
-/// What the gang tells a rank that runs.
+/// What the gang tells a rank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Order {
+    /// Begin an attempt.
+    Start(Start),
     /// Another rank failed first.
     Stop { first_failed: u32 },
     /// Rank 0 cannot be reached any more.
     Alone { message: String },
+    /// This rank is none of the gang's (any more), or nothing can begin.
+    Refused { reason: String },
+    /// All programs are no more, and none begins again.
+    Over,
+}
+
+/// The begin of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Start {
+    /// From 1.
+    pub(super) attempt: u32,
+    /// What ended the former one.
+    pub(super) after: Option<String>,
 }
 
 /// A gang that has met.
 pub(super) struct Gang {
     /// What the gang tells this rank.
-    pub(super) orders: mpsc::UnboundedReceiver<Order>,
-    /// Where this rank's end is reported.
-    end_tx: mpsc::UnboundedSender<End>,
-    /// Whether all ranks have ended, as far as this rank knows.
+    orders: mpsc::UnboundedReceiver<Order>,
+    /// Where the ends of this rank's programs are reported.
+    reports_tx: mpsc::UnboundedSender<Report>,
+    /// Whether nothing begins any more, as far as this rank knows.
     finished: watch::Receiver<bool>,
     /// The network interface that leads to rank 0.
     pub(super) interface: Option<String>,
+    /// The attempt that is to be made now.
+    pub(super) start: Start,
+    /// Whether rank 0 is gone.
+    alone: bool,
+}
+
+/// What follows on an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The next attempt is in [`Gang::start`].
+    Again,
+    /// Rank 0 is gone: meet anew.
+    Alone,
+    /// Nothing; and why, where the gang wanted to begin again and could not.
+    Over(Option<String>),
+}
+
+/// The end of a rank's program in an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Report {
+    pub(super) attempt: u32,
+    pub(super) end: End,
+    /// Whether the container goes away, too.
+    pub(super) leaving: bool,
+}
+
+/// How a rank presents itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Hello {
+    run: String,
+    rank: u32,
+    instance: String,
+    /// How many attempts it has begun.
+    started: u32,
+    /// Whether its program runs.
+    running: bool,
 }
 
 /// Messages over a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "message")]
 enum Message {
-    /// A rank presents itself.
-    Hello { run: String, rank: u32, instance: String },
+    Hello(Hello),
     /// All are here: start.
-    Release,
+    Release {
+        attempt: u32,
+        after: Option<String>,
+    },
     /// This rank cannot be one of the gang.
-    Refused { reason: String },
+    Refused {
+        reason: String,
+    },
     /// A rank's program is no more.
-    Ended { end: End },
+    Ended(Report),
     /// A rank failed first: stop.
-    Stop { first_failed: u32 },
-    /// All programs are no more.
+    Stop {
+        first_failed: u32,
+    },
+    /// All programs are no more, and none begins again.
     Finished,
     /// Still there.
     Ping,
 }
 
+/// What a message means for a rank; nothing where it is only a sign of life.
+fn order_of(message: Message) -> Option<Order> {
+    match message {
+        Message::Release { attempt, after } => Some(Order::Start(Start { attempt, after })),
+        Message::Stop { first_failed } => Some(Order::Stop { first_failed }),
+        Message::Refused { reason } => Some(Order::Refused { reason }),
+        Message::Finished => Some(Order::Over),
+        Message::Hello(_) | Message::Ended(_) | Message::Ping => None,
+    }
+}
+
 impl Gang {
     /// Meets the other ranks; `say` tells what is waited for. The error is one sentence: who is missing, or what is wrong.
     pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Result<Self, String> {
-        if config.nodes == 1 {
-            return Ok(Self::alone());
-        }
         if config.rank == 0 { coordinator::meet(config, say).await } else { member::meet(config, say).await }
     }
 
-    fn alone() -> Self {
-        // Nobody listens: a gang of one needs nobody to be told.
-        let (end_tx, _) = mpsc::unbounded_channel();
-        let (_, orders) = mpsc::unbounded_channel();
-        Self { orders, end_tx, finished: watch::channel(true).1, interface: None }
+    /// Waits for the word that all are there.
+    async fn begin(
+        mut orders: mpsc::UnboundedReceiver<Order>,
+        reports_tx: mpsc::UnboundedSender<Report>,
+        finished: watch::Receiver<bool>,
+        interface: Option<String>,
+    ) -> Result<Self, String> {
+        loop {
+            match orders.recv().await {
+                Some(Order::Start(start)) => {
+                    return Ok(Self { orders, reports_tx, finished, interface, start, alone: false });
+                }
+                Some(Order::Refused { reason } | Order::Alone { message: reason }) => return Err(reason),
+                Some(Order::Over) | None => return Err("the run is over".to_owned()),
+                // Meant for a program that ran before this rank was started anew.
+                Some(Order::Stop { .. }) => {}
+            }
+        }
     }
 
-    /// Tells the gang how this rank ended.
-    pub(super) fn report(&self, end: &End) {
-        let _ = self.end_tx.send(end.clone());
+    /// Tells the gang how this rank's program ended.
+    pub(super) fn report(&self, end: &End, leaving: bool) {
+        let report = Report { attempt: self.start.attempt, end: end.clone(), leaving };
+        let _ = self.reports_tx.send(report);
     }
 
     /// The next order; pends for ever when none can come any more.
     pub(super) async fn order(&mut self) -> Order {
-        match self.orders.recv().await {
-            Some(order) => order,
-            None => std::future::pending().await,
+        let Some(order) = self.orders.recv().await else { return std::future::pending().await };
+        self.alone |= matches!(order, Order::Alone { .. });
+        order
+    }
+
+    /// What follows, once this rank's end was reported.
+    pub(super) async fn verdict(&mut self) -> Verdict {
+        loop {
+            if self.alone {
+                return Verdict::Alone;
+            }
+            match self.order().await {
+                Order::Start(start) => {
+                    self.start = start;
+                    return Verdict::Again;
+                }
+                Order::Over => return Verdict::Over(None),
+                Order::Refused { reason } => return Verdict::Over(Some(reason)),
+                Order::Stop { .. } | Order::Alone { .. } => {}
+            }
         }
     }
 
-    /// Until all ranks have ended, or nobody can be asked any more.
+    /// Until nothing begins any more, or nobody can be asked.
     pub(super) async fn finished(&self) {
         let mut finished = self.finished.clone();
         let _ = finished.wait_for(|finished| *finished).await;

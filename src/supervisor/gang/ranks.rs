@@ -1,0 +1,405 @@
+//! What rank 0 knows of all ranks, and what follows from it: when they begin, stop, begin again, and are done. No clock
+//! and no link is here: who calls says what happened, and messages go into channels.
+
+use std::collections::{BTreeMap, HashSet};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{GangConfig, Hello, Message, Report};
+use crate::event::{End, Reason};
+
+/// Where a gang stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Ranks are waited for.
+    Gathering,
+    /// The programs of an attempt run, or some have ended.
+    Running,
+    /// Nothing will begin any more.
+    Over,
+}
+
+/// All ranks, rank 0 itself among them.
+pub(super) struct Ranks {
+    config: GangConfig,
+    /// The attempt that runs, or that is gathered for; from 1.
+    attempt: u32,
+    phase: watch::Sender<Phase>,
+    members: BTreeMap<u32, Member>,
+    /// Containers whose place another one has taken: they stay out.
+    replaced: HashSet<String>,
+    /// How ranks ended in this attempt.
+    ended: BTreeMap<u32, End>,
+    first_failed: Option<u32>,
+    /// The first to fail in the former attempt, and how.
+    former: Option<(u32, End)>,
+    /// Somebody wanted the run to end.
+    unwanted: bool,
+}
+
+struct Member {
+    instance: String,
+    to: mpsc::UnboundedSender<Message>,
+    /// Whether it can be reached.
+    linked: bool,
+    /// Whether no program runs there.
+    idle: bool,
+}
+
+impl Ranks {
+    /// Rank 0 alone; what it is told comes out of the receiver.
+    pub(super) fn new(config: GangConfig) -> (Self, mpsc::UnboundedReceiver<Message>) {
+        let (to, messages) = mpsc::unbounded_channel();
+        let own = Member { instance: config.instance.clone(), to, linked: true, idle: true };
+        let mut ranks = Self {
+            attempt: config.started + 1,
+            config,
+            phase: watch::Sender::new(Phase::Gathering),
+            members: BTreeMap::from([(0, own)]),
+            replaced: HashSet::new(),
+            ended: BTreeMap::new(),
+            first_failed: None,
+            former: None,
+            unwanted: false,
+        };
+        ranks.settle();
+        (ranks, messages)
+    }
+
+    pub(super) const fn config(&self) -> &GangConfig {
+        &self.config
+    }
+
+    pub(super) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Takes a rank in, or says why not. Gives what is to be sent to it.
+    pub(super) fn arrive(&mut self, hello: &Hello) -> Result<mpsc::UnboundedReceiver<Message>, String> {
+        let rank = hello.rank;
+        if hello.run != self.config.run || rank == 0 || rank >= self.config.nodes {
+            return Err(format!("rank {rank} of `{}` is none of this run's", hello.run));
+        }
+        if self.replaced.contains(&hello.instance) {
+            return Err(format!("another container has taken the place of rank {rank}"));
+        }
+        let phase = *self.phase.borrow();
+        let is_back = self.members.get(&rank).is_some_and(|member| member.instance == hello.instance);
+        if !is_back {
+            self.replace(rank, phase)?;
+        }
+        if phase == Phase::Gathering && hello.started >= self.attempt {
+            // We are the new one: the others know better how far the run is.
+            self.attempt = hello.started + 1;
+        }
+        let (to, messages) = mpsc::unbounded_channel();
+        let misses_start = is_back && hello.started < self.attempt;
+        let word = match phase {
+            Phase::Running if misses_start => Some(self.release()),
+            Phase::Gathering if hello.running => Some(Message::Stop { first_failed: self.blamed() }),
+            Phase::Over => Some(Message::Finished),
+            _ => None,
+        };
+        let stop = self.first_failed.filter(|_| phase == Phase::Running && is_back);
+        let stop = stop.map(|first_failed| Message::Stop { first_failed });
+        for message in word.into_iter().chain(stop) {
+            let _ = to.send(message);
+        }
+        let begins_now = phase == Phase::Running && misses_start;
+        let idle = !hello.running && !begins_now;
+        self.members.insert(rank, Member { instance: hello.instance.clone(), to, linked: true, idle });
+        self.settle();
+        Ok(messages)
+    }
+
+    /// Another container is this rank from now on, if it may.
+    fn replace(&mut self, rank: u32, phase: Phase) -> Result<(), String> {
+        match phase {
+            Phase::Over => return Err(format!("rank {rank} came again, after the run had ended")),
+            Phase::Running if !self.config.replaced => {
+                return Err(format!("rank {rank} came again, after the run had started"));
+            }
+            Phase::Running | Phase::Gathering => {}
+        }
+        if let Some(former) = self.members.remove(&rank) {
+            let reason = format!("another container has taken the place of rank {rank}");
+            let _ = former.to.send(Message::Refused { reason });
+            self.replaced.insert(former.instance);
+        }
+        self.ended(rank, End::lost("another container took its place"), false);
+        Ok(())
+    }
+
+    /// A rank's program is no more.
+    pub(super) fn report(&mut self, rank: u32, report: Report) {
+        if let Some(member) = self.members.get_mut(&rank) {
+            member.idle = true;
+            member.linked &= !report.leaving;
+        }
+        if report.attempt == self.attempt {
+            self.ended(rank, report.end, report.leaving);
+        }
+        self.settle();
+    }
+
+    /// A rank cannot be reached any more.
+    pub(super) fn lost(&mut self, rank: u32, instance: &str) {
+        let Some(member) = self.members.get_mut(&rank) else { return };
+        // It has come back, or another one has come.
+        if member.instance != instance || !member.to.is_closed() {
+            return;
+        }
+        member.linked = false;
+        self.ended(rank, End::lost("its link to rank 0 broke"), false);
+        self.settle();
+    }
+
+    /// Nothing begins any more.
+    pub(super) fn give_up(&mut self, reason: &str) {
+        self.tell_all(&Message::Refused { reason: reason.to_owned() });
+        self.phase.send_replace(Phase::Over);
+    }
+
+    fn ended(&mut self, rank: u32, end: End, leaving: bool) {
+        if *self.phase.borrow() != Phase::Running || self.ended.contains_key(&rank) {
+            return;
+        }
+        let stopped = matches!(end.reason, Reason::Stopped { .. });
+        // A rank that the cluster takes away is one that has to be replaced; one that the user stops is not.
+        let taken = stopped && leaving && self.config.replaced;
+        self.unwanted |= stopped && !leaving;
+        if !end.is_success() && (!end.is_consequence() || taken) && self.first_failed.is_none() {
+            self.first_failed = Some(rank);
+            self.tell_all(&Message::Stop { first_failed: rank });
+        }
+        self.ended.insert(rank, end);
+    }
+
+    /// Goes on where all are there, or all have ended.
+    fn settle(&mut self) {
+        let phase = *self.phase.borrow();
+        let nodes = self.config.nodes as usize;
+        if phase == Phase::Gathering && self.members.values().filter(|m| m.linked && m.idle).count() == nodes {
+            if self.attempt > self.config.restarts.most + 1 {
+                self.give_up("there are no restarts left");
+                return;
+            }
+            self.members.values_mut().for_each(|member| member.idle = false);
+            self.tell_all(&self.release());
+            self.phase.send_replace(Phase::Running);
+        }
+        if phase == Phase::Running && self.ended.len() == nodes {
+            self.conclude();
+        }
+    }
+
+    fn conclude(&mut self) {
+        let failure = self.first_failed.and_then(|rank| Some((rank, self.ended.get(&rank)?.clone())));
+        let possible = !self.unwanted && (self.config.replaced || self.members.values().all(|member| member.linked));
+        let again = failure.filter(|(_, end)| possible && self.config.restarts.follow(self.attempt, end));
+        match again {
+            // Our own container is going: the next one gathers the others.
+            Some(_) if self.members.get(&0).is_none_or(|own| !own.linked) => {
+                self.phase.send_replace(Phase::Over);
+            }
+            Some(failure) => {
+                self.attempt += 1;
+                self.ended.clear();
+                self.first_failed = None;
+                self.former = Some(failure);
+                self.phase.send_replace(Phase::Gathering);
+                self.settle();
+            }
+            None => {
+                self.tell_all(&Message::Finished);
+                self.phase.send_replace(Phase::Over);
+            }
+        }
+    }
+
+    fn release(&self) -> Message {
+        let after = self.former.as_ref().map(|(rank, end)| format!("rank {rank} {end}"));
+        Message::Release { attempt: self.attempt, after }
+    }
+
+    fn blamed(&self) -> u32 {
+        self.former.as_ref().map_or(0, |(rank, _)| *rank)
+    }
+
+    fn tell_all(&self, message: &Message) {
+        for member in self.members.values() {
+            let _ = member.to.send(message.clone());
+        }
+    }
+
+    /// The ranks that are waited for.
+    pub(super) fn missing(&self) -> String {
+        let is_here = |rank: &u32| self.members.get(rank).is_some_and(|member| member.linked && member.idle);
+        let missing: Vec<String> =
+            (0..self.config.nodes).filter(|rank| !is_here(rank)).map(|rank| rank.to_string()).collect();
+        let word = if missing.len() == 1 { "rank" } else { "ranks" };
+        match missing.get(20..) {
+            Some(rest) if !rest.is_empty() => format!("{word} {} and {} more", missing[..20].join(", "), rest.len()),
+            _ => format!("{word} {}", missing.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{RestartOn, Restarts};
+
+    type Messages = mpsc::UnboundedReceiver<Message>;
+
+    fn gang(nodes: u32, most: u32) -> (Ranks, Messages) {
+        let restarts = Restarts::new(most, RestartOn::default()).expect("few");
+        let config = GangConfig { nodes, restarts, replaced: most > 0, ..GangConfig::default() };
+        Ranks::new(config)
+    }
+
+    fn hello(rank: u32, instance: &str, started: u32, running: bool) -> Hello {
+        Hello { run: String::new(), rank, instance: instance.to_owned(), started, running }
+    }
+
+    fn report(attempt: u32, code: u8) -> Report {
+        Report { attempt, end: End { code, reason: Reason::Exited }, leaving: false }
+    }
+
+    fn stopped_with(attempt: u32, rank: u32) -> Report {
+        Report { attempt, end: End { code: 143, reason: Reason::PeerFailed { rank } }, leaving: false }
+    }
+
+    fn heard(messages: &mut Messages) -> Vec<Message> {
+        std::iter::from_fn(|| messages.try_recv().ok()).collect()
+    }
+
+    fn attempts(messages: &[Message]) -> Vec<u32> {
+        messages
+            .iter()
+            .filter_map(|m| if let Message::Release { attempt, .. } = m { Some(*attempt) } else { None })
+            .collect()
+    }
+
+    const STOP_1: Message = Message::Stop { first_failed: 1 };
+
+    #[test]
+    fn all_begin_when_the_last_has_come_and_end_together() {
+        let (mut ranks, mut own) = gang(3, 0);
+        let mut one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        assert!(heard(&mut own).is_empty() && ranks.missing() == "rank 2");
+        let mut two = ranks.arrive(&hello(2, "b", 0, false)).expect("ours");
+        for messages in [&mut own, &mut one, &mut two] {
+            assert_eq!(heard(messages), [Message::Release { attempt: 1, after: None }]);
+        }
+        ranks.report(1, report(1, 3));
+        assert_eq!(heard(&mut two), [STOP_1]);
+        ranks.report(0, stopped_with(1, 1));
+        ranks.report(2, stopped_with(1, 1));
+        assert_eq!(heard(&mut two), [Message::Finished]);
+        assert_eq!(*ranks.phase().borrow(), Phase::Over);
+        assert!(ranks.arrive(&hello(2, "c", 0, false)).is_err());
+    }
+
+    #[test]
+    fn a_gang_begins_again_as_often_as_it_may() {
+        let (mut ranks, mut own) = gang(2, 2);
+        let mut one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        for attempt in 1..=3 {
+            assert_eq!(attempts(&heard(&mut own)), [attempt]);
+            ranks.report(1, report(attempt, 3));
+            // A report that comes twice, or of a former attempt, is none.
+            ranks.report(1, report(attempt, 0));
+            ranks.report(0, report(attempt - 1, 9));
+            ranks.report(0, stopped_with(attempt, 1));
+        }
+        let said = heard(&mut one);
+        assert_eq!(attempts(&said), [1, 2, 3]);
+        let why = Message::Release { attempt: 3, after: Some("rank 1 exited with code 3".to_owned()) };
+        assert!(said.contains(&why) && said.last() == Some(&Message::Finished), "{said:?}");
+    }
+
+    #[test]
+    fn a_lost_rank_is_waited_for_and_its_former_container_stays_out() {
+        let (mut ranks, mut own) = gang(2, 1);
+        let mut former = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        let _ = heard(&mut own);
+        // The other container comes before anybody has missed the first.
+        let mut one = ranks.arrive(&hello(1, "b", 0, false)).expect("takes its place");
+        assert!(matches!(heard(&mut former).last(), Some(Message::Refused { .. })));
+        assert_eq!(heard(&mut own), [STOP_1]);
+        assert!(heard(&mut one).is_empty(), "not before rank 0 has stopped");
+        ranks.report(0, stopped_with(1, 1));
+        assert_eq!((attempts(&heard(&mut own)), attempts(&heard(&mut one))), (vec![2], vec![2]));
+        assert!(ranks.arrive(&hello(1, "a", 1, true)).is_err());
+        // Now it is lost without a successor, and there is no attempt left.
+        drop(one);
+        ranks.lost(1, "b");
+        ranks.report(0, stopped_with(2, 1));
+        assert_eq!(heard(&mut own), [STOP_1, Message::Finished]);
+    }
+
+    #[test]
+    fn a_link_that_breaks_and_comes_back_loses_nothing() {
+        let (mut ranks, mut own) = gang(2, 1);
+        let one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        let _ = heard(&mut own);
+        drop(one);
+        // It had not heard that it may begin.
+        let mut one = ranks.arrive(&hello(1, "a", 0, false)).expect("back");
+        assert_eq!(attempts(&heard(&mut one)), [1]);
+        ranks.lost(1, "a");
+        ranks.report(0, report(1, 4));
+        drop(one);
+        let mut one = ranks.arrive(&hello(1, "a", 1, true)).expect("back");
+        assert_eq!(heard(&mut one), [Message::Stop { first_failed: 0 }]);
+    }
+
+    #[test]
+    fn a_new_rank_0_learns_how_far_the_run_is() {
+        let (mut ranks, mut own) = gang(2, 2);
+        let mut one = ranks.arrive(&hello(1, "a", 2, true)).expect("ours");
+        assert_eq!(heard(&mut one), [Message::Stop { first_failed: 0 }]);
+        ranks.report(1, stopped_with(2, 0));
+        assert_eq!(attempts(&heard(&mut own)), [3]);
+        let (mut ranks, mut own) = gang(2, 1);
+        let _one = ranks.arrive(&hello(1, "a", 2, false)).expect("ours");
+        assert!(matches!(heard(&mut own)[..], [Message::Refused { .. }]), "no attempt is left");
+    }
+
+    #[test]
+    fn who_is_taken_away_is_replaced_and_who_is_stopped_is_not() {
+        let stopped = |leaving| Report {
+            attempt: 1,
+            end: End { code: 143, reason: Reason::Stopped { message: "asked".to_owned() } },
+            leaving,
+        };
+        let (mut ranks, mut own) = gang(2, 1);
+        let _one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        ranks.report(1, stopped(true));
+        assert_eq!(heard(&mut own)[1..], [STOP_1]);
+        ranks.report(0, stopped_with(1, 1));
+        assert_eq!((*ranks.phase().borrow(), ranks.missing().as_str()), (Phase::Gathering, "rank 1"));
+        let (mut ranks, mut own) = gang(2, 1);
+        let _one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        ranks.report(1, stopped(false));
+        ranks.report(0, report(1, 1));
+        assert_eq!(heard(&mut own).last(), Some(&Message::Finished));
+        // Rank 0 goes itself: the others hear nothing, and look for its successor.
+        let (mut ranks, _own) = gang(2, 1);
+        let mut one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        ranks.report(0, stopped(true));
+        ranks.report(1, stopped_with(1, 0));
+        assert_eq!(heard(&mut one).last(), Some(&Message::Stop { first_failed: 0 }));
+        assert_eq!(*ranks.phase().borrow(), Phase::Over);
+    }
+
+    #[test]
+    fn one_rank_is_a_gang_too() {
+        let (mut ranks, mut own) = gang(1, 1);
+        ranks.report(0, report(1, 3));
+        ranks.report(0, report(2, 0));
+        let said = heard(&mut own);
+        assert!(attempts(&said) == [1, 2] && said.last() == Some(&Message::Finished), "{said:?}");
+    }
+}
