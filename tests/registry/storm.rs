@@ -12,6 +12,7 @@ use super::tokens::{asked, now, setup};
 use super::{IMAGE, ada, anonymous, manifest, open, stored};
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::fault_proxy::{Action, FaultProxy};
+use crate::support::number;
 use crate::support::random::Random;
 
 /// Bytes of an image, and of its one large layer.
@@ -19,12 +20,6 @@ const IMAGE_SIZE: usize = 64 << 20;
 const LARGE: usize = 24 << 20;
 const LAYERS: usize = 20;
 const CUTS: usize = 20;
-
-/// How many images go through; `NAUTA_TEST_STORMS=200` for the figure in docs/benchmarks.md.
-#[expect(clippy::disallowed_methods, reason = "the edge of this test")]
-fn storms() -> u64 {
-    std::env::var("NAUTA_TEST_STORMS").ok().and_then(|text| text.parse().ok()).unwrap_or(4)
-}
 
 fn layers(seed: u64) -> Vec<Blob> {
     let mut random = Random::new(seed);
@@ -85,7 +80,8 @@ async fn images_come_through_cuts_short_tokens_and_refusals() {
             }
         }
     };
-    let count = storms();
+    // `NAUTA_TEST_STORMS=200` for the figure in docs/benchmarks.md.
+    let count = number("NAUTA_TEST_STORMS", 4);
     stream::iter(0..count).map(one).buffer_unordered(12).collect::<Vec<()>>().await;
     let (again, cuts) = (again.load(Ordering::Relaxed), cut.load(Ordering::Relaxed) as u64);
     let _ = writeln!(

@@ -10,6 +10,11 @@ pub(crate) mod small_disk;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// How much of something a test does: `default`, unless a variable asks for the long form.
+pub(crate) fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
 /// A variable of the running test environment.
 pub(crate) fn environment(name: &str) -> String {
     std::env::var(name)

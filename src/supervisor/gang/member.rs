@@ -88,7 +88,14 @@ async fn connect(standing: &Standing) -> Result<Channel, String> {
     for address in addresses {
         match timeout(CONNECT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                let mut channel = Channel::open(stream, Side::Connecting, &config.key).await?;
+                // A former rank 0 may hold a name's other address, and say nothing.
+                let mut channel = match Channel::open(stream, Side::Connecting, &config.key).await {
+                    Ok(channel) => channel,
+                    Err(error) => {
+                        reason = error;
+                        continue;
+                    }
+                };
                 let hello = Hello {
                     run: config.run.clone(),
                     rank: config.rank,
