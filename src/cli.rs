@@ -141,7 +141,7 @@ impl Cli {
             Verb::Lock(args) => lock::run(args, context, output).await,
             Verb::List(args) => list::run(args, context, output).await,
             Verb::Status(args) => status::run(args, context, output).await,
-            Verb::Logs(args) => logs::run(args, context, output).await,
+            Verb::Logs(args) => Box::pin(logs::run(args, context, output)).await,
             Verb::Pull(args) => pull::run(args, context, output).await,
             Verb::Cancel(args) => cancel::run(args, context, output).await,
             Verb::Login(args) => login::login(args, context, output).await,

@@ -1,25 +1,26 @@
 //! `nauta logs`.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use clap::Args;
+use clap::{Args, ValueHint};
+use regex::bytes::Regex;
 
 use super::cluster_access::open_mailbox;
 use super::cluster_follow::{Followed, follow_on_cluster};
 use super::complete::{runs, targets};
 use super::interrupt::interrupted;
+use super::log_selection::Selection;
 use super::record::{Record, folder};
 use crate::cluster::{Cluster, RunSummary};
 use crate::context::{Context, Destination};
-use crate::diagnosis::{Kind, Result};
-use crate::event::{Event, Events, Stream};
+use crate::diagnosis::{Diagnosis, Kind, Result};
+use crate::event::{Event, Events};
 use crate::follow::{CollectError, Collector, Engine, KeptLog, history};
 use crate::job::duration;
-use crate::output::Output;
+use crate::output::{LogStyle, Output};
 use crate::settings::Target;
 
 /// Between two looks at a log that another nauta writes.
@@ -40,13 +41,28 @@ pub struct LogsArgs {
     follow: bool,
     /// Only this rank
     #[arg(long, value_name = "R")]
-    rank: Option<u32>,
+    pub(super) rank: Option<u32>,
     /// Only what is younger (30s, 10m, 2h, 1d), or was written after a time (2026-11-23T14:00:00Z)
     #[arg(long, value_name = "AGE|TIME", value_parser = parse_since)]
-    since: Option<i64>,
+    pub(super) since: Option<i64>,
+    /// Only what is older, or was written before a time
+    #[arg(long, value_name = "AGE|TIME", value_parser = parse_since)]
+    pub(super) until: Option<i64>,
     /// Only the last lines of each rank; with -f, what follows as well
     #[arg(long, value_name = "LINES")]
-    tail: Option<usize>,
+    pub(super) tail: Option<usize>,
+    /// Only lines in which this regular expression is found; (?i) at its begin ignores case
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) grep: Option<Regex>,
+    /// Begin each line with its time, in UTC
+    #[arg(long, conflicts_with = "raw")]
+    timestamps: bool,
+    /// What the program wrote, byte for byte: no ranks, no colours, nothing folded or made safe
+    #[arg(long)]
+    raw: bool,
+    /// Write to a new file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    output: Option<PathBuf>,
     /// The target it is on
     #[arg(long, value_name = "NAME", add = targets())]
     target: Option<String>,
@@ -69,6 +85,7 @@ pub async fn run(args: LogsArgs, context: &Context, output: &Output) -> Result<u
     let record = Record::find(&project.root, &args.run);
     let name = args.target.clone().or_else(|| record.as_ref().ok().map(|record| record.target.clone()));
     let flag = name.as_deref().map(|name| ("--target", name));
+    output.style_logs(style(&args)?);
     let selection = Selection::new(&args, output.events());
     let events = selection.events();
     let code = match context.destination(flag, None)?.value {
@@ -85,6 +102,32 @@ pub async fn run(args: LogsArgs, context: &Context, output: &Output) -> Result<u
     };
     selection.finish();
     Ok(code)
+}
+
+fn style(args: &LogsArgs) -> std::result::Result<LogStyle, LogsError> {
+    let create =
+        |path: &PathBuf| File::create_new(path).map_err(|source| LogsError::Output { path: path.clone(), source });
+    Ok(LogStyle { raw: args.raw, timestamps: args.timestamps, file: args.output.as_ref().map(create).transpose()? })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LogsError {
+    #[error("cannot write the log to `{}`", path.display())]
+    Output { path: PathBuf, source: std::io::Error },
+}
+
+impl Diagnosis for LogsError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+    fn hints(&self) -> Vec<String> {
+        let Self::Output { source, .. } = self;
+        let hint = match source.kind() {
+            std::io::ErrorKind::AlreadyExists => "nothing is overwritten: choose another name, or remove the file",
+            _ => "choose a name in a folder that exists and can be written",
+        };
+        vec![hint.to_owned()]
+    }
 }
 
 /// A run on a cluster: from its mailbox, its pods, or what was kept here.
@@ -193,125 +236,9 @@ async fn follow_here(mut record: Record, context: &Context, root: &Path, events:
     }
 }
 
-/// What of the logs was asked for.
-#[derive(Clone)]
-struct Selection {
-    rank: Option<u32>,
-    since: i64,
-    events: Events,
-    /// With `--tail`: the last lines of ranks whose past is still being read.
-    tails: Option<Arc<Mutex<Tails>>>,
-}
-
-impl Selection {
-    fn new(args: &LogsArgs, events: Events) -> Self {
-        let tails = args.tail.map(|most| Arc::new(Mutex::new(Tails { most, ranks: BTreeMap::new() })));
-        Self { rank: args.rank, since: args.since.unwrap_or(i64::MIN), events, tails }
-    }
-
-    fn events(&self) -> Events {
-        let selection = self.clone();
-        Events::new(move |event| selection.take(event))
-    }
-
-    fn take(&self, event: Event) {
-        match event {
-            Event::Log { rank, time, .. } if self.rank.is_some_and(|r| r != rank) || time < self.since => {}
-            Event::Log { rank, stream, time, bytes } => {
-                let passed = match &self.tails {
-                    Some(tails) => locked(tails).hold(rank, stream, time, bytes),
-                    None => Some(bytes),
-                };
-                if let Some(bytes) = passed {
-                    self.events.send(Event::Log { rank, stream, time, bytes });
-                }
-            }
-            Event::LogCurrent { rank } => {
-                let held = self.tails.as_ref().map(|tails| locked(tails).release(rank)).unwrap_or_default();
-                for event in held {
-                    self.events.send(event);
-                }
-                self.events.send(Event::LogCurrent { rank });
-            }
-            other => self.events.send(other),
-        }
-    }
-
-    /// The past is all there is.
-    fn finish(&self) {
-        let Some(tails) = &self.tails else { return };
-        let ranks: Vec<u32> = locked(tails).ranks.keys().copied().collect();
-        for rank in ranks {
-            let held = locked(tails).release(rank);
-            for event in held {
-                self.events.send(event);
-            }
-        }
-    }
-}
-
-fn locked(tails: &Mutex<Tails>) -> std::sync::MutexGuard<'_, Tails> {
-    tails.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// The last lines of each rank; `None` once a rank is current.
-struct Tails {
-    most: usize,
-    ranks: BTreeMap<u32, Option<VecDeque<Line>>>,
-}
-
-struct Line {
-    stream: Stream,
-    time: i64,
-    bytes: Vec<u8>,
-}
-
-impl Tails {
-    /// Holds bytes back; gives them where there is no more reason to.
-    fn hold(&mut self, rank: u32, stream: Stream, time: i64, bytes: Bytes) -> Option<Bytes> {
-        let Some(lines) = self.ranks.entry(rank).or_insert_with(|| Some(VecDeque::new())) else { return Some(bytes) };
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            match lines.back_mut() {
-                Some(line) if line.stream == stream && !line.bytes.ends_with(b"\n") => {
-                    line.bytes.extend_from_slice(piece);
-                }
-                _ => lines.push_back(Line { stream, time, bytes: piece.to_vec() }),
-            }
-            if lines.len() > self.most {
-                lines.pop_front();
-            }
-        }
-        None
-    }
-
-    fn release(&mut self, rank: u32) -> Vec<Event> {
-        let held = self.ranks.insert(rank, None).flatten().unwrap_or_default();
-        let event = |Line { stream, time, bytes }| Event::Log { rank, stream, time, bytes: bytes.into() };
-        held.into_iter().map(event).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tail_is_the_last_lines_however_they_were_cut() {
-        let mut tails = Tails { most: 2, ranks: BTreeMap::new() };
-        for piece in ["a\nb", "b\nc", "\nd"] {
-            assert_eq!(tails.hold(0, Stream::Stdout, 0, Bytes::from_static(piece.as_bytes())), None);
-        }
-        let text: Vec<u8> = tails
-            .release(0)
-            .into_iter()
-            .flat_map(|event| match event {
-                Event::Log { bytes, .. } => bytes.to_vec(),
-                _ => Vec::new(),
-            })
-            .collect();
-        assert_eq!(text, b"c\nd");
-        assert!(tails.hold(0, Stream::Stdout, 0, Bytes::from_static(b"e")).is_some());
-    }
 
     #[test]
     fn ages_and_times_are_understood() {

@@ -7,6 +7,7 @@ pub mod files;
 pub mod init;
 pub mod list;
 pub mod lock;
+mod log_selection;
 pub mod login;
 pub mod logs;
 pub mod pull;

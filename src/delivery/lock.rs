@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use super::DeliveryError;
 use super::access::open_registry;
@@ -12,8 +13,12 @@ use crate::docker::Docker;
 use crate::event::Events;
 use crate::image::build_plan::RegistryLogin;
 use crate::image::{EnvironmentPlan, ImageReference};
-use crate::registry::Endpoint;
+use crate::registry::{Endpoint, Patience};
 use crate::settings::LockFile;
+
+/// How long a run waits for a registry that does not answer, only to pin an image: a workstation may be offline, and Docker
+/// have all that is needed.
+const OFFLINE: Duration = Duration::from_secs(3);
 
 /// The plan with its bases pinned. What the lock file does not know yet is looked up and written into it: what Docker has
 /// under that name, else what the registry has. An image that is only in Docker, or that nobody can be asked about, stays
@@ -46,7 +51,7 @@ pub async fn update(context: &Context, names: &[String], events: &Events) -> Res
     let mut lock = LockFile::default();
     let docker = context.docker().await.ok();
     for name in names.iter().filter(|name| !name.contains('@')) {
-        let digest = match ask_registry(context, name, events).await {
+        let digest = match ask_registry(context, name, Patience::default(), events).await {
             Ok(digest) => digest,
             Err(error) => match in_docker(docker.as_ref(), name).await? {
                 InDocker::Only => continue,
@@ -80,7 +85,10 @@ async fn look_up(context: &Context, docker: Option<&Docker>, name: &str, events:
     match in_docker(docker, name).await? {
         InDocker::From(digest) => Ok(Some(digest)),
         InDocker::Only => Ok(None),
-        InDocker::No => ask_registry(context, name, events).await.map(Some),
+        InDocker::No => {
+            let patience = Patience { stall: OFFLINE, budget: OFFLINE, ..Patience::default() };
+            ask_registry(context, name, patience, events).await.map(Some)
+        }
     }
 }
 
@@ -103,9 +111,9 @@ async fn in_docker(docker: Option<&Docker>, name: &str) -> Result<InDocker> {
     Ok(pulled.iter().find(same).and_then(|pulled| pulled.digest.clone()).map_or(InDocker::Only, InDocker::From))
 }
 
-async fn ask_registry(context: &Context, name: &str, events: &Events) -> Result<Digest> {
+async fn ask_registry(context: &Context, name: &str, patience: Patience, events: &Events) -> Result<Digest> {
     let reference: ImageReference = name.parse().map_err(DeliveryError::from)?;
-    let registry = open_registry(context, &reference.host, None, events).await?.registry;
+    let registry = open_registry(context, &reference.host, None, events).await?.registry.with_patience(patience);
     let manifest = registry.pull_manifest(&reference.repository, reference.version()).await?;
     Ok(manifest.ok_or_else(|| DeliveryError::NoImage { name: name.to_owned() })?.digest)
 }

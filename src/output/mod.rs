@@ -3,11 +3,15 @@
 //! stdout is the result, stderr everything else. Owns: how things look. Does not own: what happened (`event`). Start
 //! reading at [`Output`].
 
+mod folding;
 mod log_lines;
+mod logs;
+mod progress;
 mod reporter;
 mod table;
 mod timings;
 
-pub use reporter::{Format, Output, UnwrittenResult, bytes};
+pub use progress::bytes;
+pub use reporter::{Format, LogStyle, Output, UnwrittenResult};
 pub use table::Table;
 pub use timings::{Span, timings_text};

@@ -1,22 +1,23 @@
 //! Events to text or JSON, results to stdout, failures to stderr.
 
-use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anstream::{AutoStream, ColorChoice};
+use anstream::{AutoStream, ColorChoice, StripStream};
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::log_lines::{LogLines, printable};
+use super::folding::WINDOW;
+use super::log_lines::printable;
+use super::logs::{Line, Logs};
+use super::progress::{PATIENCE, amount, bytes, name, spinner};
 use super::timings::{Span, Timings};
 use crate::diagnosis::{Diagnosis, Failure, Kind};
 use crate::event::{Event, Events, Phase, RankState, Stream};
 
-/// Nothing is drawn for steps that take less than this.
-const PATIENCE: Duration = Duration::from_millis(250);
 /// Colours that ranks take turns with.
 const RANK_COLOURS: [AnsiColor; 6] =
     [AnsiColor::Cyan, AnsiColor::Yellow, AnsiColor::Green, AnsiColor::Magenta, AnsiColor::Blue, AnsiColor::Red];
@@ -28,6 +29,17 @@ pub enum Format {
     Text,
     /// A program: one JSON document, or one object per line where it goes on.
     Json,
+}
+
+/// How logs look, and where they go.
+#[derive(Debug, Default)]
+pub struct LogStyle {
+    /// As the program wrote it, byte for byte: standard output and standard error each to its own, and nothing else.
+    pub raw: bool,
+    /// Each line begins with its time, in UTC.
+    pub timestamps: bool,
+    /// Into this file, without colours.
+    pub file: Option<File>,
 }
 
 /// Where everything is printed.
@@ -44,7 +56,8 @@ struct Inner {
     moving: Option<(String, Instant, u64)>,
     is_terminal: bool,
     timings: Timings,
-    lines: BTreeMap<(u32, u8), LogLines>,
+    logs: Logs,
+    log_style: LogStyle,
     /// Why a result could not be written.
     unwritten: Option<std::io::Error>,
 }
@@ -82,7 +95,9 @@ impl Output {
             moving: None,
             is_terminal,
             timings: Timings::begin(),
-            lines: BTreeMap::new(),
+            // For a person at a terminal only: programs want every rank's lines.
+            logs: Logs::new(std::io::stdout().is_terminal()),
+            log_style: LogStyle::default(),
             unwritten: None,
         })))
     }
@@ -100,11 +115,39 @@ impl Output {
     pub fn events(&self) -> Events {
         let output = self.clone();
         Events::new(move |event| {
-            output.with(|inner| inner.event(&event));
+            if output.with(|inner| inner.event(&event)) {
+                output.unfold_in_time();
+            }
             if let Event::Started { phase, detail } = event {
                 output.wait_visibly(phase, detail);
             }
         })
+    }
+
+    /// Logs look like this from now on.
+    pub fn style_logs(&self, style: LogStyle) {
+        self.with(|inner| {
+            inner.logs.style(style.timestamps, inner.logs.folds() && style.file.is_none());
+            inner.log_style = style;
+        });
+    }
+
+    /// Shows lines when they have waited long enough for others like them.
+    fn unfold_in_time(&self) {
+        let output = self.clone();
+        std::thread::spawn(move || {
+            loop {
+                std::thread::sleep(WINDOW);
+                let nothing_waits = output.with(|inner| {
+                    let due = inner.logs.due(Instant::now());
+                    inner.lines(due);
+                    inner.logs.nothing_waits()
+                });
+                if nothing_waits {
+                    return;
+                }
+            }
+        });
     }
 
     /// Shows that something goes on, once it has taken longer than people like to wait in the dark.
@@ -161,7 +204,12 @@ impl Output {
 impl Inner {
     fn out(&mut self, text: &str) {
         self.suspend();
-        match self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.flush()) {
+        let written = self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.flush());
+        self.written(written);
+    }
+
+    fn written(&mut self, outcome: std::io::Result<()>) {
+        match outcome {
             Ok(()) => {}
             // Nobody reads any more (`nauta logs | head`): there is nobody to tell.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => self.quiet = true,
@@ -191,7 +239,18 @@ impl Inner {
         }
     }
 
-    fn event(&mut self, event: &Event) {
+    /// Shows an event; tells whether somebody has to come back for a line that waits.
+    fn event(&mut self, event: &Event) -> bool {
+        if let (Event::Log { rank, stream, time, bytes }, Format::Text) = (event, self.format) {
+            return self.log(*rank, *stream, *time, bytes);
+        }
+        let waiting = self.logs.waiting();
+        self.lines(waiting);
+        self.show(event);
+        false
+    }
+
+    fn show(&mut self, event: &Event) {
         let took = self.timings.see(event);
         if self.format == Format::Json {
             if !matches!(event, Event::Progress { .. } | Event::BuildOutput { .. }) {
@@ -206,8 +265,7 @@ impl Inner {
             Event::Note { text } => self.narrate(text),
             Event::Warning { text } => self.err(&format!("{WARNING}warning:{WARNING:#} {}\n", printable(text))),
             Event::Rank { rank, state } => self.rank(*rank, state),
-            Event::Log { rank, stream, bytes, .. } => self.log(*rank, *stream, bytes),
-            Event::Started { .. } | Event::LogCurrent { .. } => {}
+            Event::Log { .. } | Event::Started { .. } | Event::LogCurrent { .. } => {}
             Event::LogGap { rank, message } => self.narrate(&format!("[{rank}] … {message} …")),
             Event::Output { path, size, .. } => {
                 self.narrate(&format!("{FAINT}  received {path} ({}){FAINT:#}", bytes(*size)));
@@ -254,31 +312,57 @@ impl Inner {
         }
     }
 
-    fn log(&mut self, rank: u32, stream: Stream, bytes: &[u8]) {
-        let key = (rank, u8::from(stream == Stream::Stderr) + 2 * u8::from(stream == Stream::Supervisor));
-        for line in self.lines.entry(key).or_default().push(bytes) {
-            self.line(rank, stream, &line);
+    fn log(&mut self, rank: u32, stream: Stream, time: i64, bytes: &[u8]) -> bool {
+        if self.log_style.raw {
+            self.raw(stream, bytes);
+            return false;
+        }
+        let (lines, waits) = self.logs.push(Instant::now(), rank, stream, time, bytes);
+        self.lines(lines);
+        waits
+    }
+
+    fn lines(&mut self, lines: Vec<Line>) {
+        for line in lines {
+            self.line(&line);
         }
     }
 
-    fn line(&mut self, rank: u32, stream: Stream, line: &str) {
-        let colour = RANK_COLOURS[rank as usize % RANK_COLOURS.len()].on_default();
-        let prefix = format!("{colour}[{rank}]{colour:#} ");
-        if stream == Stream::Supervisor {
-            self.err(&format!("{prefix}{FAINT}nauta: {line}{FAINT:#}\n"));
-        } else {
-            self.out(&format!("{prefix}{line}\n"));
+    fn line(&mut self, line: &Line) {
+        let colour = RANK_COLOURS[line.first as usize % RANK_COLOURS.len()].on_default();
+        let (text, prefix) = (&line.text, format!("{colour}[{}]{colour:#} ", line.who));
+        match line.stream {
+            Stream::Supervisor if self.log_style.file.is_none() => {
+                self.err(&format!("{prefix}{FAINT}nauta: {text}{FAINT:#}\n"));
+            }
+            Stream::Supervisor => self.write_log(format!("{prefix}nauta: {text}\n").as_bytes()),
+            Stream::Stdout | Stream::Stderr => self.write_log(format!("{prefix}{text}\n").as_bytes()),
         }
+    }
+
+    fn raw(&mut self, stream: Stream, bytes: &[u8]) {
+        let written = match (stream, &mut self.log_style.file) {
+            (Stream::Supervisor, _) => Ok(()),
+            (_, Some(file)) => file.write_all(bytes),
+            (Stream::Stdout, None) => std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()),
+            (Stream::Stderr, None) => std::io::stderr().write_all(bytes),
+        };
+        self.written(written);
+    }
+
+    fn write_log(&mut self, text: &[u8]) {
+        self.suspend();
+        let written = match &mut self.log_style.file {
+            Some(file) => StripStream::new(file).write_all(text),
+            None => self.stdout.write_all(text).and_then(|()| self.stdout.flush()),
+        };
+        self.written(written);
     }
 
     fn finish(&mut self) {
         self.suspend();
-        for ((rank, stream), mut lines) in std::mem::take(&mut self.lines) {
-            let stream = if stream == 2 { Stream::Supervisor } else { Stream::Stdout };
-            if let Some(line) = lines.take() {
-                self.line(rank, stream, &line);
-            }
-        }
+        let rest = self.logs.rest();
+        self.lines(rest);
     }
 
     fn failure(&mut self, failure: &Failure) {
@@ -303,46 +387,4 @@ impl Inner {
         }
         self.err(&text);
     }
-}
-
-/// How far something is, how fast, and how long it will take: `37 %, 48.0 MB/s, 9 s left`.
-fn amount(done: u64, total: Option<u64>, moved: u64, took: Duration) -> String {
-    let per_second = moved.saturating_mul(1000) / u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
-    let mut parts = Vec::new();
-    if let Some(total) = total.filter(|total| *total > 0) {
-        parts.push(format!("{} %", done * 100 / total));
-    }
-    // Steps of builds are counted too; only bytes have a rate.
-    if moved > 1_000_000 && took > PATIENCE {
-        parts.push(format!("{}/s", bytes(per_second)));
-        if let Some(left) = total.and_then(|total| total.checked_sub(done)) {
-            parts.push(format!("{} s left", left.div_ceil(per_second.max(1))));
-        }
-    }
-    parts.join(", ")
-}
-
-fn spinner() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {prefix} {wide_msg}");
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
-}
-
-pub(super) const fn name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Check => "check",
-        Phase::Snapshot => "snapshot",
-        Phase::Environment => "environment",
-        Phase::Push => "push",
-        Phase::Submit => "submit",
-        Phase::Start => "start",
-        Phase::Run => "run",
-        Phase::Collect => "collect",
-    }
-}
-
-/// An amount of bytes for people.
-#[must_use]
-pub fn bytes(amount: u64) -> String {
-    indicatif::BinaryBytes(amount).to_string()
 }

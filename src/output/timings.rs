@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::reporter::name;
+use super::progress::name;
 use crate::event::{Event, Phase, RankState};
 
 /// A step that is over.

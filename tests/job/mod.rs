@@ -8,6 +8,7 @@ mod doctor;
 mod environment;
 mod local;
 mod lock;
+mod logs;
 mod restarts;
 mod secrets;
 mod troubles;

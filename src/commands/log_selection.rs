@@ -1,0 +1,191 @@
+//! What of a run's logs is shown: by rank, time, pattern and number of lines.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use regex::bytes::Regex;
+
+use super::logs::LogsArgs;
+use crate::event::{Event, Events, Stream};
+
+/// What of the logs was asked for.
+#[derive(Clone)]
+pub(super) struct Selection {
+    rank: Option<u32>,
+    since: i64,
+    until: i64,
+    events: Events,
+    /// With `--grep`: the lines it is looked for in.
+    grep: Option<Arc<Mutex<Grep>>>,
+    /// With `--tail`: the last lines of ranks whose past is still being read.
+    tails: Option<Arc<Mutex<Tails>>>,
+}
+
+impl Selection {
+    pub(super) fn new(args: &LogsArgs, events: Events) -> Self {
+        let tails = args.tail.map(|most| Arc::new(Mutex::new(Tails { most, ranks: BTreeMap::new() })));
+        let grep = args.grep.clone().map(|pattern| Arc::new(Mutex::new(Grep { pattern, lines: BTreeMap::new() })));
+        let (since, until) = (args.since.unwrap_or(i64::MIN), args.until.unwrap_or(i64::MAX));
+        Self { rank: args.rank, since, until, events, grep, tails }
+    }
+
+    pub(super) fn events(&self) -> Events {
+        let selection = self.clone();
+        Events::new(move |event| selection.take(event))
+    }
+
+    fn take(&self, event: Event) {
+        match event {
+            Event::Log { rank, .. } if self.rank.is_some_and(|wanted| wanted != rank) => {}
+            Event::Log { time, .. } if time < self.since || time > self.until => {}
+            Event::Log { rank, stream, time, bytes } => {
+                let bytes = match &self.grep {
+                    Some(grep) => locked(grep).take(rank, stream, &bytes),
+                    None => bytes,
+                };
+                self.pass(rank, stream, time, bytes);
+            }
+            Event::LogCurrent { rank } => {
+                let held = self.tails.as_ref().map(|tails| locked(tails).release(rank)).unwrap_or_default();
+                for event in held {
+                    self.events.send(event);
+                }
+                self.events.send(Event::LogCurrent { rank });
+            }
+            other => self.events.send(other),
+        }
+    }
+
+    /// Passes on what is not held back.
+    fn pass(&self, rank: u32, stream: Stream, time: i64, bytes: Bytes) {
+        let passed = match &self.tails {
+            Some(tails) => locked(tails).hold(rank, stream, time, bytes),
+            None => Some(bytes),
+        };
+        if let Some(bytes) = passed.filter(|bytes| !bytes.is_empty()) {
+            self.events.send(Event::Log { rank, stream, time, bytes });
+        }
+    }
+
+    /// The past is all there is.
+    pub(super) fn finish(&self) {
+        let rest = self.grep.as_ref().map(|grep| locked(grep).rest()).unwrap_or_default();
+        for (rank, stream, line) in rest {
+            self.pass(rank, stream, self.until.min(jiff::Timestamp::now().as_millisecond()), line);
+        }
+        let Some(tails) = &self.tails else { return };
+        let ranks: Vec<u32> = locked(tails).ranks.keys().copied().collect();
+        for rank in ranks {
+            let held = locked(tails).release(rank);
+            for event in held {
+                self.events.send(event);
+            }
+        }
+    }
+}
+
+fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Whole lines, and whether something is found in them.
+struct Grep {
+    pattern: Regex,
+    /// What of each stream waits for the end of its line.
+    lines: BTreeMap<(u32, Stream), Vec<u8>>,
+}
+
+impl Grep {
+    /// A line is not looked for an end for longer than this, in bytes.
+    const LONGEST: usize = 1024 * 1024;
+
+    /// The lines that `bytes` complete and the pattern is in.
+    fn take(&mut self, rank: u32, stream: Stream, bytes: &[u8]) -> Bytes {
+        let waiting = self.lines.entry((rank, stream)).or_default();
+        let mut found = Vec::new();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            waiting.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || waiting.len() > Self::LONGEST {
+                let line = std::mem::take(waiting);
+                if is_in(&self.pattern, &line) {
+                    found.extend(line);
+                }
+            }
+        }
+        found.into()
+    }
+
+    /// Lines that never ended.
+    fn rest(&mut self) -> Vec<(u32, Stream, Bytes)> {
+        let lines = std::mem::take(&mut self.lines);
+        let found = lines.into_iter().filter(|(_, line)| !line.is_empty() && is_in(&self.pattern, line));
+        found.map(|((rank, stream), line)| (rank, stream, line.into())).collect()
+    }
+}
+
+/// Whether a pattern is found in a line, whose end is none of it.
+fn is_in(pattern: &Regex, line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    pattern.is_match(line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// The last lines of each rank; `None` once a rank is current.
+struct Tails {
+    most: usize,
+    ranks: BTreeMap<u32, Option<VecDeque<Line>>>,
+}
+
+struct Line {
+    stream: Stream,
+    time: i64,
+    bytes: Vec<u8>,
+}
+
+impl Tails {
+    /// Holds bytes back; gives them where there is no more reason to.
+    fn hold(&mut self, rank: u32, stream: Stream, time: i64, bytes: Bytes) -> Option<Bytes> {
+        let Some(lines) = self.ranks.entry(rank).or_insert_with(|| Some(VecDeque::new())) else { return Some(bytes) };
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match lines.back_mut() {
+                Some(line) if line.stream == stream && !line.bytes.ends_with(b"\n") => {
+                    line.bytes.extend_from_slice(piece);
+                }
+                _ => lines.push_back(Line { stream, time, bytes: piece.to_vec() }),
+            }
+            if lines.len() > self.most {
+                lines.pop_front();
+            }
+        }
+        None
+    }
+
+    fn release(&mut self, rank: u32) -> Vec<Event> {
+        let held = self.ranks.insert(rank, None).flatten().unwrap_or_default();
+        let event = |Line { stream, time, bytes }| Event::Log { rank, stream, time, bytes: bytes.into() };
+        held.into_iter().map(event).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_the_last_lines_however_they_were_cut() {
+        let mut tails = Tails { most: 2, ranks: BTreeMap::new() };
+        for piece in ["a\nb", "b\nc", "\nd"] {
+            assert_eq!(tails.hold(0, Stream::Stdout, 0, Bytes::from_static(piece.as_bytes())), None);
+        }
+        let text: Vec<u8> = tails
+            .release(0)
+            .into_iter()
+            .flat_map(|event| match event {
+                Event::Log { bytes, .. } => bytes.to_vec(),
+                _ => Vec::new(),
+            })
+            .collect();
+        assert_eq!(text, b"c\nd");
+        assert!(tails.hold(0, Stream::Stdout, 0, Bytes::from_static(b"e")).is_some());
+    }
+}

@@ -1,0 +1,107 @@
+//! Lines that many ranks write at about the same time, shown once.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::event::Stream;
+
+/// How long a line waits for others like it.
+pub(super) const WINDOW: Duration = Duration::from_millis(150);
+/// More lines than this do not wait.
+const MOST: usize = 2000;
+
+/// Lines that wait for others like them. The order of each stream of each rank is kept.
+#[derive(Default)]
+pub(super) struct Folding {
+    held: VecDeque<Folded>,
+}
+
+/// A line, and who wrote it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Folded {
+    pub(super) ranks: BTreeSet<u32>,
+    pub(super) stream: Stream,
+    pub(super) line: String,
+    since: Instant,
+}
+
+impl Folding {
+    /// Takes a line; tells whether it is the only one, so that somebody has to come back for it.
+    pub(super) fn push(&mut self, now: Instant, rank: u32, stream: Stream, line: String) -> bool {
+        let own = |held: &Folded| held.stream == stream && held.ranks.contains(&rank);
+        let behind_own = self.held.iter().rposition(own).map_or(0, |at| at + 1);
+        let mut candidates = self.held.range_mut(behind_own..);
+        if let Some(same) = candidates.find(|held| held.stream == stream && held.line == line) {
+            same.ranks.insert(rank);
+            return false;
+        }
+        self.held.push_back(Folded { ranks: BTreeSet::from([rank]), stream, line, since: now });
+        self.held.len() == 1
+    }
+
+    /// The lines that have waited long enough.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Folded> {
+        let too_many = self.held.len().saturating_sub(MOST);
+        let waited = |held: &&Folded| now.duration_since(held.since) >= WINDOW;
+        let count = self.held.iter().take_while(waited).count().max(too_many);
+        self.held.drain(..count).collect()
+    }
+
+    /// All lines.
+    pub(super) fn all(&mut self) -> Vec<Folded> {
+        self.held.drain(..).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+}
+
+/// `0-3,7`
+pub(super) fn ranges(ranks: &BTreeSet<u32>) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for rank in ranks {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == *rank => *last = *rank,
+            _ => runs.push((*rank, *rank)),
+        }
+    }
+    let text = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    runs.iter().map(text).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(lines: Vec<Folded>) -> Vec<String> {
+        lines.into_iter().map(|line| format!("[{}] {}", ranges(&line.ranks), line.line)).collect()
+    }
+
+    #[test]
+    fn what_many_say_is_shown_once_and_each_ones_order_is_kept() {
+        let mut folding = Folding::default();
+        let now = Instant::now();
+        for (rank, line) in
+            [(0, "a"), (0, "b"), (1, "a"), (3, "b"), (1, "b"), (3, "a"), (0, "a"), (2, "a"), (2, "own"), (2, "b")]
+        {
+            folding.push(now, rank, Stream::Stdout, line.to_owned());
+        }
+        folding.push(now, 7, Stream::Stderr, "a".to_owned());
+        assert!(folding.due(now).is_empty());
+        let expected = ["[0-2] a", "[0-1,3] b", "[0,3] a", "[2] own", "[2] b", "[7] a"];
+        assert_eq!(shown(folding.due(now + WINDOW)), expected);
+        assert!(folding.is_empty());
+    }
+
+    #[test]
+    fn a_flood_does_not_wait() {
+        let mut folding = Folding::default();
+        let now = Instant::now();
+        let alone: Vec<bool> =
+            (0..MOST + 5).map(|i| folding.push(now, 0, Stream::Stdout, format!("line {i}"))).collect();
+        assert!(alone[0] && !alone[1]);
+        assert_eq!(shown(folding.due(now)).last().map(String::as_str), Some("[0] line 4"));
+        assert_eq!(folding.all().len(), MOST);
+    }
+}

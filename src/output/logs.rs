@@ -1,0 +1,102 @@
+//! What ranks write, as lines to be shown: whole, stamped, and those that many ranks write at once folded.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::folding::{Folded, Folding, ranges};
+use super::log_lines::LogLines;
+use crate::event::Stream;
+
+/// Bytes of all ranks on their way to being lines.
+pub(super) struct Logs {
+    /// What of each stream waits for the end of its line, and when its last bytes were written.
+    unended: BTreeMap<(u32, Stream), (LogLines, i64)>,
+    timestamps: bool,
+    folding: Option<Folding>,
+}
+
+/// A line, ready to be shown.
+pub(super) struct Line {
+    /// The ranks that wrote it: `0-3,7`.
+    pub(super) who: String,
+    /// The first of them.
+    pub(super) first: u32,
+    pub(super) stream: Stream,
+    pub(super) text: String,
+}
+
+impl From<Folded> for Line {
+    fn from(Folded { ranks, stream, line, .. }: Folded) -> Self {
+        Self { who: ranges(&ranks), first: ranks.first().copied().unwrap_or_default(), stream, text: line }
+    }
+}
+
+impl Logs {
+    pub(super) fn new(folds: bool) -> Self {
+        Self { unended: BTreeMap::new(), timestamps: false, folding: folds.then(Folding::default) }
+    }
+
+    /// Lines with their times differ, and are never folded.
+    pub(super) fn style(&mut self, timestamps: bool, folds: bool) {
+        self.timestamps = timestamps;
+        self.folding = (folds && !timestamps).then(Folding::default);
+    }
+
+    pub(super) const fn folds(&self) -> bool {
+        self.folding.is_some()
+    }
+
+    /// Takes bytes; gives the lines to be shown now, and whether somebody has to come back for one that waits.
+    pub(super) fn push(
+        &mut self,
+        now: Instant,
+        rank: u32,
+        stream: Stream,
+        time: i64,
+        bytes: &[u8],
+    ) -> (Vec<Line>, bool) {
+        let (unended, last) = self.unended.entry((rank, stream)).or_default();
+        *last = time;
+        let lines = unended.push(bytes);
+        let Some(folding) = &mut self.folding else {
+            return (lines.into_iter().map(|text| self.line(rank, stream, time, text)).collect(), false);
+        };
+        let mut waits = false;
+        for line in lines {
+            waits |= folding.push(now, rank, stream, line);
+        }
+        (self.due(now), waits)
+    }
+
+    /// The lines that have waited long enough for others like them.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Line> {
+        self.folding.as_mut().map(|folding| folding.due(now)).unwrap_or_default().into_iter().map(Line::from).collect()
+    }
+
+    /// The lines that wait for others like them.
+    pub(super) fn waiting(&mut self) -> Vec<Line> {
+        self.folding.as_mut().map(Folding::all).unwrap_or_default().into_iter().map(Line::from).collect()
+    }
+
+    pub(super) fn nothing_waits(&self) -> bool {
+        self.folding.as_ref().is_none_or(Folding::is_empty)
+    }
+
+    /// All that is left, lines without an end too.
+    pub(super) fn rest(&mut self) -> Vec<Line> {
+        let mut lines = self.waiting();
+        for ((rank, stream), (mut unended, time)) in std::mem::take(&mut self.unended) {
+            lines.extend(unended.take().map(|text| self.line(rank, stream, time, text)));
+        }
+        lines
+    }
+
+    /// A line of one rank.
+    fn line(&self, rank: u32, stream: Stream, time: i64, text: String) -> Line {
+        let text = match jiff::Timestamp::from_millisecond(time) {
+            Ok(time) if self.timestamps => format!("{time:.3} {text}"),
+            _ => text,
+        };
+        Line { who: rank.to_string(), first: rank, stream, text }
+    }
+}
