@@ -72,6 +72,8 @@ env_vars! {
         PET_MASTER_ADDR = "PET_MASTER_ADDR": "torchrun's `--master-addr`.";
         PET_MASTER_PORT = "PET_MASTER_PORT": "torchrun's `--master-port`.";
         PET_NPROC_PER_NODE = "PET_NPROC_PER_NODE": "torchrun's `--nproc-per-node`: 1.";
+        TF_CONFIG = "TF_CONFIG": "TensorFlow's `MultiWorkerMirroredStrategy`: all ranks as workers, and this one; only with more than one rank.";
+        JAX_COORDINATOR_ADDRESS = "JAX_COORDINATOR_ADDRESS": "Where `jax.distributed.initialize` finds rank 0.";
         GLOO_SOCKET_IFNAME = "GLOO_SOCKET_IFNAME": "The network interface that leads to rank 0, for Gloo.";
         NCCL_SOCKET_IFNAME = "NCCL_SOCKET_IFNAME": "The same for NCCL.";
         TP_SOCKET_IFNAME = "TP_SOCKET_IFNAME": "The same for TensorPipe.";

@@ -61,8 +61,14 @@ pub fn hostname(run: &str, rank: u32) -> String {
     format!("{run}-{rank}")
 }
 
+/// The name every rank reaches another one by.
+#[must_use]
+pub fn peer(run: &str, rank: u32) -> String {
+    format!("{}.{run}", hostname(run, rank))
+}
+
 /// The name every rank reaches rank 0 by.
 #[must_use]
 pub fn coordinator(run: &str) -> String {
-    format!("{run}-0.{run}")
+    peer(run, 0)
 }

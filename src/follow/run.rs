@@ -355,15 +355,18 @@ async fn receive(rank: u32, shared: &Shared, index: &Index, frames: &mut Option<
     if index.files.is_empty() {
         return Ok(());
     }
-    if frames.is_none() {
-        let opened = Frames::open(&shared.engine, rank).await;
-        *frames =
-            Some(opened.map_err(|reason| CollectError::Source { path: "the outputs".to_owned(), rank, reason })?);
+    // A stream from before may be dead: what it runs in goes with the program.
+    if let Some(open) = frames {
+        match collector.receive(index, &mut Pieces::Control(open), &shared.events).await {
+            Ok(_) => return Ok(()),
+            Err(error @ CollectError::Write { .. }) => return Err(error),
+            Err(error) => tracing::debug!(rank, %error, "asking over another stream"),
+        }
     }
-    let Some(open) = frames else { return Ok(()) };
-    let received = collector.receive(index, &mut Pieces::Control(open), &shared.events).await;
-    if received.is_err() {
-        *frames = None;
-    }
-    received.map(drop)
+    *frames = None;
+    let opened = Frames::open(&shared.engine, rank).await;
+    let mut open = opened.map_err(|reason| CollectError::Source { path: "the outputs".to_owned(), rank, reason })?;
+    collector.receive(index, &mut Pieces::Control(&mut open), &shared.events).await?;
+    *frames = Some(open);
+    Ok(())
 }

@@ -66,6 +66,8 @@ pub(super) fn program_environment(
         environment.insert(name.into(), value.into());
     }
     let interface = place.interface.unwrap_or_default();
+    let address = format!("{}:{master_port}", place.coordinator);
+    let tf_config = if place.nodes > 1 { tf_config(place, &master_port) } else { String::new() };
     let defaults = [
         (env_vars::MASTER_PORT, master_port.as_str()),
         (env_vars::PET_NNODES, &nodes),
@@ -73,6 +75,8 @@ pub(super) fn program_environment(
         (env_vars::PET_MASTER_ADDR, place.coordinator),
         (env_vars::PET_MASTER_PORT, &master_port),
         (env_vars::PET_NPROC_PER_NODE, "1"),
+        (env_vars::TF_CONFIG, &tf_config),
+        (env_vars::JAX_COORDINATOR_ADDRESS, &address),
         (env_vars::GLOO_SOCKET_IFNAME, interface),
         (env_vars::NCCL_SOCKET_IFNAME, interface),
         (env_vars::TP_SOCKET_IFNAME, interface),
@@ -89,6 +93,17 @@ pub(super) fn program_environment(
         environment.insert(env_vars::HOME.into(), layout::HOME.into());
     }
     environment
+}
+
+/// TensorFlow's description of a cluster, all of whose ranks are workers (its guide to `TF_CONFIG`).
+fn tf_config(place: &Place<'_>, port: &str) -> String {
+    let workers: Vec<String> =
+        (0..place.nodes).map(|rank| format!("{}:{port}", layout::peer(place.run, rank))).collect();
+    let config = serde_json::json!({
+        "cluster": { "worker": workers },
+        "task": { "type": "worker", "index": place.rank },
+    });
+    config.to_string()
 }
 
 #[cfg(test)]
@@ -123,6 +138,10 @@ mod tests {
         assert_eq!(get("PET_MASTER_PORT"), Some("1234"));
         assert_eq!(get("NCCL_SOCKET_IFNAME"), Some("ib0"));
         assert_eq!(get("GLOO_SOCKET_IFNAME"), Some("eth0"));
+        assert_eq!(get("JAX_COORDINATOR_ADDRESS"), Some("r-0.r:1234"));
+        let workers = r#"{"worker":["r-0.r:1234","r-1.r:1234","r-2.r:1234","r-3.r:1234"]}"#;
+        let task = r#"{"index":1,"type":"worker"}"#;
+        assert_eq!(get("TF_CONFIG"), Some(format!(r#"{{"cluster":{workers},"task":{task}}}"#).as_str()));
         assert_eq!(get("NAUTA_MAILBOX"), None);
         assert_eq!(get("HOME"), Some(layout::HOME));
     }

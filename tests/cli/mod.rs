@@ -56,7 +56,7 @@ fn failures_are_json_where_json_is_asked_for() {
     assert_eq!(document["schema"], 1);
     let listed = workstation.succeeds(&["template", "list", "--json"]);
     let document: serde_json::Value = serde_json::from_str(&listed.stdout).expect("one document");
-    assert_eq!(document["templates"][1]["name"], "pytorch");
+    assert_eq!(document["templates"][0]["name"], "accelerate");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod code;
 mod delivery;
 mod doctor;
 mod environment;
+mod frameworks;
 mod local;
 mod lock;
 mod logs;
@@ -18,19 +19,26 @@ mod writer;
 /// The digests of parameters that the ranks of the pytorch template print.
 fn parameters(stdout: &str) -> Vec<String> {
     let mut all: Vec<String> =
-        stdout.lines().filter_map(|line| line.split("parameters ").nth(1).map(str::to_owned)).collect();
+        stdout.lines().filter_map(|line| line.split(": parameters ").nth(1).map(str::to_owned)).collect();
     all.sort();
     all
 }
 
 /// A directory with the pytorch template on an image that is there.
 fn pytorch(base: &str) -> crate::support::Workstation {
+    from_template("pytorch", base)
+}
+
+/// A directory with a template on an image that is there, and that has the packages.
+fn from_template(name: &str, base: &str) -> crate::support::Workstation {
     let workstation = crate::support::Workstation::new();
-    let _ = workstation.succeeds(&["init", "--template", "pytorch"]);
+    let _ = workstation.succeeds(&["init", "--template", name]);
     let text = std::fs::read_to_string(workstation.project.join("nauta.toml")).expect("readable");
     let lines = text.lines().filter(|line| !line.starts_with("packages"));
-    let text: Vec<String> =
+    let mut text: Vec<String> =
         lines.map(|line| if line.starts_with("base") { format!("base = '{base}'") } else { line.to_owned() }).collect();
+    let environment = text.iter().position(|line| line == "[environment]").expect("a section");
+    text.insert(environment + 1, "ca_bundle = '/etc/ssl/certs/ca-certificates.crt'".to_owned());
     workstation.write("nauta.toml", &text.join("\n"));
     workstation
 }
