@@ -27,7 +27,7 @@ fn trains_here(template: &str, image: &str, checkpoint: &str) -> String {
 /// A template trains on Docker and on the cluster, and both places come to the same.
 fn trains_here_and_there(template: &str, image: &str, checkpoint: &str) {
     let local = trains_here(template, image, checkpoint);
-    let mut there = from_template(template, &base(image));
+    let there = from_template(template, &base(image));
     there.configure_cluster("");
     let _cleanup = Cleanup(&there);
     let cluster = there.succeeds(&["run", "--nodes", "2"]).stdout;
