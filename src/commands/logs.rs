@@ -18,7 +18,7 @@ use crate::cluster::{Cluster, RunSummary};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::event::{Event, Events};
-use crate::follow::{CollectError, Collector, Engine, KeptLog, history};
+use crate::follow::{CollectError, Collector, Engine, KeptLog, Ways, history};
 use crate::job::duration;
 use crate::output::{LogStyle, Output};
 use crate::settings::Target;
@@ -145,8 +145,8 @@ impl OnCluster<'_> {
         match (cluster.find(&self.args.run).await, record) {
             (Ok(summary), record) if self.args.follow => self.follow(&cluster, &summary, record.ok()).await,
             (Ok(summary), _) => {
-                let engine = Engine::Cluster { cluster, run: self.args.run.clone() };
-                self.ranks(Some(&engine), summary.nodes, Some(&summary.mailbox)).await
+                let ways = Ways::at_once(Engine::Cluster { cluster, run: self.args.run.clone() });
+                self.ranks(Some(&ways), summary.nodes, Some(&summary.mailbox)).await
             }
             // The Job is gone, by its time to live or by hand: the mailbox outlives it.
             (Err(_), Ok(record)) if record.mailbox.is_some() => {
@@ -157,10 +157,10 @@ impl OnCluster<'_> {
         }
     }
 
-    async fn ranks(&self, engine: Option<&Engine>, nodes: u32, mailbox: Option<&str>) -> Result<u8> {
+    async fn ranks(&self, ways: Option<&Ways>, nodes: u32, mailbox: Option<&str>) -> Result<u8> {
         let mailbox = open_mailbox(self.context, self.target, mailbox, &self.args.run, self.events).await?;
         for rank in (0..nodes).filter(|rank| self.args.rank.is_none_or(|wanted| wanted == *rank)) {
-            history(engine, mailbox.as_ref(), rank, self.events).await?;
+            history(ways, mailbox.as_ref(), rank, self.events).await?;
         }
         Ok(0)
     }

@@ -3,10 +3,13 @@
 //! Owns: the messages and their framing. Does not own: who opens the stream (`docker`: exec, `cluster`: port-forward),
 //! who answers (`supervisor`), who asks (`follow`). Start reading at [`Request`] and [`Reply`].
 //!
+//! One connection, the [`trunk`], carries the streams of all ranks: HTTP/2, each stream a `CONNECT` to its rank.
+//!
 //! A frame is two big-endian 32-bit lengths, a JSON header of the first length and a body of the second.
 //! End of stream means nothing: only [`Reply::Ended`], received whole, is an end.
 
 mod frame;
+pub mod trunk;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +19,7 @@ use crate::event::{End, RankState, Stream};
 pub use frame::{FrameCodec, FrameError, MAX_BODY, MAX_HEADER};
 
 /// Version of this protocol; raised when an old peer could no longer understand a new one.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Without a frame for this long, in seconds, a stream is dead (both sides send at least every [`HEARTBEAT`]).
 pub const DEAD_AFTER: u64 = 15;

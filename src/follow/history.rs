@@ -8,6 +8,7 @@ use super::engine::Engine;
 use super::log::Log;
 use super::mailbox::Mailbox;
 use super::rank::Frames;
+use super::ways::Ways;
 use crate::cluster::{Cluster, LogRange};
 use crate::control::{Reply, Request};
 use crate::diagnosis::Result;
@@ -15,8 +16,8 @@ use crate::event::{Events, Stream};
 use crate::sync::journal::Record;
 
 /// Shows all that a rank has written: from the mailbox once it has ended, else from its supervisor, else what the kubelet
-/// has kept. `engine` is `None` when the engine no longer has the run.
-pub async fn history(engine: Option<&Engine>, mailbox: Option<&Mailbox>, rank: u32, events: &Events) -> Result<()> {
+/// has kept. `ways` is `None` when the engine no longer has the run.
+pub async fn history(ways: Option<&Ways>, mailbox: Option<&Mailbox>, rank: u32, events: &Events) -> Result<()> {
     let mut log = Log::create(None, rank, events.clone());
     if let Some(mailbox) = mailbox
         && let Some(index) = mailbox.index(rank).await?
@@ -32,11 +33,11 @@ pub async fn history(engine: Option<&Engine>, mailbox: Option<&Mailbox>, rank: u
             return Ok(());
         }
     }
-    let Some(engine) = engine else {
+    let Some(ways) = ways else {
         log.gap("the pod is gone, and its log is not in a mailbox");
         return Ok(());
     };
-    match (from_supervisor(engine, rank, &mut log).await, engine) {
+    match (from_supervisor(ways, rank, &mut log).await, ways.engine()) {
         (Err(_), Engine::Cluster { cluster, run }) => from_kubelet(cluster, run, rank, &mut log).await,
         (Err(problem), Engine::Local(_)) => {
             log.gap(problem);
@@ -46,8 +47,8 @@ pub async fn history(engine: Option<&Engine>, mailbox: Option<&Mailbox>, rank: u
     }
 }
 
-async fn from_supervisor(engine: &Engine, rank: u32, log: &mut Log) -> Result<(), String> {
-    let mut frames = Frames::open(engine, rank).await?;
+async fn from_supervisor(ways: &Ways, rank: u32, log: &mut Log) -> Result<(), String> {
+    let mut frames = Frames::open(ways, rank).await?;
     frames.send(Request::Follow { offset: 0 }).await?;
     loop {
         match frames.next().await? {

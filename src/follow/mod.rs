@@ -12,6 +12,8 @@ mod mailbox;
 mod outcome;
 mod rank;
 mod run;
+mod trunk;
+mod ways;
 
 pub use collect::{CollectError, Collector, Pieces};
 pub use engine::Engine;
@@ -20,3 +22,5 @@ pub use log::KeptLog;
 pub use mailbox::Mailbox;
 pub use outcome::Outcome;
 pub use run::{FollowError, follow};
+pub use trunk::{RankStream, Trunk};
+pub use ways::Ways;

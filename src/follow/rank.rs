@@ -7,21 +7,22 @@ use futures::{SinkExt, StreamExt};
 use tokio::time::timeout;
 use tokio_util::codec::Framed;
 
-use super::engine::{Engine, Stream};
+use super::trunk::RankStream;
+use super::ways::Ways;
 use crate::control::{DEAD_AFTER, FrameCodec, PROTOCOL, Reply, Request};
 
 /// An open control stream, greeted.
 pub struct Frames {
-    framed: Framed<Box<dyn Stream>, FrameCodec<Reply, Request>>,
+    framed: Framed<RankStream, FrameCodec<Reply, Request>>,
     /// Of this start of the supervisor.
     pub(super) instance: String,
 }
 
 impl Frames {
     /// Opens a stream to a rank and greets its supervisor.
-    pub(super) async fn open(engine: &Engine, rank: u32) -> Result<Self, String> {
-        let stream = timeout(Duration::from_secs(DEAD_AFTER), engine.open_control(rank)).await;
-        let stream = stream.map_err(|_| "no answer".to_owned())?.map_err(|error| error.to_string())?;
+    pub(super) async fn open(ways: &Ways, rank: u32) -> Result<Self, String> {
+        let stream = timeout(Duration::from_secs(DEAD_AFTER), ways.to(rank)).await;
+        let stream = stream.map_err(|_| "no answer".to_owned())??;
         let mut frames = Self { framed: Framed::new(stream, FrameCodec::default()), instance: String::new() };
         frames.send(Request::Hello { protocol: PROTOCOL }).await?;
         loop {

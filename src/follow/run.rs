@@ -15,6 +15,7 @@ use super::log::Log;
 use super::mailbox::Mailbox;
 use super::outcome::Outcome;
 use super::rank::Frames;
+use super::ways::Ways;
 use crate::control::{Reply, Request};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::event::{End, Event, Events, RankState};
@@ -57,7 +58,7 @@ impl Diagnosis for FollowError {
 
 /// What all ranks' tasks share.
 struct Shared {
-    engine: Arc<Engine>,
+    ways: Ways,
     events: Events,
     /// `None`: only watch, and leave the outputs to whoever brings them.
     collector: Option<Mutex<Collector>>,
@@ -78,7 +79,8 @@ pub async fn follow(
     let folder = collector.as_ref().map(|collector| collector.folder().to_owned());
     let engine_ends = watch::Sender::new(BTreeMap::new());
     let collector = collector.map(Mutex::new);
-    let shared = Arc::new(Shared { engine, events: events.clone(), collector, mailbox, engine_ends });
+    let ways = Ways::with_patience(engine);
+    let shared = Arc::new(Shared { ways, events: events.clone(), collector, mailbox, engine_ends });
     let mut ranks = JoinSet::new();
     for rank in 0..nodes {
         let log = Log::create(folder.as_deref(), rank, events.clone());
@@ -189,7 +191,7 @@ impl RankFollower {
             Some(mailbox) => self.read_mailbox(mailbox).await.map_err(|error| error.to_string()),
             None => Ok(false),
         };
-        let problem = match (left, &*shared.engine) {
+        let problem = match (left, shared.ways.engine()) {
             (Ok(true), _) => return,
             (Ok(false), Engine::Cluster { cluster, run }) if self.offset == 0 => {
                 match from_kubelet(cluster, run, self.rank, &mut self.log).await {
@@ -263,7 +265,7 @@ impl RankFollower {
 
     /// Follows the supervisor's words to its end.
     async fn attend(&mut self) -> Result<(End, Option<u32>, Frames), String> {
-        let mut frames = Frames::open(&self.shared.engine, self.rank).await?;
+        let mut frames = Frames::open(&self.shared.ways, self.rank).await?;
         if self.instance != frames.instance {
             let instance = frames.instance.clone();
             self.change_to(&instance).await;
@@ -364,7 +366,7 @@ async fn receive(rank: u32, shared: &Shared, index: &Index, frames: &mut Option<
         }
     }
     *frames = None;
-    let opened = Frames::open(&shared.engine, rank).await;
+    let opened = Frames::open(&shared.ways, rank).await;
     let mut open = opened.map_err(|reason| CollectError::Source { path: "the outputs".to_owned(), rank, reason })?;
     collector.receive(index, &mut Pieces::Control(&mut open), &shared.events).await?;
     *frames = Some(open);

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
 use tokio_util::codec::Framed;
 
+use super::gang::Streams;
 use super::journal::{Found, Journal};
 use super::outputs::Outputs;
+use super::trunk;
 use crate::control::{FrameCodec, HEARTBEAT, PROTOCOL, Reply, Request};
 use crate::event::{End, RankState};
 use crate::layout;
@@ -52,25 +55,31 @@ pub(super) struct Board {
     pub(super) followers: watch::Sender<usize>,
     /// Whether a workstation has received everything.
     pub(super) released: watch::Sender<bool>,
+    /// The way to other ranks' supervisors.
+    pub(super) streams: Rc<Streams>,
+    /// How many of a workstation's streams lead through this rank to others.
+    pub(super) led: watch::Sender<usize>,
 }
 
-type Frames = Framed<TcpStream, FrameCodec<Request, Reply>>;
+type Frames = Framed<DuplexStream, FrameCodec<Request, Reply>>;
 
-/// Serves for ever.
+/// Serves trunks for ever.
 pub(super) async fn serve(listener: TcpListener, board: Rc<Board>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let board = Rc::clone(&board);
-                spawn_local(async move {
-                    let _ = stream.set_nodelay(true);
-                    // A workstation that went away is none of the rank's troubles.
-                    let _ = Conversation::new(stream, board).hold().await;
-                });
+            Ok((connection, _)) => {
+                let _ = connection.set_nodelay(true);
+                spawn_local(trunk::serve(connection, Rc::clone(&board.streams), board.led.clone()));
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
+}
+
+/// Talks with a workstation whose stream has arrived here, by whichever way.
+pub(super) async fn converse(stream: DuplexStream, board: Rc<Board>) {
+    // A workstation that went away is none of the rank's troubles.
+    let _ = Conversation::new(stream, board).hold().await;
 }
 
 /// Listens where only this container can reach it.
@@ -94,7 +103,7 @@ struct Conversation {
 type Outcome = Result<(), crate::control::FrameError>;
 
 impl Conversation {
-    fn new(stream: TcpStream, board: Rc<Board>) -> Self {
+    fn new(stream: DuplexStream, board: Rc<Board>) -> Self {
         Self { frames: Framed::new(stream, FrameCodec::default()), board, following: None }
     }
 

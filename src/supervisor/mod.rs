@@ -19,6 +19,7 @@ mod outputs;
 mod program;
 mod rank;
 mod reaper;
+mod trunk;
 
 use std::ffi::OsString;
 

@@ -9,12 +9,12 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::attempt::Attempt;
 use super::config::Config;
 use super::control_server::{self, Board, Over};
-use super::gang::{Gang, GangConfig, Verdict};
+use super::gang::{Arrival, Gang, GangConfig, Purpose, Streams, Verdict};
 use super::inbox::Inbox;
 use super::journal::{Journal, say};
 use super::output::PassedOn;
@@ -68,6 +68,7 @@ impl Rank {
         let journal = Arc::new(Journal::create(&config.state).map_err(|error| format!("cannot keep a log: {error}"))?);
         let outputs = Outputs::new(&config.run, config.rank, config.outputs.clone(), config.mailbox.as_ref())?;
         let (wishes_tx, wishes) = mpsc::unbounded_channel();
+        let (streams, arrivals) = Streams::new(config.rank);
         let board = Rc::new(Board {
             run: config.run.clone(),
             rank: config.rank,
@@ -79,7 +80,10 @@ impl Rank {
             wishes_tx,
             followers: watch::Sender::new(0),
             released: watch::Sender::new(false),
+            streams,
+            led: watch::Sender::new(0),
         });
+        spawn_local(receive(arrivals, Rc::clone(&board)));
         let passed_on = PassedOn::start(Arc::clone(&board.journal));
         let listener =
             control_server::listen().await.map_err(|error| format!("cannot listen for the workstation: {error}"))?;
@@ -160,6 +164,7 @@ impl Rank {
             restarts: self.config.restarts.clone(),
             replaced: self.config.replaced,
             started,
+            streams: Rc::clone(&self.board.streams),
         };
         let board = Rc::clone(&self.board);
         let tell = move |message: &str| {
@@ -198,9 +203,14 @@ impl Rank {
             () = self.inbox.lease_lost() => {}
         }
         if let Some(gang) = gang.filter(|_| self.config.rank == 0) {
-            // The others need rank 0 as long as they run.
+            // The others need rank 0 as long as they run, and whoever follows them through it a little longer.
+            let others_done = async {
+                gang.finished().await;
+                let _ = timeout(drain, self.board.led.subscribe().wait_for(|led| *led == 0)).await;
+                sleep(Duration::from_millis(300)).await;
+            };
             tokio::select! {
-                () = gang.finished() => sleep(Duration::from_millis(300)).await,
+                () = others_done => {}
                 () = self.inbox.asked_to_go() => {}
             }
         }
@@ -222,6 +232,15 @@ impl Rank {
             _ = released.wait_for(|released| *released) => {}
             () = nobody_needed => {}
             () = sleep_until(deadline) => {}
+        }
+    }
+}
+
+/// Takes the streams in that rank 0 opens to this rank.
+async fn receive(mut arrivals: mpsc::UnboundedReceiver<Arrival>, board: Rc<Board>) {
+    while let Some(Arrival { purpose, stream }) = arrivals.recv().await {
+        match purpose {
+            Purpose::Control => drop(spawn_local(control_server::converse(stream, Rc::clone(&board)))),
         }
     }
 }

@@ -14,6 +14,7 @@ use nauta::diagnosis::{Diagnosis, Kind};
 use nauta::digest::Digest;
 use nauta::docker::{Code, Docker, DockerError, JanitorProgram, LocalPlan, LocalRun};
 use nauta::event::{End, Events, RankState, Reason, Stream};
+use nauta::follow::{RankStream, Trunk};
 use nauta::job::{Deadlines, Resources, Restarts, RunSpec};
 use nauta::layout;
 use nauta::secret::Secret;
@@ -391,25 +392,30 @@ async fn nothing_is_run_twice_and_everything_runs_at_once() {
     }
 }
 
-type Control = tokio_util::codec::Framed<nauta::docker::ControlStream, FrameCodec<Reply, Request>>;
+type Control = tokio_util::codec::Framed<RankStream, FrameCodec<Reply, Request>>;
 
-async fn control(run: &LocalRun, rank: u32) -> Control {
-    let mut control = Control::new(run.open_control(rank).await.unwrap(), FrameCodec::default());
-    control.send((Request::Hello { protocol: PROTOCOL }, Bytes::new())).await.unwrap();
-    control
+/// A stream to a rank, through another one or its own; the reason, where that one does not lead to it (yet).
+async fn control(run: &LocalRun, through: u32, rank: u32) -> Result<Control, String> {
+    let mut trunk = Trunk::open(run.open_control(through).await.unwrap()).await?;
+    let mut control = Control::new(trunk.to(rank).await?, FrameCodec::default());
+    control.send((Request::Hello { protocol: PROTOCOL }, Bytes::new())).await.map_err(|error| error.to_string())?;
+    Ok(control)
 }
 
 /// Follows a supervisor to its end, over as many streams as it takes, since the end of a stream means nothing; gives
 /// what its program wrote, how it ended, and the last stream.
-async fn follow(run: &LocalRun, rank: u32) -> (String, End, Control) {
+async fn follow(run: &LocalRun, through: u32, rank: u32) -> (String, End, Control) {
     let mut log = Vec::new();
     let mut offset = 0;
     let to_the_end = async {
         loop {
-            let mut control = control(run, rank).await;
+            let Ok(mut control) = control(run, through, rank).await else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
             control.send((Request::Follow { offset }, Bytes::new())).await.unwrap();
-            while let Some(frame) = control.next().await {
-                match frame.unwrap() {
+            while let Some(Ok(frame)) = control.next().await {
+                match frame {
                     (Reply::Log { stream, next, .. }, bytes) => {
                         offset = next;
                         if stream == Stream::Stdout {
@@ -434,15 +440,17 @@ fn supervised(name: &str, nodes: u32, script: &str) -> LocalPlan {
 }
 
 #[tokio::test]
-async fn the_supervisor_runs_in_it_and_is_followed_to_its_end() {
+async fn the_supervisors_run_in_it_and_are_followed_to_their_ends_through_rank_0_or_straight() {
     let docker = docker().await;
     let name = unique("run");
     let script = "echo rank $RANK of $WORLD_SIZE; echo result > $NAUTA_OUTPUTS/result.txt";
-    let run = docker.start_local(supervised(&name, 2, script), &Events::none()).await.unwrap();
-    let ((log_0, end_0, first), (log_1, end_1, second)) = tokio::join!(follow(&run, 0), follow(&run, 1));
-    assert_eq!((log_0.as_str(), log_1.as_str()), ("rank 0 of 2\n", "rank 1 of 2\n"));
-    assert_eq!([end_0, end_1], [(); 2].map(|()| End { code: 0, reason: Reason::Exited }));
-    for mut control in [first, second] {
+    let run = docker.start_local(supervised(&name, 3, script), &Events::none()).await.unwrap();
+    let (first, second, third) = tokio::join!(follow(&run, 0, 0), follow(&run, 0, 1), follow(&run, 2, 2));
+    let refused = control(&run, 2, 1).await.err().unwrap_or_default();
+    assert!(refused.contains("only rank 0 leads to other ranks"), "{refused}");
+    for (rank, (log, end, mut control)) in [first, second, third].into_iter().enumerate() {
+        assert_eq!(log, format!("rank {rank} of 3\n"));
+        assert_eq!(end, End { code: 0, reason: Reason::Exited });
         control.send((Request::Release, Bytes::new())).await.unwrap();
     }
     assert!(ends(&run).await.values().all(End::is_success));

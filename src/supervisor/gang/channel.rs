@@ -1,10 +1,12 @@
 //! A link between two ranks: authenticated by the run's key and encrypted (Noise protocol framework, pattern `NNpsk0`).
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use snow::{Builder, TransportState};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
@@ -13,6 +15,8 @@ use super::Message;
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_SHA256";
 /// The longest Noise message, in bytes.
 const LONGEST: usize = 65535;
+/// What encryption adds to a message, in bytes.
+const SEAL: usize = 16;
 /// A peer that does not finish its handshake in this time is none.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
@@ -62,24 +66,62 @@ impl Channel {
     /// Sends a message.
     pub(super) async fn send(&mut self, message: &Message) -> Result<(), String> {
         let plain = serde_json::to_vec(message).map_err(text)?;
-        let mut sealed = vec![0; plain.len() + 16];
-        let n = self.noise.write_message(&plain, &mut sealed).map_err(text)?;
-        sealed.truncate(n);
-        self.framed.send(Bytes::from(sealed)).await.map_err(text)
+        self.framed.send(seal(&mut self.noise, &plain)?).await.map_err(text)
     }
 
     /// The next message. Dropping the future loses nothing.
     pub(super) async fn receive(&mut self) -> Result<Message, String> {
         let frame = self.framed.next().await.ok_or("it hung up")?.map_err(text)?;
-        let mut plain = vec![0; frame.len()];
-        let n = self.noise.read_message(&frame, &mut plain).map_err(text)?;
-        serde_json::from_slice(&plain[..n]).map_err(text)
+        serde_json::from_slice(&unseal(&mut self.noise, &frame)?).map_err(text)
+    }
+
+    /// Carries a stream's bytes both ways, until both sides have closed it or one is gone. An empty message closes a direction.
+    pub(super) async fn carry(self, stream: DuplexStream) {
+        let noise = RefCell::new(self.noise);
+        let (mut frames_tx, mut frames) = self.framed.split();
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let there = async {
+            let mut buffer = vec![0; LONGEST - SEAL];
+            loop {
+                let n = reader.read(&mut buffer).await.map_err(text)?;
+                let sealed = seal(&mut noise.borrow_mut(), &buffer[..n])?;
+                frames_tx.send(sealed).await.map_err(text)?;
+                if n == 0 {
+                    return Ok::<(), String>(());
+                }
+            }
+        };
+        let back = async {
+            loop {
+                let frame = frames.next().await.ok_or("it hung up")?.map_err(text)?;
+                let piece = unseal(&mut noise.borrow_mut(), &frame)?;
+                if piece.is_empty() {
+                    return writer.shutdown().await.map_err(text);
+                }
+                writer.write_all(&piece).await.map_err(text)?;
+            }
+        };
+        let _ = tokio::try_join!(there, back);
     }
 
     /// This side's address.
     pub(super) fn local_address(&self) -> Option<std::net::IpAddr> {
         self.framed.get_ref().local_addr().ok().map(|address| address.ip())
     }
+}
+
+fn seal(noise: &mut TransportState, plain: &[u8]) -> Result<Bytes, String> {
+    let mut sealed = vec![0; plain.len() + SEAL];
+    let n = noise.write_message(plain, &mut sealed).map_err(text)?;
+    sealed.truncate(n);
+    Ok(sealed.into())
+}
+
+fn unseal(noise: &mut TransportState, frame: &[u8]) -> Result<Vec<u8>, String> {
+    let mut plain = vec![0; frame.len()];
+    let n = noise.read_message(frame, &mut plain).map_err(text)?;
+    plain.truncate(n);
+    Ok(plain)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "fits `map_err` as it is")]

@@ -23,7 +23,9 @@ type Shared = Rc<RefCell<Ranks>>;
 /// Waits until every rank has come, or names those that have not.
 pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Result<Gang, String> {
     let (ranks, mut messages) = Ranks::new(config.clone());
+    let streams = Rc::clone(&config.streams);
     let ranks = Rc::new(RefCell::new(ranks));
+    streams.lead_to(&ranks);
     if config.nodes > 1 {
         let listener = listen()
             .await
@@ -110,7 +112,14 @@ async fn accept(listener: TcpListener, ranks: Shared) {
 async fn serve(stream: TcpStream, ranks: Shared) {
     let key = ranks.borrow().config().key;
     let Ok(mut channel) = Channel::open(stream, Side::Accepting, &key).await else { return };
-    let Ok(Ok(Message::Hello(hello))) = timeout(SILENT, channel.receive()).await else { return };
+    let hello = match timeout(SILENT, channel.receive()).await {
+        Ok(Ok(Message::Hello(hello))) => hello,
+        Ok(Ok(Message::Dialled { dial })) => {
+            let streams = Rc::clone(&ranks.borrow().config().streams);
+            return streams.connected(dial, channel);
+        }
+        _ => return,
+    };
     let arrived = ranks.borrow_mut().arrive(&hello);
     let mut messages = match arrived {
         Ok(messages) => messages,

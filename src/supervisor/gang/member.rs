@@ -8,7 +8,9 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use super::channel::{Channel, Side};
-use super::{BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Hello, Message, Order, Report, SILENT, interface_of, order_of};
+use super::{
+    BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Hello, Message, Order, Report, SILENT, Streams, interface_of, order_of,
+};
 use crate::layout;
 
 /// A connection that is not made within this time is tried again.
@@ -43,7 +45,7 @@ pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Re
         };
         let Ok(channel) = timeout(deadline, first).await else { return };
         reached_tx.send_replace(Some(channel.local_address().and_then(interface_of)));
-        hold(&mut standing, channel, &orders_tx, &mut reports).await;
+        hold(&mut standing, channel, &orders_tx, &mut reports, &finished_tx).await;
         finished_tx.send_replace(true);
     });
     let begun = async {
@@ -65,7 +67,7 @@ async fn join(standing: &Standing, say: &impl Fn(&str), waiting: &watch::Sender<
     let mut told = Instant::now();
     let mut pause = Duration::from_millis(50);
     loop {
-        let reason = match connect(standing).await {
+        let reason = match present(standing).await {
             Ok(channel) => return channel,
             Err(reason) => reason,
         };
@@ -80,8 +82,23 @@ async fn join(standing: &Standing, say: &impl Fn(&str), waiting: &watch::Sender<
     }
 }
 
-async fn connect(standing: &Standing) -> Result<Channel, String> {
+/// Presents this rank to rank 0.
+async fn present(standing: &Standing) -> Result<Channel, String> {
     let config = &standing.config;
+    let mut channel = connect(config).await?;
+    let hello = Hello {
+        run: config.run.clone(),
+        rank: config.rank,
+        instance: config.instance.clone(),
+        started: standing.started,
+        running: standing.running,
+    };
+    channel.send(&Message::Hello(hello)).await?;
+    Ok(channel)
+}
+
+/// Connects to rank 0 once; the error says what is in the way.
+pub(super) async fn connect(config: &GangConfig) -> Result<Channel, String> {
     let addresses = lookup_host((config.coordinator.as_str(), layout::GANG_PORT));
     let addresses = addresses.await.map_err(|_| "its name is not known yet".to_owned())?;
     let mut reason = "its name has no address yet".to_owned();
@@ -89,22 +106,10 @@ async fn connect(standing: &Standing) -> Result<Channel, String> {
         match timeout(CONNECT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // A former rank 0 may hold a name's other address, and say nothing.
-                let mut channel = match Channel::open(stream, Side::Connecting, &config.key).await {
-                    Ok(channel) => channel,
-                    Err(error) => {
-                        reason = error;
-                        continue;
-                    }
-                };
-                let hello = Hello {
-                    run: config.run.clone(),
-                    rank: config.rank,
-                    instance: config.instance.clone(),
-                    started: standing.started,
-                    running: standing.running,
-                };
-                channel.send(&Message::Hello(hello)).await?;
-                return Ok(channel);
+                match Channel::open(stream, Side::Connecting, &config.key).await {
+                    Ok(channel) => return Ok(channel),
+                    Err(error) => reason = error,
+                }
             }
             Ok(Err(error)) => reason = error.to_string(),
             Err(_) => "it does not answer".clone_into(&mut reason),
@@ -113,15 +118,19 @@ async fn connect(standing: &Standing) -> Result<Channel, String> {
     Err(reason)
 }
 
-/// Holds the link to rank 0 until nothing begins any more; a broken one is made again for a while.
+/// Holds the link to rank 0 as long as this rank lives; one that breaks before the run is over is made again for a while.
 async fn hold(
     standing: &mut Standing,
     mut channel: Channel,
     orders_tx: &mpsc::UnboundedSender<Order>,
     reports: &mut mpsc::UnboundedReceiver<Report>,
+    finished_tx: &watch::Sender<bool>,
 ) {
     let silence = watch::Sender::new(String::new());
-    while let Err(reason) = converse(standing, &mut channel, orders_tx, reports).await {
+    while let Err(reason) = converse(standing, &mut channel, orders_tx, reports, finished_tx).await {
+        if *finished_tx.borrow() {
+            return;
+        }
         // Before the first attempt there is nothing to lose by waiting.
         let limit = if standing.started == 0 { standing.config.deadline } else { BACK_WITHIN };
         let again = join(standing, &|_: &str| (), &silence);
@@ -133,12 +142,13 @@ async fn hold(
     }
 }
 
-/// Until nothing begins any more (`Ok`) or the link breaks.
+/// Until nobody needs the link any more (`Ok`) or it breaks.
 async fn converse(
     standing: &mut Standing,
     channel: &mut Channel,
     orders_tx: &mpsc::UnboundedSender<Order>,
     reports: &mut mpsc::UnboundedReceiver<Report>,
+    finished_tx: &watch::Sender<bool>,
 ) -> Result<(), String> {
     if let Some(report) = standing.report.clone() {
         channel.send(&Message::Ended(report)).await?;
@@ -161,7 +171,15 @@ async fn converse(
                     // Every one is answered, so that rank 0 knows we are there.
                     channel.send(&Message::Ping).await?;
                 }
-                let over = matches!(message, Message::Finished | Message::Refused { .. });
+                if let Message::Dial { dial, purpose } = message {
+                    Streams::dial(&standing.config, dial, purpose);
+                    continue;
+                }
+                let refused = matches!(message, Message::Refused { .. });
+                // The link stays: the workstation still reads what this rank has to say through rank 0.
+                if message == Message::Finished {
+                    finished_tx.send_replace(true);
+                }
                 let is_news = match message {
                     Message::Release { attempt, .. } if attempt <= standing.started => false,
                     Message::Release { attempt, .. } => {
@@ -173,7 +191,7 @@ async fn converse(
                 if let Some(order) = order_of(message).filter(|_| is_news) {
                     let _ = orders_tx.send(order);
                 }
-                if over {
+                if refused {
                     return Ok(());
                 }
             }

@@ -7,7 +7,9 @@ mod channel;
 mod coordinator;
 mod member;
 mod ranks;
+mod streams;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::event::End;
 use crate::job::Restarts;
+
+pub(super) use streams::{Arrival, Purpose, Streams};
 
 /// Between two signs of life on a link.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -41,6 +45,8 @@ pub(super) struct GangConfig {
     pub(super) replaced: bool,
     /// How many attempts this supervisor has begun.
     pub(super) started: u32,
+    /// Byte streams to and from other ranks.
+    pub(super) streams: Rc<Streams>,
 }
 
 /// What the gang tells a rank.
@@ -137,6 +143,15 @@ enum Message {
     },
     /// All programs are no more, and none begins again.
     Finished,
+    /// Make a connection for a stream.
+    Dial {
+        dial: u64,
+        purpose: Purpose,
+    },
+    /// First message of a connection that was asked for; the rest is the stream's.
+    Dialled {
+        dial: u64,
+    },
     /// Still there.
     Ping,
 }
@@ -148,7 +163,7 @@ fn order_of(message: Message) -> Option<Order> {
         Message::Stop { first_failed } => Some(Order::Stop { first_failed }),
         Message::Refused { reason } => Some(Order::Refused { reason }),
         Message::Finished => Some(Order::Over),
-        Message::Hello(_) | Message::Ended(_) | Message::Ping => None,
+        Message::Hello(_) | Message::Ended(_) | Message::Dial { .. } | Message::Dialled { .. } | Message::Ping => None,
     }
 }
 

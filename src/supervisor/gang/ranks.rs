@@ -226,6 +226,11 @@ impl Ranks {
         self.former.as_ref().map_or(0, |(rank, _)| *rank)
     }
 
+    /// Tells a rank something; whether it can be reached.
+    pub(super) fn tell(&self, rank: u32, message: Message) -> bool {
+        self.members.get(&rank).is_some_and(|member| member.to.send(message).is_ok())
+    }
+
     fn tell_all(&self, message: &Message) {
         for member in self.members.values() {
             let _ = member.to.send(message.clone());
