@@ -37,7 +37,7 @@ fn answer(action: &str, server: &str, expired: Option<Timestamp>, status: &kube:
     match status.code {
         401 => Cause::Unauthorised { expired },
         429 => Cause::Busy { message },
-        500.. if message.contains("request timed out") || matches!(status.code, 503 | 504) => Cause::Busy { message },
+        500.. if message.contains("request timed out") || matches!(status.code, 502..=504) => Cause::Busy { message },
         _ if foreign && (message.starts_with('<') || status.code == 404) => {
             Cause::NotKubernetes { server: server.to_owned(), answer: beginning(&message, status.code) }
         }

@@ -193,6 +193,14 @@ pub enum Cause {
         /// What has it: `run`, `Job`, `Service`, `Secret`.
         kind: &'static str,
     },
+    /// Requests to make a run were sent, and nobody says what came of them.
+    #[error("whether `{run}` is on the cluster is not known: {message}")]
+    Uncertain {
+        /// The run.
+        run: String,
+        /// What went wrong.
+        message: String,
+    },
     /// A rule of the cluster refuses the objects.
     #[error("the cluster refuses the {what}: {message}")]
     Refused {

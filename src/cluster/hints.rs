@@ -52,6 +52,10 @@ pub(super) fn of(error: &ClusterError) -> Vec<String> {
             hints
         }
         Cause::NameTaken { .. } => vec!["choose another name with `--name`".into()],
+        Cause::Uncertain { run, .. } => vec![
+            format!("`nauta status {run}` asks again; `nauta cancel {run}` ends it, should it be there"),
+            "then check the network, the VPN and the proxy settings".into(),
+        ],
         Cause::Refused { reason, .. } => vec![reason.remedy().to_owned()],
         Cause::Busy { .. } => vec!["try again in a minute".into()],
         Cause::NoContainer { run, .. } => vec![format!("run `nauta status {run}`")],

@@ -32,6 +32,13 @@ pub struct Submitted {
     pub was_there: bool,
 }
 
+/// Why there is no Job.
+enum NotMade {
+    Certainly(ClusterError),
+    /// It may be there, or come.
+    Perhaps(ClusterError),
+}
+
 /// An object that nauta makes in a namespace.
 pub(super) trait Dependent:
     Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned
@@ -61,24 +68,32 @@ pub(super) async fn post<K: Dependent>(
 
 impl Cluster {
     /// Makes the Job, and what it owns. When any of it fails, the Job is deleted again; when an answer was lost, a look at the
-    /// cluster decides. Submitting the same run twice is submitting it once.
+    /// cluster decides. Submitting the same run twice is submitting it once. After an error nothing of the run is there, but
+    /// after [`Cause::Uncertain`] it may be.
     pub async fn submit(&self, objects: &RunObjects) -> Result<Submitted, ClusterError> {
-        let (job, was_there) = self.submit_job(objects).await?;
+        let uncertain = |error: &ClusterError| {
+            self.error(Cause::Uncertain { run: objects.run().to_owned(), message: error.cause().to_string() })
+        };
+        let (job, was_there) = self.submit_job(objects).await.map_err(|error| match error {
+            NotMade::Certainly(error) => error,
+            NotMade::Perhaps(error) => uncertain(&error),
+        })?;
         let uid = job.metadata.uid.clone().unwrap_or_default();
         let owned = objects.clone().owned_by(&uid);
         let secrets = try_join_all(owned.secrets.iter().map(|secret| self.submit_owned("Secret", secret, &uid)));
         let made = tokio::try_join!(secrets, self.submit_owned("Service", &owned.service, &uid));
         if let Err(error) = made {
-            self.withdraw(&job).await;
-            return Err(error);
+            return Err(if self.withdraw(&job).await { error } else { uncertain(&error) });
         }
         Ok(Submitted { run: objects.run().to_owned(), uid, was_there })
     }
 
     /// The Job, made now or found from an earlier attempt.
-    async fn submit_job(&self, objects: &RunObjects) -> Result<(Job, bool), ClusterError> {
+    async fn submit_job(&self, objects: &RunObjects) -> Result<(Job, bool), NotMade> {
         let run = objects.run();
         let mut waits = RETRIES.iter();
+        // A request whose answer was lost may still arrive.
+        let mut may_arrive = false;
         loop {
             let error = match post(self, "Job", &objects.job, false).await {
                 Ok(job) => return Ok((job, false)),
@@ -86,16 +101,20 @@ impl Cluster {
             };
             // No status code tells whether it is there: an answer can be lost after the object was made, and a full quota
             // answers 403 even for an object that exists.
-            match self.find_job(run).await {
+            may_arrive |= error.is_temporary();
+            let look = self.find_job(run).await;
+            let is_certain = look.is_ok() && !may_arrive;
+            let not_made = if is_certain { NotMade::Certainly } else { NotMade::Perhaps };
+            match look {
                 Ok(Some(job)) if is_submission(&job, objects) => return Ok((job, true)),
-                Ok(Some(job)) => return Err(self.taken(run, &job)),
-                Ok(None) if !error.is_temporary() => return Err(error),
+                Ok(Some(job)) => return Err(NotMade::Certainly(self.taken(run, &job))),
+                Ok(None) if !error.is_temporary() => return Err(not_made(error)),
                 // Even if the look failed: nothing is known to exist, and the same request again is harmless.
                 Ok(None) | Err(_) => {}
             }
             match waits.next() {
                 Some(wait) => tokio::time::sleep(*wait).await,
-                None => return Err(error),
+                None => return Err(not_made(error)),
             }
         }
     }
@@ -146,8 +165,9 @@ impl Cluster {
         }
     }
 
-    /// Deletes a Job whose Service or Secrets could not be made. If even that fails, its deadline ends it.
-    async fn withdraw(&self, job: &Job) {
+    /// Deletes a Job whose Service or Secrets could not be made; tells whether it is gone for certain. If not, its deadline
+    /// ends it.
+    async fn withdraw(&self, job: &Job) -> bool {
         let params = DeleteParams {
             preconditions: Some(Preconditions { uid: job.metadata.uid.clone(), resource_version: None }),
             ..DeleteParams::background()
@@ -161,10 +181,12 @@ impl Cluster {
                 })
                 .await;
             match answer {
-                Err(error) if error.is_temporary() => tokio::time::sleep(wait).await,
-                _ => return,
+                Ok(_) => return true,
+                Err(error) if matches!(error.cause(), Cause::Answer { code: 404 | 409, .. }) => return true,
+                Err(_) => tokio::time::sleep(wait).await,
             }
         }
+        false
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{End, NOT_RUN, Reason};
+use crate::event::{End, NOT_RUN, RankState, Reason};
+use crate::job::state::{RunState, RunView};
+
+/// How a program ends that was asked to (128 + SIGTERM) and has no other wish.
+const STOPPED: u8 = 143;
 
 /// What came of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +20,39 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What the cluster alone tells of a run that is over: its pods, their last words, and its Job. `None` while it is not.
+    #[must_use]
+    pub fn of(view: &RunView) -> Option<Self> {
+        let ended = |state: &RankState| match state {
+            RankState::Ended(end) => Some(end.clone()),
+            _ => None,
+        };
+        let ends = view.ranks.iter().filter_map(|rank| Some((rank.rank, ended(&rank.state)?)));
+        let outcome = Self { ends: ends.collect(), first_failed: view.first_failed, missing_outputs: Vec::new() };
+        view.state.is_final().then_some(outcome)
+    }
+
+    /// The exit code of a run that is over, as the cluster alone tells it; 125 where it does not. `None` while the run is not
+    /// over.
+    #[must_use]
+    pub fn code_of(view: &RunView) -> Option<u8> {
+        let outcome = Self::of(view)?;
+        let by_ranks = outcome.code(u32::try_from(view.ranks.len()).unwrap_or(u32::MAX));
+        let by_job = match &view.state {
+            RunState::Succeeded => return Some(0),
+            RunState::Failed { code, .. } => *code,
+            _ => return Some(by_ranks),
+        };
+        let knows = outcome
+            .first_failure()
+            .is_some_and(|(_, end)| !matches!(end.reason, Reason::Lost { .. } | Reason::PeerFailed { .. }));
+        // The Job names the first of the failed pods that it happens to see: it may be one that was stopped for another's sake.
+        let is_consequence =
+            |code| code == STOPPED || outcome.ends.values().any(|end| end.is_consequence() && end.code == code);
+        let by_job = by_job.filter(|code| *code != 0 && !is_consequence(*code)).unwrap_or(NOT_RUN);
+        Some(if knows { by_ranks } else { by_job })
+    }
+
     /// The failure that the others follow from. What ranks reported counts where it is a cause of its own: a rank that
     /// only lost sight of its peers takes the wrong one for the first.
     #[must_use]
@@ -26,7 +63,9 @@ impl Outcome {
         let known = |end: &End| !matches!(end.reason, Reason::Lost { .. });
         let found = reported.filter(|(_, end)| !end.is_success() && !end.is_consequence() && known(end));
         let found = found.or_else(|| causes().find(|(_, end)| known(end))).or_else(|| causes().next());
-        found.or_else(|| failed().next()).map(|(rank, end)| (*rank, end))
+        // A rank that was told to stop from outside is what the others follow from, when nothing else is.
+        let stopped = || failed().find(|(_, end)| matches!(end.reason, Reason::Stopped { .. }));
+        found.or_else(stopped).or_else(|| failed().next()).map(|(rank, end)| (*rank, end))
     }
 
     /// The run's exit code: that of the rank that failed first; 125 when some rank's end is not known.
@@ -35,7 +74,7 @@ impl Outcome {
         match self.first_failure() {
             Some((_, End { reason: Reason::Lost { .. } | Reason::PeerFailed { .. }, .. })) => NOT_RUN,
             Some((_, end)) => end.code.max(1),
-            None if self.ends.len() == nodes as usize && self.missing_outputs.is_empty() => 0,
+            None if nodes > 0 && self.ends.len() == nodes as usize && self.missing_outputs.is_empty() => 0,
             None => NOT_RUN,
         }
     }
@@ -44,6 +83,7 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::state::{FailureCause, RankView};
 
     #[test]
     fn the_code_is_that_of_the_first_failure_and_nothing_unknown_is_success() {
@@ -63,6 +103,7 @@ mod tests {
             (vec![of_peer(1), of_peer(0)], Some(1), 125),
             (vec![end(0, Reason::Exited), end(125, lost())], None, 125),
             (vec![end(143, Reason::Stopped { message: "asked".to_owned() }), of_peer(0)], Some(0), 143),
+            (vec![of_peer(1), end(143, Reason::Stopped { message: "asked".to_owned() })], Some(1), 143),
             (vec![end(0, Reason::Exited); 2], None, 0),
             (vec![end(0, Reason::Exited)], None, 125),
         ] {
@@ -71,5 +112,35 @@ mod tests {
         let mut done = outcome(&[end(0, Reason::Exited)], None);
         done.missing_outputs.push("x".to_owned());
         assert_eq!(done.code(1), 125);
+    }
+
+    #[test]
+    fn the_job_tells_where_its_pods_cannot() {
+        let view = |state: RunState, ends: &[End]| RunView {
+            state,
+            ranks: (0..).zip(ends).map(|(rank, end)| RankView::ended(rank, end.clone())).collect(),
+            troubles: Vec::new(),
+            first_failed: None,
+        };
+        let failed = |code| RunState::Failed { cause: FailureCause::Program, code, message: String::new() };
+        let exited = |code| End { code, reason: Reason::Exited };
+        let lost = || End::lost("its pod was deleted");
+        for (state, ends, code) in [
+            (RunState::Succeeded, vec![exited(0), exited(0)], Some(0)),
+            (failed(Some(9)), vec![exited(3), lost()], Some(3)),
+            (failed(Some(9)), vec![lost(), lost()], Some(9)),
+            (failed(Some(143)), vec![lost(), End { code: 143, reason: Reason::PeerFailed { rank: 0 } }], Some(125)),
+            (failed(Some(4)), vec![lost(), End { code: 4, reason: Reason::PeerFailed { rank: 0 } }], Some(125)),
+            (RunState::Deleted, vec![], Some(125)),
+            (failed(None), vec![lost(), exited(0)], Some(125)),
+            // The deadline came while the last of them was done.
+            (failed(None), vec![exited(0), exited(0)], Some(125)),
+            (RunState::Deleted, vec![exited(0), exited(0)], Some(0)),
+            (RunState::Deleted, vec![exited(0), lost()], Some(125)),
+            (RunState::Running, vec![exited(0), exited(0)], None),
+        ] {
+            let view = view(state, &ends);
+            assert_eq!(Outcome::code_of(&view), code, "{view:?}");
+        }
     }
 }

@@ -82,6 +82,13 @@ pub fn container_code(end: &End, leaving: bool) -> u8 {
     }
 }
 
+/// The code of a program whose container ended with this one: [`container_code`] the other way round.
+#[must_use]
+pub fn program_code(container: u8) -> u8 {
+    let told = LOST_CODES.into_iter().find(|code| 128_u8.wrapping_sub(*code) == container);
+    told.unwrap_or(container)
+}
+
 impl RestartOn {
     fn holds(&self, end: &End) -> bool {
         let kind = match &end.reason {
@@ -191,6 +198,7 @@ mod tests {
         let end = |code| End { code, reason: Reason::Exited };
         for (code, told) in [(0, 0), (3, 3), (137, 247), (143, 241), (139, 139)] {
             assert_eq!(container_code(&end(code), false), told);
+            assert_eq!(program_code(told), code);
             assert_eq!(container_code(&end(code), true), 143);
         }
     }

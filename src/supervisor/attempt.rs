@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
+use rustix::process::WaitStatus;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,8 +15,9 @@ use super::control_server::{Board, Wish};
 use super::environment::{Place, program_environment};
 use super::gang::{Gang, Order};
 use super::inbox::{Inbox, Incoming, lease_is_lost};
+use super::memory::Kills;
 use super::output::Output;
-use super::{memory, program, reaper};
+use super::{program, reaper};
 use crate::event::{End, RankState, Reason};
 
 /// What an attempt has to do with.
@@ -45,7 +46,7 @@ impl Attempt<'_> {
             let of = self.config.restarts.most + 1;
             self.board.journal.say(&format!("attempt {} of {of} begins: {after}", self.gang.start.attempt));
         }
-        let memory_kills = memory::kills();
+        let mut kills = Kills::begin();
         let environment = self.program_environment();
         let program = match program::start(&self.config.command, &environment) {
             Ok(program) => program,
@@ -59,12 +60,18 @@ impl Attempt<'_> {
         let output = Output::read(program, &self.board.journal);
         let outputs = self.board.outputs.clone();
         let watching = spawn_local(async move { outputs.watch().await });
-        let (status, stopping) = self.until_gone(pid).await;
-        reaper::kill_rest(pid);
+        let (status, stopping) = self.until_gone(pid, &mut kills).await;
+        reaper::kill_rest(pid).await;
         output.drain().await;
         watching.abort();
-        let for_memory = !stopping.killed && memory::kills().zip(memory_kills).is_some_and(|(now, then)| now > then);
-        let mut end = program::end_of(status, for_memory);
+        let killed = kills.more();
+        let mut end = program::end_of(status, !stopping.killed && kills.are_recent());
+        if killed > 0 && end.reason != Reason::OutOfMemory {
+            self.say_killed(killed);
+        }
+        if let Some(advice) = program::advice(&self.config.command, &environment, &end) {
+            self.board.journal.say(&advice);
+        }
         if let Some(reason) = stopping.reason {
             end.reason = reason;
         }
@@ -88,7 +95,7 @@ impl Attempt<'_> {
     }
 
     /// Until the program is gone; passes signals on and stops it when somebody asks.
-    async fn until_gone(&mut self, pid: Pid) -> (WaitStatus, Stopping) {
+    async fn until_gone(&mut self, pid: Pid, kills: &mut Kills) -> (WaitStatus, Stopping) {
         let mut stopping = Stopping::default();
         loop {
             let kill_at = stopping.kill_at;
@@ -98,10 +105,16 @@ impl Attempt<'_> {
                         return (status, stopping);
                     }
                 }
+                killed = kills.rise() => self.say_killed(killed),
                 order = self.gang.order() => self.obey(order, pid, &mut stopping),
                 () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => kill(pid, &mut stopping),
             }
         }
+    }
+
+    /// The program may go on without them, or wait for them for ever: somebody has to know.
+    fn say_killed(&self, processes: u64) {
+        self.board.journal.say(&format!("the kernel killed {processes} of this rank's processes: out of memory"));
     }
 
     /// Does what came from outside asks for; gives the program's status when it is gone.
@@ -142,7 +155,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// SIGTERM now, SIGKILL after the grace time; the first reason counts.
+    /// SIGTERM now (a program that was halted is to hear it too), SIGKILL after the grace time; the first reason counts.
     fn stop(&self, pid: Pid, stopping: &mut Stopping, reason: Reason) {
         if stopping.reason.is_some() {
             return;
@@ -152,6 +165,7 @@ impl Attempt<'_> {
         stopping.reason = Some(reason);
         stopping.kill_at = Some(Instant::now() + self.config.grace);
         reaper::signal_group(pid, Signal::SIGTERM);
+        reaper::signal_group(pid, Signal::SIGCONT);
     }
 }
 

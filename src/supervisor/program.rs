@@ -8,8 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
+use rustix::process::WaitStatus;
 
 use crate::event::{End, Reason};
 use crate::layout;
@@ -80,11 +80,15 @@ fn find(name: &OsStr, environment: &BTreeMap<OsString, OsString>) -> Option<Path
 
 /// The interpreter that a script's first line names.
 fn interpreter(path: &Path) -> Option<String> {
+    Some(first_line(path)?.split([' ', '\t']).next().unwrap_or_default().to_owned())
+}
+
+/// What a script's first line says behind its `#!`.
+fn first_line(path: &Path) -> Option<String> {
     let mut start = [0; 256];
     let read = io::Read::read(&mut std::fs::File::open(path).ok()?, &mut start).ok()?;
     let line = start[..read].strip_prefix(b"#!")?.split(|b| *b == b'\n').next()?;
-    let text = String::from_utf8_lossy(line).trim_start().to_owned();
-    Some(text.split(' ').next().unwrap_or_default().to_owned())
+    Some(String::from_utf8_lossy(line).trim_start_matches([' ', '\t']).to_owned())
 }
 
 fn python_hint(name: &OsStr, environment: &BTreeMap<OsString, OsString>) -> &'static str {
@@ -97,19 +101,23 @@ fn python_hint(name: &OsStr, environment: &BTreeMap<OsString, OsString>) -> &'st
 
 /// What a process's status says about its end. `killed_for_memory` counts only for SIGKILL.
 pub(super) fn end_of(status: WaitStatus, killed_for_memory: bool) -> End {
-    match status {
-        WaitStatus::Signaled(_, signal, _) => {
-            let signal = signal as i32;
-            let code = u8::try_from(128 + signal).unwrap_or(u8::MAX);
+    let small = |code: i32| u8::try_from(code).unwrap_or(u8::MAX);
+    match (status.terminating_signal(), status.exit_status()) {
+        (Some(signal), _) => {
             let for_memory = killed_for_memory && signal == nix::libc::SIGKILL;
             let reason = if for_memory { Reason::OutOfMemory } else { Reason::Signalled { signal } };
-            End { code, reason }
+            End { code: small(128 + signal), reason }
         }
-        WaitStatus::Exited(_, code) => {
-            End { code: u8::try_from(code & 0xff).unwrap_or(u8::MAX), reason: Reason::Exited }
-        }
-        _ => End::lost("its end was not understood"),
+        (None, Some(code)) => End { code: small(code), reason: Reason::Exited },
+        (None, None) => End::lost("its end was not understood"),
     }
+}
+
+/// What a program's end means that its code alone does not say: a script may name `env` and not what `env` is to start.
+pub(super) fn advice(command: &[OsString], environment: &BTreeMap<OsString, OsString>, end: &End) -> Option<String> {
+    let path = find(&command[0], environment).filter(|_| end.code == 127 && end.reason == Reason::Exited)?;
+    let is_windows = first_line(&path)?.ends_with('\r');
+    is_windows.then(|| format!("`{}` has Windows line ends (its first line ends with `\\r`)", path.display()))
 }
 
 #[cfg(test)]

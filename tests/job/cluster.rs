@@ -22,7 +22,7 @@ pub(super) fn base(image: &str) -> String {
     format!("{}/{}", environment("NAUTA_TEST_REGISTRY"), environment(image))
 }
 
-pub(super) fn shell(script: &str) -> Workstation {
+pub(crate) fn shell(script: &str) -> Workstation {
     let workstation = Workstation::new();
     let base = base("NAUTA_TEST_IMAGE_BUSYBOX");
     workstation.write("job.sh", script);

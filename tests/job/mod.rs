@@ -1,7 +1,7 @@
 //! The main job: runs on the real Docker and the real cluster.
 
 mod architecture;
-mod cluster;
+pub(crate) mod cluster;
 mod code;
 mod delivery;
 mod doctor;
@@ -13,6 +13,7 @@ mod logs;
 mod restarts;
 mod secrets;
 mod troubles;
+pub(crate) mod truth;
 mod tunnel;
 mod writer;
 

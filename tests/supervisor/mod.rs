@@ -2,6 +2,7 @@
 
 mod gang;
 mod kills;
+mod matrix;
 mod process;
 mod restarts;
 
@@ -44,19 +45,24 @@ impl Rank {
     }
 
     fn command(&self, image: &str, program: &[&str]) -> Command {
+        self.command_in(&environment(image), program)
+    }
+
+    fn command_in(&self, image: &str, program: &[&str]) -> Command {
         let mut command = Command::new("docker");
-        command
-            .args(&self.arguments)
-            .arg(environment(image))
-            .args(["/nauta/bin/nauta", "supervise", "--"])
-            .args(program);
+        command.args(&self.arguments).arg(image).args(["/nauta/bin/nauta", "supervise", "--"]).args(program);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     /// Runs a program to its end.
     fn runs_on(&self, image: &str, program: &[&str]) -> Ended {
-        let output = self.command(image, program).output().expect("docker starts");
+        self.runs_in(&environment(image), program)
+    }
+
+    /// The same, in an image by its own name.
+    fn runs_in(&self, image: &str, program: &[&str]) -> Ended {
+        let output = self.command_in(image, program).output().expect("docker starts");
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         Ended { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
     }

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use super::Rank;
-use crate::support::{Workstation, environment};
+use super::{Ended, Rank};
+use crate::support::{Workstation, environment, tool};
 
 #[test]
 fn exit_codes_are_the_programs() {
@@ -163,4 +163,56 @@ fn a_program_that_wants_too_much_memory_is_told_so() {
     let done = workstation.nauta(&["run", "--local", "--memory", "96Mi", "--", "python3", "-c", program]);
     assert_eq!(done.code, 137, "{}", done.stderr);
     assert!(done.stderr.contains("out of memory"), "{}", done.stderr);
+}
+
+#[test]
+fn an_image_may_hold_nothing_at_all() {
+    let name = format!("nauta-test-empty:{}", std::process::id());
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = folder.path().join("empty.tar");
+    let _ = tool("tar", &["-cf", archive.to_str().expect("text"), "-T", "/dev/null"]);
+    let _ = tool("docker", &["import", archive.to_str().expect("text"), &name]);
+    // No libc, no shell, no passwd, no /tmp, nothing to write to; the only program there is nauta itself.
+    let own = ["/nauta/bin/nauta", "version"];
+    let outcomes: Vec<Ended> = ["0:0", "1000:1000", "65534:65534", "1000650000:0", "4294967294:4294967294"]
+        .iter()
+        .map(|user| {
+            let options = ["--user", user, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
+            let rank = Rank::new().option(&options).option(&["--tmpfs", "/nauta/outputs:mode=1777"]);
+            rank.runs_in(&name, &own)
+        })
+        .collect();
+    let missing = Rank::new().option(&["--read-only"]).runs_in(&name, &["sh", "-c", "true"]);
+    let _ = tool("docker", &["rmi", "-f", &name]);
+    for ended in outcomes {
+        assert!(ended.code == 0 && ended.stdout.starts_with(b"nauta "), "{ended:?}");
+    }
+    assert!(missing.code == 127 && missing.stderr.contains("`sh` is not in the image"), "{missing:?}");
+}
+
+#[test]
+fn memory_that_only_a_child_wanted_is_said_and_the_code_is_the_programs() {
+    let little = ["--memory", "64m", "--memory-swap", "64m"];
+    let hog = "dd if=/dev/zero of=/dev/null bs=400M count=1";
+    let of_child = Rank::new().option(&little).shell(&format!("{hog}; echo $? >&2; exit 3"));
+    assert!(of_child.code == 3 && of_child.stderr.contains("137\n"), "{of_child:?}");
+    assert!(of_child.stderr.contains("killed 1 of this rank's processes: out of memory"), "{of_child:?}");
+    // A worker's end does not make another signal one, and it is said while the program waits for ever.
+    let rank = Rank::new().option(&little);
+    let mut child = rank.starts(&format!("({hog}) & sleep 300"));
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("killed 1 of this rank's processes: out of memory")));
+    rank.signal("TERM");
+    assert_eq!(child.wait().expect("ended").code(), Some(143));
+}
+
+#[test]
+fn windows_line_ends_behind_env_are_named_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("train");
+    std::fs::write(&path, "#!/usr/bin/env sh\r\necho hello\r\n").expect("written");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    let mount = format!("{}:/scripts:ro", folder.path().display());
+    let ended = Rank::new().option(&["-v", &mount]).runs_on("NAUTA_TEST_IMAGE_PYTHON", &["/scripts/train"]);
+    assert!(ended.code == 127 && ended.stderr.contains("has Windows line ends"), "{ended:?}");
 }

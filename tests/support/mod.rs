@@ -1,6 +1,7 @@
 //! A workstation for a test: own home, configuration, state and project; the real binary; the real engines.
 
 pub(crate) mod certificates;
+pub(crate) mod cluster_lock;
 pub(crate) mod docker_registry;
 pub(crate) mod fault_proxy;
 pub(crate) mod own_process;

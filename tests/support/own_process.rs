@@ -1,5 +1,6 @@
 //! Runs a test in a process of its own, for what only a process has: an environment.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,5 +17,6 @@ pub(crate) fn is_own_process(name: &str, prepare: impl FnOnce(&Path, &[&str]) ->
     let done = command.env(MARK, name).output().unwrap_or_else(|error| panic!("{command:?}: {error}: run tests/run"));
     let (stdout, stderr) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success() && stdout.contains("1 passed"), "{name} in its own process:\n{stdout}\n{stderr}");
+    let _ = std::io::stderr().write_all(&done.stderr);
     false
 }

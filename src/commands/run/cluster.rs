@@ -63,8 +63,8 @@ pub(super) async fn run_on_cluster(
     events.send(Event::Started { phase: Phase::Submit, detail: target_name.to_owned() });
     let run = match cluster.submit(&objects).await {
         Ok(submitted) => submitted.run,
-        // Whether a request arrived whose answer was lost, nobody knows.
-        Err(error) if error.is_temporary() => return Err(error.into()),
+        // It may be there: its record is how to come back to it.
+        Err(error) if matches!(error.cause(), Cause::Uncertain { .. }) => return Err(error.into()),
         Err(error) => {
             record.discard(&request.project.root);
             return Err(error.into());

@@ -11,7 +11,7 @@ use super::end::{disruption, is_lost, rank_end};
 use super::rank::{is_up, node, pending, rank_of};
 use super::run::{RankView, RunState, RunView, job_state, replaces};
 use super::trouble::{self, Trouble};
-use crate::event::{End, RankState};
+use crate::event::{End, RankState, Reason};
 
 /// Something the cluster said.
 #[derive(Clone, Debug)]
@@ -164,7 +164,8 @@ impl Fold {
     fn newest(&self, rank: u32) -> Option<&Seen<Pod>> {
         let age = |seen: &&Seen<Pod>| {
             let metadata = &seen.object.metadata;
-            (!seen.deleted, metadata.creation_timestamp.clone(), metadata.uid.clone())
+            // Another pod is made when the former has ended: where it was made later, it is the one that counts, even gone.
+            (metadata.creation_timestamp.clone(), !seen.deleted, metadata.uid.clone())
         };
         self.pods
             .values()
@@ -244,6 +245,10 @@ fn has_started(pod: Option<&Seen<Pod>>) -> bool {
 /// A running container is a rank that meets its peers until the last of them has started; the program's own start is
 /// known to the supervisor only.
 fn rank_state(pod: Option<&Seen<Pod>>, run: &RunState, waited_for: &[u32], replaces: bool) -> RankState {
+    if *run == RunState::Succeeded {
+        // The Job has counted it, whether its pod is still there or not.
+        return RankState::Ended(End { code: 0, reason: Reason::Exited });
+    }
     let over = run.is_final() || *run == RunState::Ending;
     let Some(seen) = pod else {
         return match run {

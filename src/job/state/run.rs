@@ -4,7 +4,8 @@ use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use serde::Serialize;
 
 use super::trouble::Trouble;
-use crate::event::RankState;
+use crate::event::{End, RankState};
+use crate::job::restarts::program_code;
 
 /// Where a run stands on the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -85,6 +86,14 @@ pub struct RankView {
     pub state: RankState,
 }
 
+impl RankView {
+    /// A rank of which no more than its end is known.
+    #[must_use]
+    pub const fn ended(rank: u32, end: End) -> Self {
+        Self { rank, pod: None, node: None, state: RankState::Ended(end) }
+    }
+}
+
 /// A run, as the cluster sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunView {
@@ -120,7 +129,7 @@ pub fn job_state(job: &Job) -> RunState {
         return RunState::Succeeded;
     }
     if let Some(failed) = holds("Failed") {
-        return failure(failed);
+        return failure(failed, replaces(job));
     }
     let deleting = job.metadata.deletion_timestamp.is_some();
     if deleting || holds("FailureTarget").is_some() || holds("SuccessCriteriaMet").is_some() {
@@ -142,9 +151,9 @@ pub(super) fn replaces(job: &Job) -> bool {
     job.spec.as_ref().and_then(|spec| spec.backoff_limit).is_some_and(|limit| limit > 0)
 }
 
-fn failure(condition: &JobCondition) -> RunState {
+fn failure(condition: &JobCondition, replaces: bool) -> RunState {
     let message = condition.message.clone().unwrap_or_default();
-    let code = exit_code(&message);
+    let code = exit_code(&message).map(|code| if replaces { program_code(code) } else { code });
     let cause = match condition.reason.as_deref() {
         Some("DeadlineExceeded") => FailureCause::Deadline,
         Some("PodFailurePolicy") if message.contains("DisruptionTarget") => FailureCause::Disrupted,
