@@ -7,12 +7,16 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use libdeflater::{CompressionLvl, Compressor};
+
 use super::writer::{Hashing, Written};
 use crate::digest::Hasher;
 
 /// So many bytes become one member of the gzip stream (RFC 1952, section 2.2): a stream of members is read as if it were
 /// one, and where they are cut depends on nothing but the bytes, so that the same bytes give the same stream on every machine.
 const MEMBER: usize = 1024 * 1024;
+/// The fastest that compresses.
+const LEVEL: i32 = 1;
 /// More threads than this would wait for whoever writes.
 const MOST_THREADS: usize = 8;
 
@@ -42,9 +46,12 @@ impl Pool {
         let work = |queue: Arc<Mutex<Receiver<Task>>>| {
             move || {
                 let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let mut compressor = Compressor::new(CompressionLvl::new(LEVEL).expect("levels go from 0 to 12"));
+                let mut scratch = vec![0; compressor.gzip_compress_bound(MEMBER)];
                 while let Ok((block, done)) = next() {
+                    let size = compressor.gzip_compress(&block, &mut scratch).expect("there is room for the worst");
                     // Nobody waits any more where writing failed.
-                    let _ = done.send(member(&block));
+                    let _ = done.send(scratch[..size].to_vec());
                 }
             }
         };
@@ -68,11 +75,6 @@ impl Drop for Pool {
             let _ = thread.join();
         }
     }
-}
-
-fn member(block: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(block.len() / 2), flate2::Compression::new(1));
-    encoder.write_all(block).and_then(|()| encoder.finish()).expect("memory takes all bytes")
 }
 
 impl<W: Write> Packer<W> {
