@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::parts::{parts, weight};
+use super::parts::{ENTRY, parts, weight};
 use crate::digest::Digest;
 use crate::image::compose::Layer;
 use crate::snapshot::{self, Difference, Snapshot};
@@ -72,6 +72,11 @@ impl Stack {
         self.levels.len()
     }
 
+    /// Whether nothing is to be sent.
+    pub(super) fn leads_to(&self, snapshot: &Snapshot) -> bool {
+        self.levels.last().is_some_and(|top| top.tree == *snapshot.digest())
+    }
+
     /// Forgets everything: the registry does not have what it was thought to have.
     pub(super) fn forget(&mut self) {
         self.levels.clear();
@@ -93,20 +98,22 @@ impl Stack {
 
     /// What is to be sent.
     pub(super) fn step(&self, snapshot: &Snapshot) -> Step {
-        let Some(top) = self.levels.last() else { return Step::Whole };
-        if top.tree == *snapshot.digest() {
+        if self.leads_to(snapshot) {
             return Step::None;
         }
         for keep in (1..=self.levels.len()).rev() {
             let below = &self.levels[keep - 1];
-            let Some(tree) = snapshot::load(&self.tree_file(&below.tree), &self.root) else { continue };
+            // On the whole itself anything goes that is less than the whole.
+            let most = if keep == 1 { weight(snapshot) / 4 * 3 } else { below.weight / 2 };
+            // No difference is lighter than this: the tree need not be looked at.
+            if keep >= HIGHEST || most < ENTRY {
+                continue;
+            }
+            let Some(tree) = snapshot::load(&self.tree_file(&below.tree), &self.root, &below.tree) else { continue };
             let differences = snapshot::differences(&tree, snapshot);
             let size = weight(&differences);
             let layers = self.layers(keep).count() + parts(&differences).len();
-            let is_room = keep < HIGHEST && layers <= MOST_LAYERS;
-            // On the whole itself anything goes that is less than the whole.
-            let most = if keep == 1 { weight(snapshot) / 4 * 3 } else { below.weight / 2 };
-            if is_room && size <= most {
+            if layers <= MOST_LAYERS && size <= most {
                 return Step::Delta { keep, differences: Arc::new(differences) };
             }
         }

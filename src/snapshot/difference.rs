@@ -3,9 +3,13 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::index;
+use super::kept::Kept;
+use super::tree::{Folder, Kind, Record, Tree};
 use super::value::{Content, Entry, Snapshot};
+use crate::digest::Digest;
 
 /// A path that is different.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,26 +45,32 @@ impl Difference {
 
 /// What makes `now` of `before`, folders before what is in them.
 pub fn differences(before: &Snapshot, now: &Snapshot) -> Vec<Difference> {
-    let (mut before, mut now) = (before.entries().peekable(), now.entries().peekable());
+    let (old, new) = (before.tree(), now.tree());
+    let (mut olds, mut news) = (taken(old).peekable(), taken(new).peekable());
     let (mut found, mut gone, mut replaced) = (Vec::new(), Vec::new(), HashSet::new());
     loop {
-        let order = match (before.peek(), now.peek()) {
+        let order = match (olds.peek(), news.peek()) {
             (None, None) => break,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some(before), Some(now)) => before.place().cmp(&now.place()),
+            (Some(one), Some(other)) => place(old, one).cmp(&place(new, other)),
         };
         match order {
-            Ordering::Less => gone.extend(before.next()),
-            Ordering::Greater => found.extend(now.next().map(|entry| Difference::Put { entry, is_new: true })),
+            Ordering::Less => gone.extend(olds.next().and_then(|(folder, record)| before.entry_of(folder, record))),
+            Ordering::Greater => {
+                let entry = news.next().and_then(|(folder, record)| now.entry_of(folder, record));
+                found.extend(entry.map(|entry| Difference::Put { entry, is_new: true }));
+            }
             Ordering::Equal => {
-                if let (Some(before), Some(entry)) = (before.next(), now.next())
-                    && before.content != entry.content
+                if let (Some((_, one)), Some((folder, other))) = (olds.next(), news.next())
+                    && !is_same((old, one), (new, other))
+                    && let Some(mut entry) = now.entry_of(folder, other)
                 {
+                    entry.modified += shift(one, other);
                     // Where something else has taken a folder's place, what was in the folder went with it.
-                    let is_new = before.content == Content::Directory;
+                    let is_new = one.kind() == Kind::Folder;
                     if is_new {
-                        replaced.insert(before.path);
+                        replaced.insert(entry.path.clone());
                     }
                     found.push(Difference::Put { entry, is_new });
                 }
@@ -77,22 +87,79 @@ pub fn differences(before: &Snapshot, now: &Snapshot) -> Vec<Difference> {
     found
 }
 
-/// A snapshot that was kept with [`Snapshot::save`].
-pub fn load(path: &Path, root: &Path) -> Option<Snapshot> {
-    index::load(path).map(|tree| Snapshot::new(root, tree))
+/// What a snapshot consists of, in order.
+fn taken(tree: &Tree) -> impl Iterator<Item = (&Folder, &Record)> {
+    tree.all().filter(|(_, record)| record.kind().is_taken())
 }
 
-/// Remembers a snapshot as that of the last run, for [`last_run`].
-pub fn remember(root: &Path, state: &Path) {
-    let (index, run) = (index::path(state, root), index::path(state, root).with_extension("run"));
-    // An index is replaced and never changed: another name for it costs nothing.
-    let _ = std::fs::remove_file(&run);
-    if let Err(error) = std::fs::hard_link(index, run) {
-        tracing::debug!(%error, "the snapshot of this run is not remembered");
-    }
+/// Where a record is in the order of trees.
+fn place<'t>(tree: &'t Tree, (folder, record): &(&Folder, &Record)) -> (&'t [u8], &'t [u8]) {
+    (tree.path(folder), tree.name(record))
+}
+
+/// Whether two records of one path have the same content; quicker than comparing entries, which have to be made first.
+fn is_same((old, one): (&Tree, &Record), (new, other): (&Tree, &Record)) -> bool {
+    one.kind() == other.kind()
+        && match one.kind() {
+            Kind::Link => old.target(one) == new.target(other),
+            Kind::Folder => true,
+            _ => one.digest == other.digest,
+        }
+}
+
+/// By how many seconds a file's time has to be moved for Python to see that it is another one.
+///
+/// Python trusts a compiled file while its source has the same size and the same time in whole seconds, and both may stay
+/// when a file is edited twice in a second, or put there by a tool that keeps times. How far it is moved comes from the
+/// content, so that one edit after the other gives other times, and the same content always the same.
+fn shift(before: &Record, now: &Record) -> u64 {
+    let looks_same = before.kind().is_file()
+        && now.kind().is_file()
+        && (before.stamp.size, before.stamp.modified) == (now.stamp.size, now.stamp.modified);
+    if looks_same { 1 + u64::from(u16::from_le_bytes([now.digest[0], now.digest[1]])) % 3600 } else { 0 }
+}
+
+/// The snapshot with this tree digest that was kept with [`Snapshot::save`].
+pub fn load(path: &Path, root: &Path, digest: &Digest) -> Option<Snapshot> {
+    let (tree, file) = index::load(path)?;
+    Some(Snapshot::known(root, tree, digest.clone(), file))
 }
 
 /// The snapshot of the last run; none where there was no run.
 pub fn last_run(root: &Path, state: &Path) -> Option<Snapshot> {
-    load(&index::path(state, root).with_extension("run"), root)
+    let (tree, file) = index::load(&index::last_run(state, root))?;
+    Some(Snapshot::new(root, Arc::new(tree), Kept::new(Some(file))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::snapshot::take;
+
+    #[test]
+    fn a_file_that_python_would_take_for_the_former_one_gets_another_time() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let path = temp.path().join("a.py");
+        let version = |text: &str, seconds: u64| {
+            fs::write(&path, text).expect("written");
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            fs::File::options().append(true).open(&path).and_then(|file| file.set_modified(time)).expect("set");
+            take(temp.path(), None).expect("readable")
+        };
+        let time = |before: &Snapshot, now: &Snapshot| {
+            let found = differences(before, now);
+            let [Difference::Put { entry, is_new: false }] = &found[..] else { panic!("{found:?}") };
+            entry.modified
+        };
+        let (one, two, three) = (version("x = 1", 1000), version("x = 2", 1000), version("x = 3", 1000));
+        assert!((1001..=4600).contains(&time(&one, &two)));
+        assert_eq!(time(&one, &two), time(&three, &two), "the same content has the same time");
+        assert_ne!(time(&one, &two), time(&two, &three), "of two edits in a second, both are seen");
+        assert_eq!(time(&one, &version("x = 10", 1000)), 1000, "another size is enough");
+        assert_eq!(time(&one, &version("x = 4", 1001)), 1001, "another time is enough");
+        assert!(differences(&one, &version("x = 1", 2000)).is_empty(), "a touch is no difference");
+    }
 }

@@ -3,8 +3,8 @@
 //! Only a cache: damaged, foreign or absent, it costs a walk that reads everything. Form: [`MAGIC`], the numbers of folders,
 //! records and bytes of names, then these three as they are in memory, then the SHA-256 of all before.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use zerocopy::little_endian::U64;
@@ -23,9 +23,16 @@ pub(super) fn path(state: &Path, root: &Path) -> PathBuf {
     state.join("snapshots").join(format!("{}.index", Digest::of(root.as_os_str().as_bytes()).short()))
 }
 
-/// What was kept; nothing where it cannot be used.
-pub(super) fn load(path: &Path) -> Option<Tree> {
-    let bytes = fs::read(path).ok()?;
+/// Where the tree of the last run is kept.
+pub(super) fn last_run(state: &Path, root: &Path) -> PathBuf {
+    path(state, root).with_extension("run")
+}
+
+/// What was kept, and its file; nothing where it cannot be used.
+pub(super) fn load(path: &Path) -> Option<(Tree, File)> {
+    let mut file = File::open(path).ok()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).ok()?;
     let (body, digest) = bytes.split_at_checked(bytes.len().checked_sub(DIGEST)?)?;
     let mut hasher = Hasher::default();
     hasher.update(body);
@@ -37,11 +44,12 @@ pub(super) fn load(path: &Path) -> Option<Tree> {
     let [folders, records, names] = counts.map(|count| usize::try_from(count.get()).ok());
     let (folders, rest) = <[Folder]>::ref_from_prefix_with_elems(rest, folders?).ok()?;
     let (records, rest) = <[Record]>::ref_from_prefix_with_elems(rest, records?).ok()?;
-    (rest.len() == names?).then(|| Tree { folders: folders.to_vec(), records: records.to_vec(), names: rest.to_vec() })
+    let tree = || Tree { folders: folders.to_vec(), records: records.to_vec(), names: rest.to_vec() };
+    (rest.len() == names?).then(|| (tree(), file))
 }
 
 /// Keeps a tree for the next time, whole or not at all.
-pub(super) fn save(path: &Path, tree: &Tree) -> io::Result<()> {
+pub(super) fn save(path: &Path, tree: &Tree) -> io::Result<File> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)?;
     let counts = [tree.folders.len(), tree.records.len(), tree.names.len()].map(|count| U64::new(count as u64));
@@ -53,8 +61,7 @@ pub(super) fn save(path: &Path, tree: &Tree) -> io::Result<()> {
         new.write_all(part)?;
     }
     new.write_all(&hasher.finish_bytes())?;
-    new.persist(path)?;
-    Ok(())
+    Ok(new.persist(path)?)
 }
 
 #[cfg(test)]
@@ -76,7 +83,7 @@ mod tests {
             &[Row { target: b"t".to_vec(), ..Row::bare(b"l".to_vec(), Kind::Link) }],
         );
         save(&path, &tree).expect("written");
-        let back = load(&path).expect("kept");
+        let (back, _) = load(&path).expect("kept");
         assert_eq!(back.digest(), tree.digest());
         assert_eq!(back.target(&back.records[1]), b"t");
         let good = fs::read(&path).expect("readable");

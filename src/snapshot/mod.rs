@@ -6,13 +6,14 @@
 mod difference;
 mod error;
 mod index;
+mod kept;
 mod read;
 pub mod rules;
 mod tree;
 mod value;
 mod walk;
 
-pub use difference::{Difference, differences, last_run, load, remember};
+pub use difference::{Difference, differences, last_run, load};
 pub use error::SnapshotError;
 pub use read::{explain, is_allowed, take};
 pub use value::{Content, Entry, Snapshot};

@@ -1,8 +1,10 @@
 //! Taking a snapshot: the walk, and the index that makes the next one quick.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::error::SnapshotError;
+use super::kept::Kept;
 use super::rules::{Level, Verdict};
 use super::tree::Tree;
 use super::value::Snapshot;
@@ -13,17 +15,16 @@ use super::{index, tree};
 /// since the last time is not read again.
 pub fn take(root: &Path, state: Option<&Path>) -> Result<Snapshot, SnapshotError> {
     let kept = state.map(|state| index::path(state, root));
-    let known = kept.as_deref().and_then(index::load).unwrap_or_default();
+    let (known, file) = kept.as_deref().and_then(index::load).unzip();
+    let known = known.unwrap_or_default();
     let listed = walk(root, Level::top(root), &known)?;
     if listed.len() == known.folders.len() && listed.iter().all(|folder| matches!(folder, Listed::Same(_))) {
         drop(listed);
-        return Ok(Snapshot::new(root, known));
+        return Ok(Snapshot::new(root, Arc::new(known), Kept::new(file)));
     }
-    let tree = assemble(listed, &known);
-    if let Some(Err(error)) = kept.map(|path| index::save(&path, &tree)) {
-        tracing::debug!(%error, "the index cannot be kept; the next snapshot reads everything");
-    }
-    Ok(Snapshot::new(root, tree))
+    let tree = Arc::new(assemble(listed, &known));
+    let kept = kept.map_or_else(|| Kept::new(None), |path| Kept::write(path, &tree));
+    Ok(Snapshot::new(root, tree, kept))
 }
 
 /// The new tree, in order.
@@ -169,8 +170,9 @@ mod tests {
         fs::create_dir(temp.path().join("empty")).expect("created");
         fs::write(temp.path().join(".wh.odd"), "x").expect("written");
         nix::unistd::mkfifo(&temp.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("made");
+        let _socket = std::os::unix::net::UnixListener::bind(temp.path().join("socket")).expect("made");
         let snapshot = take(temp.path(), None).expect("readable");
-        assert_eq!(snapshot.unsendable(), [".wh.odd", "fifo"]);
+        assert_eq!(snapshot.unsendable(), [".wh.odd", "fifo", "socket"]);
         let paths: Vec<Vec<u8>> = snapshot.entries().map(|entry| entry.path).collect();
         assert_eq!(paths, [b"empty".to_vec(), b"new\nline \xff".to_vec()]);
     }

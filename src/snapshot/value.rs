@@ -1,10 +1,13 @@
 //! A snapshot as a value.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::index;
+use super::kept::Kept;
 use super::rules::secret_pattern;
 use super::tree::{Folder, Kind, Record, Tree, join};
 use crate::digest::Digest;
@@ -15,6 +18,7 @@ pub struct Snapshot {
     root: PathBuf,
     tree: Arc<Tree>,
     digest: Digest,
+    kept: Arc<Kept>,
 }
 
 /// A file, link or directory of a snapshot.
@@ -56,14 +60,31 @@ impl std::fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(root: &Path, tree: Tree) -> Self {
+    pub(super) fn new(root: &Path, tree: Arc<Tree>, kept: Kept) -> Self {
         let digest = tree.digest();
-        Self { root: root.to_owned(), tree: Arc::new(tree), digest }
+        Self { root: root.to_owned(), tree, digest, kept: Arc::new(kept) }
+    }
+
+    /// One whose digest is known already.
+    pub(super) fn known(root: &Path, tree: Tree, digest: Digest, file: File) -> Self {
+        let kept = Arc::new(Kept::new(Some(file)));
+        Self { root: root.to_owned(), tree: Arc::new(tree), digest, kept }
     }
 
     /// Keeps it in a file, whole or not at all.
     pub fn save(&self, path: &Path) -> std::io::Result<()> {
-        super::index::save(path, &self.tree)
+        self.kept.link(path).or_else(|_| index::save(path, &self.tree).map(drop))
+    }
+
+    /// Keeps it as that of the last run, for [`last_run`](super::last_run).
+    pub fn remember(&self, state: &Path) {
+        if let Err(error) = self.save(&index::last_run(state, &self.root)) {
+            tracing::debug!(%error, "the snapshot of this run is not remembered");
+        }
+    }
+
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     /// Absolute path of the directory the entries are relative to.
@@ -103,7 +124,7 @@ impl Snapshot {
         self.entry_of(folder, self.tree.record(folder, name.as_bytes())?)
     }
 
-    fn entry_of(&self, folder: &Folder, record: &Record) -> Option<Entry> {
+    pub(super) fn entry_of(&self, folder: &Folder, record: &Record) -> Option<Entry> {
         let file = |executable| Content::File {
             digest: Digest::from_bytes(record.digest),
             size: record.stamp.size.get(),
