@@ -21,6 +21,11 @@ use crate::snapshot::Snapshot;
 const ASK_AT_ONCE: usize = 8;
 
 impl Delivery<'_> {
+    /// What the environment image is called.
+    pub(super) fn environment_tag(&self, plan: &EnvironmentPlan, snapshot: &Snapshot) -> String {
+        format!("env-{}", environment_key(plan, snapshot, self.architecture.name()).short())
+    }
+
     /// The environment image in the registry: the one made before, or the base itself, or one that Docker builds. Without
     /// `trust`, what is known and what the registry's tags promise is looked at layer by layer.
     pub(super) async fn environment(
@@ -31,8 +36,7 @@ impl Delivery<'_> {
         known: &mut Known,
         trust: bool,
     ) -> Result<Image> {
-        let key = environment_key(plan, snapshot, self.architecture.name());
-        let tag = format!("env-{}", key.short());
+        let tag = self.environment_tag(plan, snapshot);
         let unchanged = || {
             let detail = format!("{} is unchanged", plan.describe());
             self.events.send(Event::Finished { phase: Phase::Environment, detail });
@@ -42,7 +46,7 @@ impl Delivery<'_> {
             return Ok(image.clone());
         }
         if let Some(image) = self.pull_image(self.repository, &tag).await?
-            && (trust || self.lacks(&image).await?.is_empty())
+            && (trust || self.lacks(&image.layers).await?.is_empty())
         {
             unchanged();
             known.add_environment(&tag, image.clone());
@@ -89,13 +93,17 @@ impl Delivery<'_> {
             }
         }
         let (config, _) = config_of(&manifest.bytes).map_err(DeliveryError::from)?;
-        let config = registry.pull_blob(repository, &config, MAX_MANIFEST).await?;
+        let config = match registry.pull_blob(repository, &config, MAX_MANIFEST).await {
+            // A manifest is no image without it: as good as lost.
+            Err(RegistryError::NotFound { .. }) => return Ok(None),
+            config => config?,
+        };
         Ok(Some(Image::from_documents(&manifest.bytes, &config).map_err(DeliveryError::from)?))
     }
 
-    /// The layers that the repository does not have.
-    async fn lacks<'i>(&self, image: &'i Image) -> Result<Vec<&'i Layer>> {
-        let asked = stream::iter(&image.layers).map(|layer| async move {
+    /// Those of some layers that the repository does not have.
+    pub(super) async fn lacks<'l>(&self, layers: impl IntoIterator<Item = &'l Layer>) -> Result<Vec<&'l Layer>> {
+        let asked = stream::iter(layers).map(|layer| async move {
             let is_there = self.registry.has_blob(self.repository, &layer.digest).await?;
             Ok::<_, RegistryError>((!is_there).then_some(layer))
         });

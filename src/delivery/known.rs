@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::digest::Digest;
@@ -11,6 +12,8 @@ use crate::image::compose::{Image, Layer};
 
 /// Environments that are remembered for a repository.
 const MOST_ENVIRONMENTS: usize = 8;
+/// How a registry behaves is asked again after so long: it may have become another one.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// What one repository has.
 pub(super) struct Known {
@@ -26,6 +29,9 @@ struct Content {
     supervisor: Option<Digest>,
     /// The latest run image.
     image: Option<Digest>,
+    /// Whether the registry refuses manifests that name what it does not have, and when it was asked.
+    #[serde(default)]
+    checks_manifests: Option<(bool, Timestamp)>,
 }
 
 impl Known {
@@ -62,6 +68,17 @@ impl Known {
     /// Whether this was the run image of the latest run.
     pub(super) fn is_latest(&self, image: &Digest) -> bool {
         self.content.image.as_ref() == Some(image)
+    }
+
+    /// Whether the registry refuses manifests that name what it does not have; `None` when it has to be asked.
+    pub(super) fn checks_manifests(&self, now: Timestamp) -> Option<bool> {
+        let is_fresh = |asked: Timestamp| asked <= now && now.duration_since(asked) < ASK_AGAIN;
+        self.content.checks_manifests.filter(|(_, asked)| is_fresh(*asked)).map(|(checks, _)| checks)
+    }
+
+    /// Notes whether it does.
+    pub(super) const fn add_checks_manifests(&mut self, checks: bool, now: Timestamp) {
+        self.content.checks_manifests = Some((checks, now));
     }
 
     /// Notes that a run image is there, and with it all that it consists of.

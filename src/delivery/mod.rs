@@ -23,5 +23,5 @@ pub use code::write_code;
 pub use environment::{LocalEnvironment, Surroundings, local_environment, plan_environment};
 pub use error::DeliveryError;
 pub use lock::{pin, update};
-pub use run_image::{Delivery, RunImage, rebase, run_image};
+pub use run_image::{Delivery, RunImage, Work, rebase, run_image};
 pub use supervisor::supervisor;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::try_join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
+use jiff::Timestamp;
 
 use super::DeliveryError;
 use super::environment::Surroundings;
@@ -29,6 +30,9 @@ use crate::snapshot::Snapshot;
 /// Layers on their way at the same time.
 pub(super) const AT_ONCE: usize = 3;
 
+/// Blobs of at most so many bytes are sent without a question, which would take as long.
+const WORTH_A_QUESTION: u64 = 256 * 1024;
+
 /// A run image in a registry.
 #[derive(Clone, Debug)]
 pub struct RunImage {
@@ -36,6 +40,17 @@ pub struct RunImage {
     pub digest: Digest,
     /// Whether the code's layers should be made anew when nobody waits ([`rebase`]).
     pub is_heavy: bool,
+}
+
+/// How much there is to do until the registry has an image, as far as that can be told at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// It has it.
+    None,
+    /// It has all but what was edited since the last time.
+    Edit,
+    /// It may lack anything.
+    Much,
 }
 
 /// Where to, and with what.
@@ -106,6 +121,18 @@ struct Code {
 }
 
 impl Delivery<'_> {
+    /// How much there is to do, by what is remembered.
+    pub fn work(&self, plan: &EnvironmentPlan, snapshot: &Snapshot) -> Work {
+        let state = self.context.state_folder();
+        let known = Known::open(&state, &self.place());
+        let stack = Stack::open(&state, &self.place(), snapshot.root());
+        match known.environment(&self.environment_tag(plan, snapshot)) {
+            Some(_) if stack.leads_to(snapshot) => Work::None,
+            Some(_) if stack.height() > 0 => Work::Edit,
+            _ => Work::Much,
+        }
+    }
+
     /// Host and repository.
     fn place(&self) -> String {
         format!("{}/{}", self.registry.endpoint().host(), self.repository)
@@ -132,6 +159,14 @@ impl Delivery<'_> {
                 (*keep, self.make_code(snapshot, Arc::clone(differences)).await?, weight(&**differences))
             }
         };
+        let checks = self.checks_manifests(known).await?;
+        if trust && !checks {
+            let had = [&supervisor.layer].into_iter().filter(|layer| known.has_supervisor(&layer.digest));
+            let had = had.chain(&environment.layers).chain(stack.layers(keep));
+            if !self.lacks(had).await?.is_empty() {
+                return Ok(None);
+            }
+        }
         let layers: Vec<&Layer> =
             [&supervisor.layer].into_iter().chain(stack.layers(keep)).chain(&code.layers).collect();
         let labels = [(label::MANAGED_BY, label::MANAGED_BY_NAUTA), (label::PROJECT, self.project_name)];
@@ -144,7 +179,7 @@ impl Delivery<'_> {
             let layer = &supervisor.layer;
             let blob = Blob::from_file(&supervisor.path, 0, layer.size, layer.digest.clone());
             let supervisor = (!known.has_supervisor(&layer.digest)).then_some(&blob);
-            match self.finish(&composed, snapshot, supervisor, &code).await {
+            match self.finish(&composed, snapshot, supervisor, &code, checks).await {
                 Err(RegistryError::BlobUnknown { .. }) if trust => return Ok(None),
                 finished => finished?,
             }
@@ -189,28 +224,41 @@ impl Delivery<'_> {
         Ok(Code { layers, unsent: Vec::new(), taken: taken.concat() })
     }
 
-    /// Sends the rest, then the manifest, and makes sure that all of it is there.
+    /// Whether the registry refuses manifests that name what it does not have; asked once a day.
+    async fn checks_manifests(&self, known: &mut Known) -> Result<bool, RegistryError> {
+        let now = Timestamp::now();
+        if let Some(checks) = known.checks_manifests(now) {
+            return Ok(checks);
+        }
+        let checks = self.registry.checks_manifests(self.repository).await?;
+        known.add_checks_manifests(checks, now);
+        Ok(checks)
+    }
+
+    /// Sends the rest, then the manifest, and makes sure that all of it is there. A registry that `checks` manifests has
+    /// looked for the blobs itself; what was large is looked at nonetheless, since that costs little beside the sending.
     async fn finish(
         &self,
         composed: &Composed,
         snapshot: &Snapshot,
         supervisor: Option<&Blob>,
         code: &Code,
+        checks: bool,
     ) -> Result<(), RegistryError> {
         let config = Blob::from_bytes(composed.config.clone());
         let blobs: Vec<&Blob> = code.unsent.iter().map(|made| &made.blob).chain([&config]).chain(supervisor).collect();
         let sent = try_join_all(blobs.iter().map(|blob| self.push(Phase::Push, blob))).await?;
         let mut taken = Registry::taken(blobs.into_iter().zip(sent));
         taken.extend(code.taken.iter().cloned());
+        taken.retain(|(_, size)| !checks || *size > WORTH_A_QUESTION);
         // A tag, so that garbage collection keeps it; the run itself names the digest.
         let tag = format!("code-{}", snapshot.digest().short());
         let manifest = composed.manifest.clone();
         self.registry.push_image(self.repository, &tag, compose::MANIFEST, manifest, &taken).await.map(drop)
     }
 
-    /// Makes sure of a blob; small ones are sent without a question, which would take as long.
+    /// Makes sure of a blob.
     pub(super) async fn push(&self, phase: Phase, blob: &Blob) -> Result<Sent, RegistryError> {
-        const WORTH_A_QUESTION: u64 = 256 * 1024;
         if blob.size() <= WORTH_A_QUESTION {
             self.registry.send_blob(self.repository, blob, |_| ()).await?;
             return Ok(Sent::Sent(blob.size()));

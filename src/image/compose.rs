@@ -154,15 +154,23 @@ pub fn documents(image: &Image) -> (Vec<u8>, Vec<u8>) {
     (config, manifest)
 }
 
+/// A manifest that names a configuration and a layer of two bytes each, for asking a registry what it makes of it.
+pub fn smallest_manifest(config: &Digest, layer: &Digest) -> Vec<u8> {
+    manifest_of(descriptor(CONFIG, config, 2), vec![descriptor(LAYER_TAR, layer, 2)])
+}
+
 fn manifest(config: &[u8], layers: &[&Layer]) -> Vec<u8> {
-    let descriptor = |media_type: &str, digest: &Digest, size: u64| json!({ "mediaType": media_type, "digest": digest, "size": size });
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": descriptor(CONFIG, &Digest::of(config), config.len() as u64),
-        "layers": layers.iter().map(|l| descriptor(&l.media_type, &l.digest, l.size)).collect::<Vec<_>>(),
-    });
+    let layers = layers.iter().map(|layer| descriptor(&layer.media_type, &layer.digest, layer.size));
+    manifest_of(descriptor(CONFIG, &Digest::of(config), config.len() as u64), layers.collect())
+}
+
+fn manifest_of(config: Value, layers: Vec<Value>) -> Vec<u8> {
+    let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
     manifest.to_string().into_bytes()
+}
+
+fn descriptor(media_type: &str, digest: &Digest, size: u64) -> Value {
+    json!({ "mediaType": media_type, "digest": digest, "size": size })
 }
 
 fn composed_config(environment: &Value, layers: &[&Layer], labels: &[(&str, &str)]) -> Value {

@@ -11,13 +11,12 @@ use super::classify;
 use super::client::Registry;
 use super::error::{Reach, RegistryError};
 use super::exchange::{Call, location};
+use super::image::SMALLEST_BLOB;
 use super::meter::Meter;
 use super::names;
 use super::retry::Retry;
 use super::upload::opening;
 
-/// The configuration of an artifact that has none (OCI image specification, "Guidance for an empty descriptor").
-const SMALLEST_BLOB: &str = "{}";
 /// No check takes longer, however many servers dawdle.
 const AT_MOST: Duration = Duration::from_secs(5);
 /// A registry that is merely busy gets a second chance after so long.
@@ -54,12 +53,19 @@ impl Registry {
     }
 
     async fn check_once(&self, repository: &str, access: Access) -> Result<(), RegistryError> {
-        self.ping().await?;
         let scope = Scope::new(repository, access);
         let doing = format!("let us {access} `{repository}`");
         if access == Access::Push {
-            return self.prove_push(repository, &scope, &doing).await;
+            return match self.prove_push(repository, &scope, &doing).await {
+                Err(error) if !has_timed_out(&error) => {
+                    // Is it a registry at all? If not, that is what is to be said.
+                    self.ping().await?;
+                    Err(error)
+                }
+                proven => proven,
+            };
         }
+        self.ping().await?;
         let url = self.endpoint().url(&format!("{repository}/manifests/latest"));
         let call = Call::new(Method::HEAD, url, &scope, &doing);
         let response = self.exchange_once(&call, &|_| ()).await?;

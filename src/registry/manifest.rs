@@ -54,9 +54,21 @@ impl Registry {
         media_type: &str,
         bytes: impl Into<Bytes>,
     ) -> Result<Digest, RegistryError> {
+        let blob = Blob::from_bytes(bytes);
+        self.put_manifest(repository, reference, media_type, &blob).await?;
+        self.read_back(repository, reference, blob.digest()).await
+    }
+
+    /// Stores a manifest, as far as the registry says.
+    pub(super) async fn put_manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+        media_type: &str,
+        blob: &Blob,
+    ) -> Result<(), RegistryError> {
         names::check_repository(repository)?;
         names::check_reference(reference)?;
-        let blob = Blob::from_bytes(bytes);
         if blob.size() > MAX_MANIFEST {
             let what = format!("the manifest for `{repository}`");
             return Err(RegistryError::TooLarge { host: self.host(), what, limit: MAX_MANIFEST });
@@ -68,10 +80,9 @@ impl Registry {
             .body(blob.whole());
         let response = self.exchange(&call).await?;
         match response.status() {
-            StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => {}
-            _ => return Err(self.manifest_refused(&call, response).await),
+            StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(()),
+            _ => Err(self.manifest_refused(&call, response).await),
         }
-        self.read_back(repository, reference, blob.digest()).await
     }
 
     /// Removes a manifest and with it all tags that name it. It may be gone already.

@@ -223,8 +223,19 @@ impl Registry {
         let already = blob.size() - last.len();
         let response = self.exchange_once(&call, &|sent| progress(already + sent)).await?;
         match response.status() {
-            StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(()),
+            StatusCode::CREATED | StatusCode::NO_CONTENT => self.agrees(&response, blob),
             _ => Err(self.upload_refused(&call, response, blob, last.len()).await),
+        }
+    }
+
+    /// Whether the registry, if it says what it has stored, says the blob's name.
+    fn agrees(&self, response: &Response, blob: &Blob) -> Result<(), RegistryError> {
+        let said = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
+        match said.and_then(|text| text.parse::<Digest>().ok()) {
+            Some(other) if other != *blob.digest() => {
+                Err(self.lying(format!("it was sent blob {}, and says that it has stored {other}", blob.digest())))
+            }
+            _ => Ok(()),
         }
     }
 

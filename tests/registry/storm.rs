@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use nauta::digest::Digest;
 use nauta::registry::{Blob, Registry, RegistryError, Sent};
 use serde_json::json;
 
@@ -27,8 +28,9 @@ fn layers(seed: u64) -> Vec<Blob> {
     sizes.map(|size| Blob::from_bytes(random.bytes(size))).collect()
 }
 
-/// Pushes as a delivery does: some blobs at a time, then the manifest, then a look at all of it.
-async fn push(registry: &Registry, repository: &str, layers: &[Blob]) -> Result<(), RegistryError> {
+/// Pushes as a delivery does: some blobs at a time, then the manifest, then a look at all of it; at the manifest alone where
+/// the registry `checks` manifests.
+async fn push(registry: &Registry, repository: &str, layers: &[Blob], checks: bool) -> Result<(), RegistryError> {
     let config = Blob::from_bytes("{}");
     let blobs = stream::iter(layers.iter().chain([&config])).map(|blob| async move {
         let sent = registry.push_blob(repository, blob, |_| ()).await?;
@@ -36,7 +38,8 @@ async fn push(registry: &Registry, repository: &str, layers: &[Blob]) -> Result<
     });
     let sent: Vec<(&Blob, Sent)> = blobs.buffered(3).try_collect().await?;
     let manifest = manifest(&layers.iter().collect::<Vec<_>>()).into_bytes();
-    registry.push_image(repository, "t", IMAGE, manifest, &Registry::taken(sent)).await.map(drop)
+    let looked_at = if checks { Vec::new() } else { Registry::taken(sent) };
+    registry.push_image(repository, "t", IMAGE, manifest, &looked_at).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,7 +74,9 @@ async fn images_come_through_cuts_short_tokens_and_refusals() {
             .await;
             let registry = open(proxy.address, ada()).with_patience(nauta::registry::Patience::default());
             let (repository, layers) = (format!("storm-{seed}"), layers(seed));
-            push(&registry, &repository, &layers).await.unwrap_or_else(|error| panic!("storm {seed}: {error:?}"));
+            push(&registry, &repository, &layers, false)
+                .await
+                .unwrap_or_else(|error| panic!("storm {seed}: {error:?}"));
             again.fetch_add(registry.counters().bytes_sent - IMAGE_SIZE as u64, Ordering::Relaxed);
             let direct = open(&server.address, ada());
             for layer in [&layers[0], &layers[7]] {
@@ -94,6 +99,7 @@ async fn images_come_through_cuts_short_tokens_and_refusals() {
 #[tokio::test]
 async fn a_registry_that_lies_is_found_out_before_anybody_relies_on_it() {
     let server = DockerRegistry::start();
+    assert!(anonymous(&server.address).checks_manifests("a").await.expect("answers"));
     // What it says yes to, and does not keep: a layer, the configuration, the manifest; or another manifest is kept.
     for round in 0..1000_u64 {
         let layer = Blob::from_bytes(Random::new(round).bytes(2_000));
@@ -118,7 +124,8 @@ async fn a_registry_that_lies_is_found_out_before_anybody_relies_on_it() {
         .await;
         let registry = anonymous(proxy.address);
         // Its own repository, so that nothing is there of the round before.
-        let pushed = push(&registry, &format!("lie-{round}"), std::slice::from_ref(&layer)).await;
+        let checks = round % 8 < 4;
+        let pushed = push(&registry, &format!("lie-{round}"), std::slice::from_ref(&layer), checks).await;
         let error = pushed.expect_err("the registry lies");
         let is_named = matches!(
             error,
@@ -140,11 +147,52 @@ async fn a_registry_that_checks_nothing_is_found_out_too() {
         _ => Action::Pass,
     })
     .await;
-    let error = push(&anonymous(proxy.address), "a", &[Blob::from_bytes("layer")]).await.expect_err("nothing is kept");
+    let error =
+        push(&anonymous(proxy.address), "a", &[Blob::from_bytes("layer")], false).await.expect_err("nothing is kept");
     assert!(matches!(error, RegistryError::Lying { .. }), "{error:?}");
     let message = error.to_string();
     assert!(message.contains("does not have it"), "{message}");
+    // It is told apart, so that each blob is looked at there.
+    assert!(!anonymous(proxy.address).checks_manifests("a").await.expect("answers"));
     // The same without the lies.
-    push(&anonymous(&server.address), "a", &[Blob::from_bytes("layer")]).await.expect("is honest");
+    push(&anonymous(&server.address), "a", &[Blob::from_bytes("layer")], true).await.expect("is honest");
     assert_eq!(stored(&server, "a", Blob::from_bytes("layer").digest()).await, b"layer");
+}
+
+#[tokio::test]
+async fn a_registry_that_checks_half_of_a_manifest_does_not_count() {
+    let server = DockerRegistry::start();
+    // One of the two questions is answered with yes.
+    let proxy = FaultProxy::before(&server.address, {
+        let first = AtomicUsize::new(0);
+        move |head| {
+            let is_manifest = head.is("PUT", "/manifests/") && first.fetch_add(1, Ordering::SeqCst) == 0;
+            if is_manifest { Action::status(201) } else { Action::Pass }
+        }
+    })
+    .await;
+    let registry = anonymous(proxy.address);
+    assert!(!registry.checks_manifests("a").await.expect("answers"));
+    assert_eq!(proxy.count("PUT", "/manifests/"), 2);
+    assert_eq!(proxy.count("DELETE", "/manifests/"), 1, "what was accepted is taken back");
+    assert!(
+        registry.has_blob("a", &Digest::of("{}")).await.expect("answers"),
+        "the two bytes that were named are real"
+    );
+}
+
+#[tokio::test]
+async fn a_registry_that_stores_something_else_is_named() {
+    let server = DockerRegistry::start();
+    let other = Digest::of("other").to_string();
+    let proxy = FaultProxy::before(&server.address, move |head| {
+        if head.is("PUT", "/blobs/") {
+            let headers = vec![("Docker-Content-Digest", other.clone())];
+            return Action::Answer { status: 201, headers, body: Vec::new() };
+        }
+        Action::Pass
+    })
+    .await;
+    let error = anonymous(proxy.address).push_blob("a", &Blob::from_bytes("layer"), |_| ()).await.expect_err("lies");
+    assert!(error.to_string().contains("says that it has stored"), "{error}");
 }
