@@ -18,6 +18,7 @@ use crate::secret::Secret;
 use crate::settings::{Setting, SettingsError, Source, Target, UserFile, parse_user_file};
 
 /// What the edge reads once.
+#[derive(Clone)]
 pub struct Context {
     /// The working directory, absolute.
     pub directory: PathBuf,

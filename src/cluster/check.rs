@@ -78,11 +78,20 @@ const ASK_AT_ONCE: usize = 4;
 impl Cluster {
     /// Checks rights, namespace and admission of `objects` (their image need not exist yet), and looks at the nodes.
     pub async fn check(&self, objects: &RunObjects) -> Result<Findings, ClusterError> {
-        // One question first: whoever cannot be reached or does not know us says it once, not thirty times.
-        let rules = self.rules().await?;
+        let findings = self.survey().await?;
+        self.admit(objects, &findings, true).await?;
+        Ok(findings)
+    }
+
+    /// What can be checked before a run is known: rights and namespace; and a look at the nodes.
+    pub async fn survey(&self) -> Result<Findings, ClusterError> {
+        let (rules, namespace) = tokio::join!(self.rules(), self.namespace_exists());
+        // Whoever cannot be reached or does not know us says it once.
+        let rules = rules?;
         let (needed, useful) = (needed(), useful());
-        let (missing, namespace) =
-            tokio::join!(self.missing(needed.iter().chain(&useful), &rules), self.namespace_exists());
+        // What no rule gives is asked by itself: not every authorizer tells its rules.
+        let asked = needed.iter().chain(&useful).filter(|access| !access.is_in(&rules)).cloned().collect();
+        let missing = self.missing(asked).await;
         namespace?;
         let (missing, useless): (Vec<Access>, Vec<Access>) =
             missing?.into_iter().partition(|access| needed.contains(access));
@@ -90,14 +99,16 @@ impl Cluster {
             return Err(self.error(Cause::Forbidden { missing }));
         }
         let may = |verb, resource| !useless.contains(&Access::new(verb, "", resource));
-        let (pod, others, architectures) = tokio::join!(
-            self.try_pod(objects, may("create", "pods")),
-            self.try_objects(objects),
-            self.architectures(may("list", "nodes"))
-        );
-        pod?;
-        others?;
+        let architectures = self.architectures(may("list", "nodes")).await;
         Ok(findings(may, architectures))
+    }
+
+    /// Asks whether the cluster would admit a run's pods and, with `all`, its other objects. Without it, making them finds out;
+    /// that is soon enough where nothing slow comes before.
+    pub async fn admit(&self, objects: &RunObjects, findings: &Findings, all: bool) -> Result<(), ClusterError> {
+        let others = async { if all { self.try_objects(objects).await } else { Ok(()) } };
+        let (pod, others) = tokio::join!(self.try_pod(objects, findings.pod_admitted), others);
+        pod.and(others)
     }
 
     /// What the server says that we may do in the namespace; nothing where it does not say.
@@ -128,13 +139,9 @@ impl Cluster {
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
 
-    /// Those of `all` that we do not have. What no rule gives is asked by itself: not every authorizer tells its rules.
-    async fn missing(
-        &self,
-        all: impl Iterator<Item = &Access>,
-        rules: &[ResourceRule],
-    ) -> Result<Vec<Access>, ClusterError> {
-        let asked = stream::iter(all.filter(|access| !access.is_in(rules)).cloned());
+    /// Those that we do not have.
+    async fn missing(&self, asked: Vec<Access>) -> Result<Vec<Access>, ClusterError> {
+        let asked = stream::iter(asked);
         let asked = asked.map(|access| async move { Ok((!self.may(&access).await?).then_some(access)) });
         asked.buffered(ASK_AT_ONCE).try_filter_map(async |missing| Ok(missing)).try_collect().await
     }

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::look::{Look, Seen};
 use super::request::{Request, random_key};
 use super::{RunArgs, report};
 use crate::architecture::Architecture;
-use crate::cluster::{Cause, Cluster, RegistryHosting};
-use crate::commands::cluster_access::{TargetRegistry, open_registry};
+use crate::cluster::{Cause, Cluster};
 use crate::commands::cluster_follow::{Followed, follow_on_cluster};
 use crate::commands::rebase;
 use crate::commands::record::{Record, folder};
 use crate::context::Context;
 use crate::credentials::docker_config_json;
-use crate::delivery::{Delivery, DeliveryError, run_image, supervisor};
+use crate::delivery::{Delivery, DeliveryError, RunImage, Work, run_image, supervisor};
 use crate::diagnosis::{Kind, Result};
 use crate::digest::Digest;
 use crate::event::{Event, Events, NOT_RUN, Phase};
@@ -22,12 +22,12 @@ use crate::follow::{Collector, Mailbox};
 use crate::job;
 use crate::job::objects::{ClusterRun, NODE_ARCHITECTURE, RunObjects};
 use crate::output::Output;
-use crate::registry::Access;
 use crate::settings::{MailboxPolicy, Target};
 
 /// Delivers, submits and follows.
 pub(super) async fn run_on_cluster(
     request: Request,
+    look: Look,
     target_name: &str,
     target: &Target,
     args: &RunArgs,
@@ -35,19 +35,11 @@ pub(super) async fn run_on_cluster(
     output: &Output,
 ) -> Result<u8> {
     let events = &output.events();
-    events.send(Event::Started { phase: Phase::Check, detail: target_name.to_owned() });
-    let prepared = prepare(&request, target, context, events).await?;
-    let Prepared { access, cluster, repository, names, architecture, mut place } = prepared;
-    events.send(Event::Finished { phase: Phase::Check, detail: format!("{target_name} takes the run") });
-    let delivery = Delivery {
-        context,
-        registry: &access.registry,
-        repository: &repository,
-        project_name: &request.spec.project,
-        architecture,
-        events,
-    };
-    let image = run_image(&delivery, &request.environment, &request.snapshot, &request.surroundings).await?;
+    let delivered = deliver(&request, look, target_name, target, context, events).await;
+    // Not before: it is still being written while answers are waited for.
+    request.snapshot.remember(&context.state_folder());
+    let (Prepared { seen, mut place, .. }, image) = delivered?;
+    let Seen { access, cluster, repository, names, .. } = seen;
     if image.is_heavy {
         rebase::begin(context, target_name);
     }
@@ -86,60 +78,64 @@ pub(super) async fn run_on_cluster(
     attend(&cluster, &request, mailbox, record, output).await
 }
 
-/// The registry's host as others have to say it.
-struct Names {
-    from_nodes: String,
-    from_pods: String,
-}
-
-impl Names {
-    /// What the target says, else what the cluster announces of this registry, else the workstation's own name for it.
-    fn new(target: &Target, host: &str, announced: Option<RegistryHosting>) -> Self {
-        let announced = announced.filter(|hosting| hosting.host.as_deref() == Some(host)).unwrap_or_default();
-        let named = |said: &Option<String>, announced: Option<String>| {
-            said.clone().or(announced).unwrap_or_else(|| host.to_owned())
-        };
-        Self {
-            from_nodes: named(&target.registry_from_nodes, announced.host_from_container_runtime),
-            from_pods: named(&target.registry_from_pods, announced.host_from_cluster_network),
-        }
-    }
-}
-
-/// What is known to work before anything slow is done.
+/// What is known before anything slow is done.
 struct Prepared {
-    access: TargetRegistry,
-    cluster: Arc<Cluster>,
-    repository: String,
-    names: Names,
+    seen: Seen,
     architecture: Architecture,
     place: ClusterRun,
 }
 
-async fn prepare(request: &Request, target: &Target, context: &Context, events: &Events) -> Result<Prepared> {
-    let access = open_registry(context, target, events).await?;
-    let cluster = context.cluster(target).await?;
-    let repository = access.repository(&request.spec.project);
-    let (announced, checked, use_mailbox) = tokio::join!(
-        cluster.registry_hosting(),
-        access.check(&repository, Access::Push),
-        may_use_mailbox(target, &access, &repository)
-    );
-    checked?;
-    let names = Names::new(target, &access.host, announced?);
-    // The image is named for real once it is pushed; until then the cluster is asked about one that looks like it.
-    let image = format!("{}/{repository}@{}", names.from_nodes, Digest::of(""));
-    let mut place = ClusterRun::new(cluster.namespace(), image, random_key()?);
-    equip(&mut place, target, &access, &names, &repository, use_mailbox?, events).await?;
-    let findings = cluster.check(&RunObjects::plan(&request.spec, &place)?).await?;
-    for warning in &findings.warnings {
+async fn prepare(look: Look, target: &Target, context: &Context, events: &Events) -> Result<Prepared> {
+    let seen = look.seen().await?;
+    for warning in &seen.findings.warnings {
         events.warn(warning.clone());
     }
-    let architecture = architecture(target, &findings.architectures)?;
-    // Before anything slow.
+    // The image is named for real once it is pushed; until then the cluster is asked about one that looks like it.
+    let image = format!("{}/{}@{}", seen.names.from_nodes, seen.repository, Digest::of(""));
+    let mut place = ClusterRun::new(seen.cluster.namespace(), image, random_key()?);
+    equip(&mut place, target, &seen, events);
+    let architecture = architecture(target, &seen.findings.architectures)?;
     supervisor(&context.program, architecture)?;
     place.node_selector.insert(NODE_ARCHITECTURE.to_owned(), architecture.to_string());
-    Ok(Prepared { access, cluster, repository, names, architecture, place })
+    Ok(Prepared { seen, architecture, place })
+}
+
+/// Makes sure that the cluster would admit the run, and that the registry has its image: one after the other where there is
+/// much to be built or sent, and else at the same time.
+async fn deliver(
+    request: &Request,
+    look: Look,
+    target_name: &str,
+    target: &Target,
+    context: &Context,
+    events: &Events,
+) -> Result<(Prepared, RunImage)> {
+    let prepared = prepare(look, target, context, events).await?;
+    let Prepared { seen, architecture, place } = &prepared;
+    let delivery = Delivery {
+        context,
+        registry: &seen.access.registry,
+        repository: &seen.repository,
+        project_name: &request.spec.project,
+        architecture: *architecture,
+        events,
+    };
+    let objects = RunObjects::plan(&request.spec, place)?;
+    let (plan, snapshot) = (&request.environment, &request.snapshot);
+    let work = delivery.work(plan, snapshot);
+    let admit = async {
+        seen.cluster.admit(&objects, &seen.findings, work != Work::None).await?;
+        events.send(Event::Finished { phase: Phase::Check, detail: format!("{target_name} takes the run") });
+        Ok(())
+    };
+    let deliver = run_image(&delivery, plan, snapshot, &request.surroundings);
+    let image = if work == Work::Much {
+        admit.await?;
+        deliver.await?
+    } else {
+        tokio::try_join!(admit, deliver)?.1
+    };
+    Ok((prepared, image))
 }
 
 /// Which of the nodes' architectures a run is for: the one that the target says, else this machine's, if nodes have it or
@@ -190,29 +186,13 @@ fn come_back(run: &str, events: &Events) {
     events.note(format!("{run} goes on; `nauta logs -f {run}` follows it, `nauta pull {run}` brings its outputs, `nauta cancel {run}` ends it"));
 }
 
-/// Whether ranks deliver their outputs through the registry.
-async fn may_use_mailbox(target: &Target, access: &TargetRegistry, repository: &str) -> Result<bool> {
-    match target.mailbox {
-        MailboxPolicy::Stream => Ok(false),
-        MailboxPolicy::Secret | MailboxPolicy::Login => Ok(true),
-        MailboxPolicy::Automatic => Ok(access.registry.allows_anonymous(repository, Access::Push).await?),
-    }
-}
-
 /// Mailbox, credentials and accelerators: what the run gets beside its image.
-async fn equip(
-    place: &mut ClusterRun,
-    target: &Target,
-    access: &TargetRegistry,
-    names: &Names,
-    repository: &str,
-    use_mailbox: bool,
-    events: &Events,
-) -> Result<()> {
+fn equip(place: &mut ClusterRun, target: &Target, seen: &Seen, events: &Events) {
+    let Seen { access, names, repository, .. } = seen;
     if let Some(resource) = &target.gpu_resource {
         place.gpu_resource.clone_from(resource);
     }
-    if use_mailbox {
+    if seen.use_mailbox {
         let from_ranks = format!("{}/{repository}", names.from_pods);
         place.mailbox = Some(job::Mailbox { from_ranks, plain_http: target.plain_http.contains(&names.from_pods) });
         place.mailbox_repository = format!("{}/{repository}", access.host);
@@ -221,8 +201,8 @@ async fn equip(
         events.note("outputs come over the control stream: pods may not push to the registry");
     }
     place.pull_secrets = target.pull_secret.clone().into_iter().collect();
-    let Some(login) = &access.login else { return Ok(()) };
-    if target.pull_secret.is_none() && !access.registry.allows_anonymous(repository, Access::Pull).await? {
+    let Some(login) = &access.login else { return };
+    if !seen.is_open {
         let host = &names.from_nodes;
         events.note(format!("the nodes get your login for {host} in a Secret that goes with the run"));
         place.pull_credentials = Some(docker_config_json(&[(host, login)]));
@@ -233,5 +213,4 @@ async fn equip(
             .note(format!("the pods get your login for {host} in a Secret that goes with the run, as the target says"));
         place.mailbox_credentials = Some(docker_config_json(&[(host, login)]));
     }
-    Ok(())
 }

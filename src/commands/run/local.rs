@@ -22,6 +22,7 @@ use crate::output::Output;
 
 /// Runs, and removes everything but the outputs.
 pub(super) async fn run_locally(request: Request, context: &Context, output: &Output) -> Result<u8> {
+    request.snapshot.remember(&context.state_folder());
     let events = &output.events();
     let docker = context.docker().await?;
     for leftover in docker.sweep().await? {

@@ -1,8 +1,9 @@
-//! `nauta run`: `request` decides, then `local` or `cluster` does it.
+//! `nauta run`: `request` decides, `look` sees whether the target takes runs, then `local` or `cluster` does it.
 
 mod cluster;
 mod error;
 mod local;
+mod look;
 mod request;
 
 use std::path::Path;
@@ -11,7 +12,8 @@ use clap::Args;
 use serde_json::json;
 
 use self::error::RunError;
-use self::request::resolve;
+use self::look::Look;
+use self::request::{decide, resolve};
 use crate::commands::complete::{targets, templates};
 use crate::commands::record::{Record, folder};
 use crate::context::{Context, Destination};
@@ -93,15 +95,17 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
             events.note(format!("wrote {}", path.display()));
         }
     }
-    let mut request = resolve(&args, context, &events)?;
+    let decided = decide(&args, context, &events)?;
+    let look = Look::begin(&decided, context, &events);
+    let mut request = resolve(decided, context, &events)?;
     request.environment = pin(context, &request.project.root, request.environment, &events).await?;
-    let code = match &request.destination.value {
-        Destination::Local if args.dry_run => return Err(RunError::DryRunLocal.into()),
-        Destination::Local => local::run_locally(request, context, output).await,
-        Destination::Cluster(name, target) => {
+    let code = match (&request.destination.value, look) {
+        (Destination::Cluster(name, target), Some(look)) => {
             let (name, target) = (name.clone(), (**target).clone());
-            Box::pin(cluster::run_on_cluster(request, &name, &target, &args, context, output)).await
+            Box::pin(cluster::run_on_cluster(request, look, &name, &target, &args, context, output)).await
         }
+        _ if args.dry_run => return Err(RunError::DryRunLocal.into()),
+        _ => local::run_locally(request, context, output).await,
     };
     if args.timings {
         timings_text(&output.timings()).lines().for_each(|line| output.narrate(line));

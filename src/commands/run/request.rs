@@ -52,8 +52,15 @@ fn announce(spec: &RunSpec, destination: &Setting<Destination>, events: &Events)
     events.note(format!("{} runs on {place} with {ranks} (from {})", spec.name, destination.source));
 }
 
-/// Decides everything.
-pub(super) fn resolve(args: &RunArgs, context: &Context, events: &Events) -> Result<Request> {
+/// What is decided before the project's files are looked at.
+pub(super) struct Decided {
+    project: Project,
+    pub(super) spec: RunSpec,
+    pub(super) destination: Setting<Destination>,
+}
+
+/// Decides what needs no look at the project's files.
+pub(super) fn decide(args: &RunArgs, context: &Context, events: &Events) -> Result<Decided> {
     let project = context.project()?;
     if !project.found.any_file {
         return Err(RunError::Empty.into());
@@ -61,8 +68,14 @@ pub(super) fn resolve(args: &RunArgs, context: &Context, events: &Events) -> Res
     let flag =
         if args.local { Some(("--local", "local")) } else { args.target.as_deref().map(|name| ("--target", name)) };
     let destination = context.destination(flag, project.file.run.target.as_deref())?;
-    let mut spec = spec(args, context, &project)?;
+    let spec = spec(args, context, &project)?;
     announce(&spec, &destination, events);
+    Ok(Decided { project, spec, destination })
+}
+
+/// Takes the snapshot, and decides the rest.
+pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> Result<Request> {
+    let Decided { project, mut spec, destination } = decided;
     events.send(Event::Started { phase: Phase::Snapshot, detail: project.root.display().to_string() });
     let snapshot = snapshot::take(&project.root, Some(&context.state_folder()))?;
     for (path, pattern) in snapshot.withheld() {
@@ -73,7 +86,6 @@ pub(super) fn resolve(args: &RunArgs, context: &Context, events: &Events) -> Res
     for path in snapshot.unsendable() {
         events.warn(format!("`{path}` stays here: it is no file, folder or link, or its name begins with `.wh.`"));
     }
-    snapshot::remember(&project.root, &context.state_folder());
     let (files, size) = (snapshot.files(), snapshot.size());
     if size > LARGE {
         let named: Vec<String> = snapshot.largest(3).iter().map(|entry| format!("`{}`", entry.display())).collect();
