@@ -10,11 +10,7 @@ use crate::support::{Workstation, environment, tool};
 /// A project on busybox whose registry is a test's own; its runs are planned and not started.
 pub(super) fn project(server: &DockerRegistry) -> Workstation {
     let workstation = Workstation::new();
-    let (kubeconfig, namespace) = (environment("NAUTA_TEST_KUBECONFIG_USER"), environment("NAUTA_TEST_NAMESPACE"));
-    workstation.configure(&format!(
-        "[targets.lab]\nkubeconfig = '{kubeconfig}'\nnamespace = '{namespace}'\nregistry = '{}/tests'\n",
-        server.address
-    ));
+    workstation.configure(&target(&server.address));
     let base = environment("NAUTA_TEST_IMAGE_BUSYBOX");
     workstation.write(
         "nauta.toml",
@@ -24,16 +20,22 @@ pub(super) fn project(server: &DockerRegistry) -> Workstation {
     workstation
 }
 
+/// A user's configuration with a target whose registry is at `host`.
+pub(super) fn target(host: &str) -> String {
+    let (kubeconfig, namespace) = (environment("NAUTA_TEST_KUBECONFIG_USER"), environment("NAUTA_TEST_NAMESPACE"));
+    format!("[targets.lab]\nkubeconfig = '{kubeconfig}'\nnamespace = '{namespace}'\nregistry = '{host}/tests'\n")
+}
+
 /// What a delivery said.
 #[derive(Debug)]
-struct Delivered {
-    image: String,
-    bytes: u64,
+pub(super) struct Delivered {
+    pub(super) image: String,
+    pub(super) bytes: u64,
     requests: u64,
     said: String,
 }
 
-fn deliver(workstation: &Workstation) -> Delivered {
+pub(super) fn deliver(workstation: &Workstation) -> Delivered {
     let done = workstation.succeeds(&["run", "--dry-run"]);
     let image = done.stdout.split("image: ").nth(1).and_then(|rest| rest.lines().next()).expect("an image").to_owned();
     let words: Vec<&str> = done.stderr.split("push sent ").nth(1).expect("told").split(' ').collect();
@@ -42,7 +44,7 @@ fn deliver(workstation: &Workstation) -> Delivered {
 }
 
 /// Asserts that a container of the image sees what the workstation has.
-fn arrived(workstation: &Workstation, image: &str) {
+pub(super) fn arrived(workstation: &Workstation, image: &str) {
     let seen = tool("docker", &["run", "--rm", "--quiet", "--entrypoint", "sh", image, "-c", LIST]);
     assert_eq!(sorted(&seen), expected(workstation));
     let _ = tool("docker", &["rmi", "-f", image]);
@@ -64,10 +66,10 @@ fn an_edit_costs_its_bytes_and_a_few_requests() {
     tool("touch", &["-d", "2001-01-01", workstation.project.join("package/3/3.py").to_str().expect("text")]);
     let touched = deliver(&workstation);
     assert_eq!((touched.bytes, touched.requests), (0, 1), "{touched:?}");
-    // Layer and configuration by POST and PUT, the manifest by PUT: five; and a look at each of the three.
+    // Layer and configuration by POST and PUT, the manifest by PUT: five; and a look at what is there now.
     workstation.write("package/3/3.py", &"y".repeat(3000));
     let edited = deliver(&workstation);
-    assert!(edited.requests <= 8 && edited.bytes <= 2 * 3000 + 8192, "{edited:?}");
+    assert!(edited.requests == 6 && edited.bytes <= 2 * 3000 + 8192, "{edited:?}");
     arrived(&workstation, &edited.image);
     // A rename sends headers and the moved bytes.
     std::fs::rename(workstation.project.join("package/4"), workstation.project.join("package/four")).expect("moved");
@@ -92,7 +94,7 @@ fn many_edits_cost_a_few_times_their_bytes() {
     let mut edited = BTreeMap::new();
     let (mut sent, mut changed) = (0, 0);
     deliver(&workstation);
-    for round in 0..40 {
+    for round in 0..100 {
         edited.clear();
         for _ in 0..=random.below(20) {
             let (number, size) = (random.below(400), 1000 + random.below(10_000));
@@ -102,7 +104,7 @@ fn many_edits_cost_a_few_times_their_bytes() {
         changed += edited.values().sum::<u64>();
         sent += deliver(&workstation).bytes;
     }
-    assert!(sent <= 3 * changed + 40 * 16384, "{sent} bytes for {changed}");
+    assert!(sent <= 3 * changed + 100 * 16384, "{sent} bytes for {changed}");
     let last = deliver(&workstation);
     arrived(&workstation, &last.image);
 }

@@ -15,6 +15,7 @@ mod secrets;
 mod troubles;
 pub(crate) mod truth;
 mod tunnel;
+mod uploads;
 mod writer;
 
 /// The digests of parameters that the ranks of the pytorch template print.
