@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
@@ -17,11 +18,15 @@ use tokio::net::TcpStream;
 use tower::retry::RetryLayer;
 use tower::{BoxError, Service, ServiceBuilder};
 
-/// As kube makes its clients, but for one setting of the sockets: they do not keep small writes back. A request with a body
-/// is two of them, and would wait for 40 ms each time (kube's issue 2056).
+/// How long a connection waits for another request: after a while without one nobody knows whether it is still alive.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// As kube makes its clients, but for two settings. Sockets do not keep small writes back: a request with a body is two of
+/// them, and would wait for 40 ms each time (kube's issue 2056). Connections that are not used are closed soon: one that the
+/// network has forgotten would swallow the request that is to find that out.
 pub(super) fn client(config: Config) -> kube::Result<Client> {
     let connector = config.rustls_https_connector_with_connector(Connector::new(&config)?)?;
-    let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
+    let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry())))

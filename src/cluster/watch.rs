@@ -1,6 +1,6 @@
 //! Watching a run: Job, pods and events, folded into one view that is told whenever it changes.
 //!
-//! Watches are fast but may miss things; a fresh look every half minute cannot. A look that fails means that contact is
+//! Watches are fast but may miss things, or hang; a fresh look every ten seconds cannot. A look that fails means that contact is
 //! lost: all watches are thrown away and begun anew when somebody answers again, so that a half-open connection costs one
 //! interval at most.
 
@@ -24,7 +24,7 @@ use crate::job::state::{Change, Fold, RunState, RunView};
 use crate::layout::label;
 
 /// Between two fresh looks while all is well.
-const LOOK: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_secs(10);
 /// Between two while something may be waiting for a time limit of ours (an image that will not come).
 const LOOK_AT_TROUBLE: Duration = Duration::from_secs(5);
 /// Longest wait between two attempts to reach the server.

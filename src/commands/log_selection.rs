@@ -24,7 +24,7 @@ pub(super) struct Selection {
 
 impl Selection {
     pub(super) fn new(args: &LogsArgs, events: Events) -> Self {
-        let tails = args.tail.map(|most| Arc::new(Mutex::new(Tails { most, ranks: BTreeMap::new() })));
+        let tails = args.tail.map(|most| Arc::new(Mutex::new(Tails { most, size: 0, ranks: BTreeMap::new() })));
         let grep = args.grep.clone().map(|pattern| Arc::new(Mutex::new(Grep { pattern, lines: BTreeMap::new() })));
         let (since, until) = (args.since.unwrap_or(i64::MIN), args.until.unwrap_or(i64::MAX));
         Self { rank: args.rank, since, until, events, grep, tails }
@@ -133,6 +133,8 @@ fn is_in(pattern: &Regex, line: &[u8]) -> bool {
 /// The last lines of each rank; `None` once a rank is current.
 struct Tails {
     most: usize,
+    /// Bytes that are held back.
+    size: usize,
     ranks: BTreeMap<u32, Option<VecDeque<Line>>>,
 }
 
@@ -142,19 +144,33 @@ struct Line {
     bytes: Vec<u8>,
 }
 
+impl Line {
+    /// A longer line than this counts as several, in bytes.
+    const LONGEST: usize = 256 * 1024;
+
+    fn goes_on(&self) -> bool {
+        !self.bytes.ends_with(b"\n") && self.bytes.len() < Self::LONGEST
+    }
+}
+
 impl Tails {
+    /// No more than this is held back, in bytes: the oldest lines go first.
+    const MOST: usize = 16 * 1024 * 1024;
+
     /// Holds bytes back; gives them where there is no more reason to.
     fn hold(&mut self, rank: u32, stream: Stream, time: i64, bytes: Bytes) -> Option<Bytes> {
         let Some(lines) = self.ranks.entry(rank).or_insert_with(|| Some(VecDeque::new())) else { return Some(bytes) };
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             match lines.back_mut() {
-                Some(line) if line.stream == stream && !line.bytes.ends_with(b"\n") => {
+                Some(line) if line.stream == stream && line.goes_on() => {
                     line.bytes.extend_from_slice(piece);
                 }
                 _ => lines.push_back(Line { stream, time, bytes: piece.to_vec() }),
             }
-            if lines.len() > self.most {
-                lines.pop_front();
+            self.size += piece.len();
+            while lines.len() > self.most || self.size > Self::MOST {
+                let Some(first) = lines.pop_front() else { break };
+                self.size -= first.bytes.len();
             }
         }
         None
@@ -162,6 +178,7 @@ impl Tails {
 
     fn release(&mut self, rank: u32) -> Vec<Event> {
         let held = self.ranks.insert(rank, None).flatten().unwrap_or_default();
+        self.size -= held.iter().map(|line| line.bytes.len()).sum::<usize>();
         let event = |Line { stream, time, bytes }| Event::Log { rank, stream, time, bytes: bytes.into() };
         held.into_iter().map(event).collect()
     }
@@ -173,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_tail_is_the_last_lines_however_they_were_cut() {
-        let mut tails = Tails { most: 2, ranks: BTreeMap::new() };
+        let mut tails = Tails { most: 2, size: 0, ranks: BTreeMap::new() };
         for piece in ["a\nb", "b\nc", "\nd"] {
             assert_eq!(tails.hold(0, Stream::Stdout, 0, Bytes::from_static(piece.as_bytes())), None);
         }
@@ -185,7 +202,17 @@ mod tests {
                 _ => Vec::new(),
             })
             .collect();
-        assert_eq!(text, b"c\nd");
+        assert_eq!((text, tails.size), (b"c\nd".to_vec(), 0));
         assert!(tails.hold(0, Stream::Stdout, 0, Bytes::from_static(b"e")).is_some());
+    }
+
+    #[test]
+    fn a_line_without_end_does_not_fill_the_memory() {
+        let mut tails = Tails { most: 1000, size: 0, ranks: BTreeMap::new() };
+        let piece = Bytes::from(vec![b'x'; 64 * 1024]);
+        for _ in 0..1024 {
+            assert_eq!(tails.hold(0, Stream::Stdout, 0, piece.clone()), None);
+        }
+        assert!(tails.size <= Tails::MOST && tails.size > Tails::MOST / 2, "{}", tails.size);
     }
 }

@@ -14,7 +14,7 @@ use super::complete::{runs, targets};
 use super::interrupt::interrupted;
 use super::log_selection::Selection;
 use super::record::{Record, folder};
-use crate::cluster::{Cluster, RunSummary};
+use crate::cluster::{Cluster, ClusterError, RunSummary};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::event::{Event, Events};
@@ -25,6 +25,8 @@ use crate::settings::Target;
 
 /// Between two looks at a log that another nauta writes.
 const LOOK: Duration = Duration::from_millis(200);
+/// Between two tries to reach an API server.
+const RETRY: Duration = Duration::from_secs(1);
 /// A run of another terminal is looked for after so many quiet looks.
 const QUIET_LOOKS: u32 = 10;
 
@@ -142,18 +144,41 @@ struct OnCluster<'a> {
 impl OnCluster<'_> {
     async fn show(&self, record: std::result::Result<Record, super::record::RecordError>) -> Result<u8> {
         let cluster = self.context.cluster(self.target).await?;
-        match (cluster.find(&self.args.run).await, record) {
+        let found = tokio::select! {
+            found = self.find(&cluster) => found,
+            () = interrupted() => return Ok(Kind::Interrupted.exit_code()),
+        };
+        match (found, record) {
             (Ok(summary), record) if self.args.follow => self.follow(&cluster, &summary, record.ok()).await,
             (Ok(summary), _) => {
                 let ways = Ways::at_once(Engine::Cluster { cluster, run: self.args.run.clone() });
                 self.ranks(Some(&ways), summary.nodes, Some(&summary.mailbox)).await
             }
             // The Job is gone, by its time to live or by hand: the mailbox outlives it.
-            (Err(_), Ok(record)) if record.mailbox.is_some() => {
+            (Err(error), Ok(record)) if record.mailbox.is_some() => {
+                if error.is_temporary() {
+                    self.events.warn(format!("{error}; this is what the mailbox has"));
+                }
                 self.ranks(None, record.spec.nodes, record.mailbox.as_deref()).await
             }
             (Err(_), Ok(record)) => show_kept(&record, self.root, self.events).map(|()| 0),
             (Err(error), Err(_)) => Err(error.into()),
+        }
+    }
+
+    /// Looks for the run; whoever wants to follow it waits until the API server answers.
+    async fn find(&self, cluster: &Cluster) -> std::result::Result<RunSummary, ClusterError> {
+        let mut has_warned = false;
+        loop {
+            match cluster.find(&self.args.run).await {
+                Err(error) if self.args.follow && error.is_temporary() => {
+                    if !std::mem::replace(&mut has_warned, true) {
+                        self.events.warn(format!("{error}; trying again"));
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
+                answer => return answer,
+            }
         }
     }
 

@@ -40,19 +40,28 @@ impl Mailbox {
         mut take: impl FnMut(Record, u64) -> ControlFlow<()>,
     ) -> Result<(), CollectError> {
         let damaged = |reason| CollectError::Source { path: "the log".to_owned(), rank, reason };
-        let mut records = Records::default();
         let mut next = journal.start;
         for chunk in &journal.chunks {
+            let end = next + chunk.size;
+            if end <= offset {
+                next = end;
+                continue;
+            }
             let bytes = self.registry.pull_blob_range(&self.repository, &chunk.blob, chunk.offset, chunk.size).await?;
             if Digest::of(&bytes) != chunk.digest {
                 return Err(damaged("its bytes are not those that were announced".to_owned()));
             }
+            let mut records = Records::default();
             records.push(&bytes);
+            drop(bytes);
             while let Some(record) = records.next_record().map_err(|error| damaged(error.to_string()))? {
                 next += record.len();
                 if next > offset && take(record, next).is_break() {
                     return Ok(());
                 }
+            }
+            if next != end {
+                return Err(damaged("a record of it has no end".to_owned()));
             }
         }
         Ok(())

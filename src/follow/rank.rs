@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use tokio::time::timeout;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::codec::Framed;
 
 use super::trunk::RankStream;
 use super::ways::Ways;
-use crate::control::{DEAD_AFTER, FrameCodec, PROTOCOL, Reply, Request};
+use crate::control::{DEAD_AFTER, FrameCodec, HEARTBEAT, PROTOCOL, Reply, Request};
 
 /// An open control stream, greeted.
 pub struct Frames {
     framed: Framed<RankStream, FrameCodec<Reply, Request>>,
+    /// When the supervisor is told next that somebody is still here.
+    heartbeat: Interval,
     /// Of this start of the supervisor.
     pub(super) instance: String,
 }
@@ -23,7 +25,10 @@ impl Frames {
     pub(super) async fn open(ways: &Ways, rank: u32) -> Result<Self, String> {
         let stream = timeout(Duration::from_secs(DEAD_AFTER), ways.to(rank)).await;
         let stream = stream.map_err(|_| "no answer".to_owned())??;
-        let mut frames = Self { framed: Framed::new(stream, FrameCodec::default()), instance: String::new() };
+        let mut heartbeat = interval(Duration::from_secs(HEARTBEAT));
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let framed = Framed::new(stream, FrameCodec::default());
+        let mut frames = Self { framed, heartbeat, instance: String::new() };
         frames.send(Request::Hello { protocol: PROTOCOL }).await?;
         loop {
             match frames.next().await? {
@@ -40,15 +45,26 @@ impl Frames {
     }
 
     pub(super) async fn send(&mut self, request: Request) -> Result<(), String> {
-        self.framed.send((request, Bytes::new())).await.map_err(|error| error.to_string())
+        match timeout(Duration::from_secs(DEAD_AFTER), self.framed.send((request, Bytes::new()))).await {
+            Ok(sent) => sent.map_err(|error| error.to_string()),
+            Err(_) => Err("the stream takes nothing".to_owned()),
+        }
     }
 
-    /// The next reply; a stream that is silent for too long is dead.
+    /// The next reply; a stream that is silent for too long is dead. The supervisor hears from us meanwhile.
     pub(super) async fn next(&mut self) -> Result<(Reply, Bytes), String> {
-        match timeout(Duration::from_secs(DEAD_AFTER), self.framed.next()).await {
-            Ok(Some(frame)) => frame.map_err(|error| error.to_string()),
-            Ok(None) => Err("the stream ended".to_owned()),
-            Err(_) => Err("the stream is silent".to_owned()),
+        let dead = tokio::time::sleep(Duration::from_secs(DEAD_AFTER));
+        tokio::pin!(dead);
+        loop {
+            tokio::select! {
+                biased;
+                frame = self.framed.next() => return match frame {
+                    Some(frame) => frame.map_err(|error| error.to_string()),
+                    None => Err("the stream ended".to_owned()),
+                },
+                () = &mut dead => return Err("the stream is silent".to_owned()),
+                _ = self.heartbeat.tick() => self.send(Request::Ping).await?,
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Follows all ranks of a run to their ends, and brings their outputs back meanwhile.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use tokio::task::JoinSet;
 
 use super::collect::{CollectError, Collector, Pieces};
 use super::engine::Engine;
-use super::history::from_kubelet;
+use super::kubelet::from_kubelet;
 use super::log::Log;
 use super::mailbox::Mailbox;
 use super::outcome::Outcome;
+use super::position::Position;
 use super::rank::Frames;
 use super::ways::Ways;
 use crate::control::{Reply, Request};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::event::{End, Event, Events, RankState};
-use crate::sync::journal::Record;
-use crate::sync::{Index, JournalCopy};
+use crate::sync::Index;
 
 /// Between two tries to reach a rank.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -83,8 +83,7 @@ pub async fn follow(
     let shared = Arc::new(Shared { ways, events: events.clone(), collector, mailbox, engine_ends });
     let mut ranks = JoinSet::new();
     for rank in 0..nodes {
-        let log = Log::create(folder.as_deref(), rank, events.clone());
-        ranks.spawn(RankFollower::new(rank, log, Arc::clone(&shared)).follow());
+        ranks.spawn(follow_rank(rank, folder.clone(), Arc::clone(&shared)));
     }
     let mut outcome = Outcome::default();
     loop {
@@ -112,6 +111,17 @@ pub async fn follow(
     }
 }
 
+async fn follow_rank(rank: u32, folder: Option<PathBuf>, shared: Arc<Shared>) -> Done {
+    let events = shared.events.clone();
+    let shown = Log::shown(rank, events.clone());
+    let log = match folder {
+        // What was kept before may be long.
+        Some(folder) => tokio::task::spawn_blocking(move || Log::kept(&folder, rank, events)).await.unwrap_or(shown),
+        None => shown,
+    };
+    RankFollower::new(rank, log, shared).follow().await
+}
+
 struct Done {
     rank: u32,
     end: End,
@@ -122,25 +132,13 @@ struct Done {
 struct RankFollower {
     rank: u32,
     shared: Arc<Shared>,
-    offset: u64,
-    instance: String,
-    /// Whether this instance has said its last word, and another one follows.
-    replaced: bool,
-    log: Log,
+    position: Position,
     index_tx: watch::Sender<Option<Index>>,
 }
 
 impl RankFollower {
     fn new(rank: u32, log: Log, shared: Arc<Shared>) -> Self {
-        Self {
-            rank,
-            shared,
-            offset: 0,
-            instance: String::new(),
-            replaced: false,
-            log,
-            index_tx: watch::Sender::new(None),
-        }
+        Self { rank, shared, position: Position::new(rank, log), index_tx: watch::Sender::new(None) }
     }
 
     async fn follow(mut self) -> Done {
@@ -189,99 +187,54 @@ impl RankFollower {
         let shared = Arc::clone(&self.shared);
         let left = match &shared.mailbox {
             Some(mailbox) => self.read_mailbox(mailbox).await.map_err(|error| error.to_string()),
-            None => Ok(false),
+            None => Ok(()),
         };
         let problem = match (left, shared.ways.engine()) {
-            (Ok(true), _) => return,
-            (Ok(false), Engine::Cluster { cluster, run }) if self.offset == 0 => {
-                match from_kubelet(cluster, run, self.rank, &mut self.log).await {
-                    Ok(()) => return,
-                    Err(error) => error.to_string(),
-                }
-            }
-            (Ok(false), _) => "its supervisor could not be reached before it ended".to_owned(),
+            (Ok(()), _) if self.position.has_ended => return,
+            (Ok(()), Engine::Cluster { cluster, run }) => match from_kubelet(cluster, run, &mut self.position).await {
+                Ok(()) => return,
+                Err(error) => error.to_string(),
+            },
+            (Ok(()), Engine::Local(_)) => "its supervisor could not be reached before it ended".to_owned(),
             (Err(problem), _) => problem,
         };
-        self.log.gap(format!("the end of the log is missing: {problem}"));
+        self.position.gap(format!("the end of the log is missing: {problem}"));
     }
 
-    /// Whether the mailbox had the journal to its end.
-    async fn read_mailbox(&mut self, mailbox: &Mailbox) -> Result<bool, CollectError> {
-        let Some(index) = mailbox.index(self.rank).await? else { return Ok(false) };
-        let former = index.former.clone();
-        let last = index.journal.clone();
-        self.index_tx.send_replace(Some(index));
-        let has_last = last.is_some();
-        self.read_copies(mailbox, &[former, last.into_iter().collect()].concat()).await?;
-        Ok(has_last)
+    /// Takes what the mailbox has of the log that was not read yet, and its list of outputs.
+    async fn read_mailbox(&mut self, mailbox: &Mailbox) -> Result<(), CollectError> {
+        let Some(index) = mailbox.index(self.rank).await? else { return Ok(()) };
+        self.index_tx.send_replace(Some(index.clone()));
+        self.position.read_mailbox(mailbox, &index).await
     }
 
-    /// Takes what copies of journals have that was not read yet: the rest of the one at hand, and those behind it.
-    async fn read_copies(&mut self, mailbox: &Mailbox, copies: &[JournalCopy]) -> Result<(), CollectError> {
-        let at_hand = copies.iter().position(|copy| copy.instance == self.instance);
-        for copy in &copies[at_hand.unwrap_or(0)..] {
-            if copy.instance != self.instance {
-                self.begin(&copy.instance);
-            }
-            if copy.start > self.offset {
-                self.log.gap(format!("{} bytes are no longer in the journal", copy.start - self.offset));
-            }
-            let (log, offset) = (&mut self.log, &mut self.offset);
-            let from = *offset;
-            let write = |record, next| {
-                *offset = next;
-                log.write(record);
-                ControlFlow::Continue(())
-            };
-            mailbox.journal(self.rank, copy, from, write).await?;
-            self.replaced = true;
-        }
-        Ok(())
-    }
-
-    /// Another supervisor writes another journal.
+    /// Another supervisor writes another journal. What the mailbox has of it, and of those before it, does not have to come
+    /// through the API server.
     async fn change_to(&mut self, instance: &str) {
         let shared = Arc::clone(&self.shared);
-        if let Some(mailbox) = shared.mailbox.as_ref().filter(|_| !self.replaced) {
-            let left = mailbox.index(self.rank).await;
-            // Its own copy comes at its end; what it has taken over from others is there from the beginning.
-            let former = left.ok().flatten().map(|index| [index.former, index.journal.into_iter().collect()].concat());
-            let former: Vec<_> =
-                former.unwrap_or_default().into_iter().filter(|copy| copy.instance != instance).collect();
-            if let Err(error) = self.read_copies(mailbox, &former).await {
-                tracing::debug!(rank = self.rank, %error, "no copies of former journals");
-            }
+        if let Some(mailbox) = &shared.mailbox
+            && let Ok(Some(index)) = mailbox.index(self.rank).await
+            && let Err(error) = self.position.read_mailbox(mailbox, &index).await
+        {
+            tracing::debug!(rank = self.rank, %error, "not in the mailbox");
         }
-        self.begin(instance);
-    }
-
-    fn begin(&mut self, instance: &str) {
-        if !self.instance.is_empty() && !self.replaced {
-            self.log.gap("the rank was started anew; what it had written since the last word is lost");
+        if self.position.instance != instance {
+            self.position.begin(instance);
         }
-        instance.clone_into(&mut self.instance);
-        (self.offset, self.replaced) = (0, false);
     }
 
     /// Follows the supervisor's words to its end.
     async fn attend(&mut self) -> Result<(End, Option<u32>, Frames), String> {
         let mut frames = Frames::open(&self.shared.ways, self.rank).await?;
-        if self.instance != frames.instance {
+        if self.position.instance != frames.instance {
             let instance = frames.instance.clone();
             self.change_to(&instance).await;
         }
-        frames.send(Request::Follow { offset: self.offset }).await?;
+        frames.send(Request::Follow { offset: self.position.offset }).await?;
         loop {
             let (reply, body) = frames.next().await?;
+            let Some((reply, body)) = self.position.hear(reply, body) else { continue };
             match reply {
-                Reply::Log { stream, time, next } => {
-                    self.offset = next;
-                    self.log.write(Record { stream, time, bytes: body });
-                }
-                Reply::Gap { bytes, next } => {
-                    self.offset = next;
-                    self.log.gap(format!("{bytes} bytes are no longer in the journal"));
-                }
                 Reply::Caught => self.shared.events.send(Event::LogCurrent { rank: self.rank }),
                 Reply::State(state) if !matches!(state, RankState::Ended(_)) => {
                     self.shared.events.send(Event::Rank { rank: self.rank, state });
@@ -291,7 +244,7 @@ impl RankFollower {
                     self.index_tx.send_replace(Some(index));
                 }
                 Reply::Ended { replaced: true, .. } => {
-                    self.replaced = true;
+                    self.position.has_ended = true;
                     let _ = frames.send(Request::Release).await;
                     return Err("another container takes this one's place".to_owned());
                 }

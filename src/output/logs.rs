@@ -1,10 +1,12 @@
 //! What ranks write, as lines to be shown: whole, stamped, and those that many ranks write at once folded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use anstyle::AnsiColor;
+
 use super::folding::{Folded, Folding, ranges};
-use super::log_lines::LogLines;
+use super::log_lines::{LogLines, Text, gist};
 use crate::event::Stream;
 
 /// Bytes of all ranks on their way to being lines.
@@ -23,6 +25,18 @@ pub(super) struct Line {
     pub(super) first: u32,
     pub(super) stream: Stream,
     pub(super) text: String,
+}
+
+/// Colours that ranks take turns with.
+const RANK_COLOURS: [AnsiColor; 6] =
+    [AnsiColor::Cyan, AnsiColor::Yellow, AnsiColor::Green, AnsiColor::Magenta, AnsiColor::Blue, AnsiColor::Red];
+
+impl Line {
+    /// Who wrote it, as it is shown.
+    pub(super) fn prefix(&self) -> String {
+        let colour = RANK_COLOURS[self.first as usize % RANK_COLOURS.len()].on_default();
+        format!("{colour}[{}]{colour:#} ", self.who)
+    }
 }
 
 impl From<Folded> for Line {
@@ -46,26 +60,43 @@ impl Logs {
         self.folding.is_some()
     }
 
-    /// Takes bytes; gives the lines to be shown now, and whether somebody has to come back for one that waits.
-    pub(super) fn push(
-        &mut self,
-        now: Instant,
-        rank: u32,
-        stream: Stream,
-        time: i64,
-        bytes: &[u8],
-    ) -> (Vec<Line>, bool) {
+    /// Takes bytes; gives the lines to be shown now.
+    pub(super) fn push(&mut self, now: Instant, rank: u32, stream: Stream, time: i64, bytes: &[u8]) -> Vec<Line> {
         let (unended, last) = self.unended.entry((rank, stream)).or_default();
         *last = time;
         let lines = unended.push(bytes);
         let Some(folding) = &mut self.folding else {
-            return (lines.into_iter().map(|text| self.line(rank, stream, time, text)).collect(), false);
+            return lines.into_iter().map(|text| self.line(rank, stream, time, text)).collect();
         };
-        let mut waits = false;
         for line in lines {
-            waits |= folding.push(now, rank, stream, line);
+            folding.push(now, rank, stream, line);
         }
-        (self.due(now), waits)
+        self.due(now)
+    }
+
+    /// Whether a progress bar has not come to its end.
+    pub(super) fn has_bars(&self) -> bool {
+        self.unended.values().any(|(unended, _)| unended.is_bar())
+    }
+
+    /// The progress bars that have not come to their end, those of one kind together.
+    pub(super) fn bars(&self) -> Vec<Line> {
+        let mut kinds: Vec<(String, Stream, BTreeSet<u32>, String)> = Vec::new();
+        for ((rank, stream), (unended, _)) in &self.unended {
+            let Some(bar) = unended.bar() else { continue };
+            let kind = gist(&bar);
+            match kinds.iter_mut().find(|known| known.0 == kind && known.1 == *stream) {
+                Some((.., ranks, _)) => drop(ranks.insert(*rank)),
+                None => kinds.push((kind, *stream, BTreeSet::from([*rank]), bar)),
+            }
+        }
+        let line = |(_, stream, ranks, text): (_, _, BTreeSet<u32>, _)| Line {
+            who: ranges(&ranks),
+            first: ranks.first().copied().unwrap_or_default(),
+            stream,
+            text,
+        };
+        kinds.into_iter().map(line).collect()
     }
 
     /// The lines that have waited long enough for others like them.
@@ -92,7 +123,7 @@ impl Logs {
     }
 
     /// A line of one rank.
-    fn line(&self, rank: u32, stream: Stream, time: i64, text: String) -> Line {
+    fn line(&self, rank: u32, stream: Stream, time: i64, Text { text, .. }: Text) -> Line {
         let text = match jiff::Timestamp::from_millisecond(time) {
             Ok(time) if self.timestamps => format!("{time:.3} {text}"),
             _ => text,

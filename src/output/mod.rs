@@ -4,11 +4,14 @@
 //! reading at [`Output`].
 
 mod folding;
+mod live;
 mod log_lines;
 mod logs;
 mod progress;
 mod reporter;
 mod table;
+#[cfg(test)]
+mod terminal_tests;
 mod timings;
 
 pub use progress::bytes;

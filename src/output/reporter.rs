@@ -11,16 +11,13 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::folding::WINDOW;
+use super::live::Live;
 use super::log_lines::printable;
 use super::logs::{Line, Logs};
 use super::progress::{PATIENCE, amount, bytes, name, spinner};
 use super::timings::{Span, Timings};
 use crate::diagnosis::{Diagnosis, Failure, Kind};
 use crate::event::{Event, Events, Phase, RankState, Stream};
-
-/// Colours that ranks take turns with.
-const RANK_COLOURS: [AnsiColor; 6] =
-    [AnsiColor::Cyan, AnsiColor::Yellow, AnsiColor::Green, AnsiColor::Magenta, AnsiColor::Blue, AnsiColor::Red];
 
 /// Who reads the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +55,9 @@ struct Inner {
     timings: Timings,
     logs: Logs,
     log_style: LogStyle,
+    live: Live,
+    /// Whether somebody comes back for lines and bars that wait.
+    is_awaited: bool,
     /// Why a result could not be written.
     unwritten: Option<std::io::Error>,
 }
@@ -86,10 +86,10 @@ impl Output {
     /// Output for a person or a program; `choice` for colours (`NO_COLOR` and `CLICOLOR_FORCE` count in `Auto`).
     pub fn new(format: Format, quiet: bool, choice: ColorChoice) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
+        let stdout = AutoStream::new(std::io::stdout(), choice);
         Self(Arc::new(Mutex::new(Inner {
             format,
             quiet,
-            stdout: AutoStream::new(std::io::stdout(), choice),
             stderr: AutoStream::new(std::io::stderr(), choice),
             bar: None,
             moving: None,
@@ -98,6 +98,9 @@ impl Output {
             // For a person at a terminal only: programs want every rank's lines.
             logs: Logs::new(std::io::stdout().is_terminal()),
             log_style: LogStyle::default(),
+            live: Live::new(stdout.current_choice() != ColorChoice::Never),
+            stdout,
+            is_awaited: false,
             unwritten: None,
         })))
     }
@@ -132,7 +135,7 @@ impl Output {
         });
     }
 
-    /// Shows lines when they have waited long enough for others like them.
+    /// Shows lines when they have waited long enough for others like them, and bars.
     fn unfold_in_time(&self) {
         let output = self.clone();
         std::thread::spawn(move || {
@@ -141,7 +144,9 @@ impl Output {
                 let nothing_waits = output.with(|inner| {
                     let due = inner.logs.due(Instant::now());
                     inner.lines(due);
-                    inner.logs.nothing_waits()
+                    inner.draw_bars();
+                    inner.is_awaited = inner.waits();
+                    !inner.is_awaited
                 });
                 if nothing_waits {
                     return;
@@ -237,6 +242,8 @@ impl Inner {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+        let erased = self.live.take_away();
+        self.written(erased);
     }
 
     /// Shows an event; tells whether somebody has to come back for a line that waits.
@@ -317,9 +324,25 @@ impl Inner {
             self.raw(stream, bytes);
             return false;
         }
-        let (lines, waits) = self.logs.push(Instant::now(), rank, stream, time, bytes);
+        let lines = self.logs.push(Instant::now(), rank, stream, time, bytes);
         self.lines(lines);
-        waits
+        self.draw_bars();
+        self.waits() && !std::mem::replace(&mut self.is_awaited, true)
+    }
+
+    /// Whether something is to be shown a little later.
+    fn waits(&self) -> bool {
+        !self.logs.nothing_waits() || self.live.is_stale()
+    }
+
+    /// Draws the bars that programs draw, in place, where a person looks on.
+    fn draw_bars(&mut self) {
+        if self.logs.folds() && (self.logs.has_bars() || !self.live.is_empty()) {
+            let row = |line: &Line| format!("{}{}", line.prefix(), line.text);
+            let logs = &self.logs;
+            let shown = self.live.show(|| logs.bars().iter().map(row).collect());
+            self.written(shown);
+        }
     }
 
     fn lines(&mut self, lines: Vec<Line>) {
@@ -329,8 +352,7 @@ impl Inner {
     }
 
     fn line(&mut self, line: &Line) {
-        let colour = RANK_COLOURS[line.first as usize % RANK_COLOURS.len()].on_default();
-        let (text, prefix) = (&line.text, format!("{colour}[{}]{colour:#} ", line.who));
+        let (text, prefix) = (&line.text, line.prefix());
         match line.stream {
             Stream::Supervisor if self.log_style.file.is_none() => {
                 self.err(&format!("{prefix}{FAINT}nauta: {text}{FAINT:#}\n"));
@@ -360,6 +382,8 @@ impl Inner {
     }
 
     fn finish(&mut self) {
+        let cleared = self.live.clear();
+        self.written(cleared);
         self.suspend();
         let rest = self.logs.rest();
         self.lines(rest);

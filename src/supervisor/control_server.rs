@@ -11,13 +11,14 @@ use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::Framed;
 
 use super::gang::Streams;
 use super::journal::{Found, Journal};
 use super::outputs::Outputs;
 use super::trunk;
-use crate::control::{FrameCodec, HEARTBEAT, PROTOCOL, Reply, Request};
+use crate::control::{DEAD_AFTER, FrameCodec, FrameError, HEARTBEAT, PROTOCOL, Reply, Request};
 use crate::event::{End, RankState};
 use crate::layout;
 use crate::sync::journal::Record;
@@ -61,6 +62,18 @@ pub(super) struct Board {
     pub(super) led: watch::Sender<usize>,
 }
 
+/// Without a word for this long, or without taking one, a workstation is gone.
+const DEAD: Duration = Duration::from_secs(DEAD_AFTER);
+
+/// A slower link than this, in bytes per second, is none.
+const SLOWEST: u64 = 16 * 1024;
+
+/// The outcome of sending so many bytes, unless nobody takes them.
+async fn in_time(bytes: usize, sending: impl Future<Output = Outcome>) -> Outcome {
+    let limit = DEAD + Duration::from_secs(bytes as u64 / SLOWEST);
+    timeout(limit, sending).await.map_err(|_| FrameError::Io(std::io::ErrorKind::TimedOut.into()))?
+}
+
 type Frames = Framed<DuplexStream, FrameCodec<Request, Reply>>;
 
 /// Serves trunks for ever.
@@ -100,7 +113,7 @@ struct Conversation {
     following: Option<Following>,
 }
 
-type Outcome = Result<(), crate::control::FrameError>;
+type Outcome = Result<(), FrameError>;
 
 impl Conversation {
     fn new(stream: DuplexStream, board: Rc<Board>) -> Self {
@@ -108,11 +121,21 @@ impl Conversation {
     }
 
     async fn hold(mut self) -> Outcome {
+        let outcome = self.converse().await;
+        // Nobody waits for a workstation that is gone, however it went.
+        if self.following.is_some() {
+            self.board.followers.send_modify(|count| *count -= 1);
+        }
+        outcome
+    }
+
+    async fn converse(&mut self) -> Outcome {
         let mut state = self.board.state.subscribe();
         let mut index = self.board.outputs.subscribe();
         let mut journal = self.board.journal.end();
         let mut over = self.board.over.subscribe();
         let mut heartbeat = tokio::time::interval(Duration::from_secs(HEARTBEAT));
+        let mut heard = Instant::now();
         state.mark_changed();
         index.mark_changed();
         loop {
@@ -120,9 +143,13 @@ impl Conversation {
             tokio::select! {
                 biased;
                 request = self.frames.next() => match request {
-                    Some(request) => self.answer(request?.0).await?,
-                    None => break,
+                    Some(request) => {
+                        heard = Instant::now();
+                        self.answer(request?.0).await?;
+                    }
+                    None => return Ok(()),
                 },
+                () = sleep_until(heard + DEAD) => return Ok(()),
                 Ok(()) = state.changed(), if following => {
                     let now = state.borrow_and_update().clone();
                     self.send(Reply::State(now)).await?;
@@ -130,7 +157,7 @@ impl Conversation {
                 Ok(()) = index.changed(), if following => {
                     let now = Arc::clone(&index.borrow_and_update());
                     let body = serde_json::to_vec(&*now)?;
-                    self.frames.send((Reply::Outputs { sequence: now.sequence }, body.into())).await?;
+                    self.send_with(Reply::Outputs { sequence: now.sequence }, body.into()).await?;
                 }
                 Ok(()) = journal.changed(), if following => {}
                 Ok(()) = over.changed(), if following => {}
@@ -142,14 +169,14 @@ impl Conversation {
                 journal.mark_changed();
             }
         }
-        if self.following.is_some() {
-            self.board.followers.send_modify(|count| *count -= 1);
-        }
-        Ok(())
     }
 
     async fn send(&mut self, reply: Reply) -> Outcome {
-        self.frames.send((reply, Bytes::new())).await
+        self.send_with(reply, Bytes::new()).await
+    }
+
+    async fn send_with(&mut self, reply: Reply, body: Bytes) -> Outcome {
+        in_time(body.len(), self.frames.send((reply, body))).await
     }
 
     async fn answer(&mut self, request: Request) -> Outcome {
@@ -176,7 +203,7 @@ impl Conversation {
                     Ok(bytes) => (Reply::Piece { digest: crate::digest::Digest::of(&bytes) }, bytes),
                     Err(message) => (Reply::NoPiece { message }, Bytes::new()),
                 };
-                self.frames.send(reply).await
+                self.send_with(reply.0, reply.1).await
             }
             Request::Stop { by } => self.wish(Wish::Stop(by)),
             Request::Kill { by } => self.wish(Wish::Kill(by)),
@@ -203,7 +230,7 @@ impl Conversation {
             match self.board.journal.read(following.offset)? {
                 Found::Record(Record { stream, time, bytes }, next) => {
                     following.offset = next;
-                    self.frames.feed((Reply::Log { stream, time, next }, bytes)).await?;
+                    in_time(bytes.len(), self.frames.feed((Reply::Log { stream, time, next }, bytes))).await?;
                 }
                 Found::Gap(bytes, next) => {
                     following.offset = next;
@@ -229,6 +256,6 @@ impl Conversation {
                 }
             }
         }
-        SinkExt::<(Reply, Bytes)>::flush(&mut self.frames).await
+        in_time(0, SinkExt::<(Reply, Bytes)>::flush(&mut self.frames)).await
     }
 }

@@ -7,16 +7,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::event::Stream;
-use crate::sync::journal::{Damaged, HEADER, LARGEST, Record, parse_header};
+use crate::sync::journal::{Damaged, HEADER, LARGEST, Record, parse_header, whole_records};
 
 /// Most bytes that a journal keeps on disk.
-const CAP: u64 = 1024 * 1024 * 1024;
+pub(super) const CAP: u64 = 1024 * 1024 * 1024;
 
 /// Says something in the supervisor's own name where no journal is (yet).
 pub(super) fn say(text: &str) {
@@ -40,7 +40,7 @@ struct Files {
 }
 
 struct Half {
-    file: File,
+    file: Arc<File>,
     /// Offset of its first record.
     start: u64,
 }
@@ -118,11 +118,28 @@ impl Journal {
         Ok(Found::Record(record, next))
     }
 
-    /// The offset of the oldest record that is left, and the files from there on, oldest first.
-    pub(super) fn files(&self) -> (u64, Vec<PathBuf>) {
+    /// The offset of the oldest record that is left.
+    pub(super) fn oldest(&self) -> u64 {
         let files = self.files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let halves: Vec<&Half> = files.older.iter().chain([&files.current]).collect();
-        (halves[0].start, halves.iter().map(|half| path(&files.folder, half.start)).collect())
+        files.older.as_ref().map_or(files.current.start, |older| older.start)
+    }
+
+    /// Whole records from an offset on, or from the oldest that is left, `most` bytes or a little less; and the offset of
+    /// the first one.
+    pub(super) fn part(&self, offset: u64, most: u64) -> io::Result<(u64, Vec<u8>)> {
+        let files = self.files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let older = files.older.as_ref().filter(|_| offset < files.current.start);
+        let half = older.unwrap_or(&files.current);
+        let start = offset.max(half.start);
+        let end = older.map_or_else(|| *self.end.borrow(), |_| files.current.start);
+        let (file, at) = (Arc::clone(&half.file), start - half.start);
+        // The program must not wait for this.
+        drop(files);
+        let mut bytes = vec![0; usize::try_from(most.min(end.saturating_sub(start))).unwrap_or(0)];
+        file.read_exact_at(&mut bytes, at)?;
+        let whole = whole_records(&bytes).map_err(|Damaged| io::ErrorKind::InvalidData)?;
+        bytes.truncate(whole);
+        Ok((start, bytes))
     }
 }
 
@@ -143,13 +160,15 @@ fn path(folder: &Path, start: u64) -> PathBuf {
     folder.join(format!("journal-{start:020}"))
 }
 
-fn new_file(folder: &Path, start: u64) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path(folder, start))
+fn new_file(folder: &Path, start: u64) -> io::Result<Arc<File>> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true).open(path(folder, start)).map(Arc::new)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::journal::Records;
 
     fn read_all(journal: &Journal, mut offset: u64) -> (Vec<u8>, u64) {
         let (mut bytes, mut missing) = (Vec::new(), 0);
@@ -188,6 +207,18 @@ mod tests {
         }
         let (read, missing) = read_all(&journal, 0);
         assert!(missing > 0 && read.ends_with(b"line 999\n") && read.starts_with(b"line "));
-        assert!(journal.files().1.len() == 2 && read.len() < 4200);
+        assert!(std::fs::read_dir(temp.path()).expect("readable").count() == 2 && read.len() < 4200);
+        // In parts it is the same, and what is gone is skipped.
+        let (mut offset, mut parts, mut first) = (0, Records::default(), None);
+        while let Some((start, part)) =
+            Some(journal.part(offset, 300).expect("readable")).filter(|part| !part.1.is_empty())
+        {
+            first = first.or(Some(start));
+            parts.push(&part);
+            offset = start + part.len() as u64;
+        }
+        assert_eq!(first, Some(journal.oldest()));
+        let records = std::iter::from_fn(|| parts.next_record().expect("whole"));
+        assert!(records.flat_map(|record| record.bytes).eq(read));
     }
 }

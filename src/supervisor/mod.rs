@@ -8,6 +8,7 @@ mod bridge;
 mod config;
 mod control_server;
 mod environment;
+mod files;
 mod gang;
 mod inbox;
 mod journal;
@@ -19,6 +20,8 @@ mod outputs;
 mod program;
 mod rank;
 mod reaper;
+mod segments;
+mod shipping;
 mod trunk;
 
 use std::ffi::OsString;

@@ -1,28 +1,33 @@
 //! The outputs of a rank: watched while they are written, indexed, and pushed to the mailbox where there is one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::fs::OFlags;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::journal::Journal;
+use super::files::{Version, list, read_file, read_piece};
+use super::journal::{Journal, say};
 use super::legacy;
 use super::mailbox::{Mailbox, MailboxConfig};
-use crate::digest::Hasher;
+use super::shipping::Shipping;
 use crate::event::End;
 use crate::registry::Blob;
-use crate::sync::{CHUNK, Chunk, File, Index, JournalCopy, Skipped};
+use crate::sync::{File, Index, JournalCopy, Skipped};
 
 /// How often the folder is looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// How long the log may wait before it is sent, for each rank of the run, so that the mailbox has the same to do however
+/// many there are; and the bounds of that.
+const LOG_INTERVAL: Duration = Duration::from_millis(500);
+const LOG_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(30);
+/// Between two segments of a log that is sent while the program runs: 16 MiB/s, so that the program has the rest.
+const BREATH: Duration = Duration::from_millis(250);
 
 /// The outputs of a rank.
 #[derive(Clone)]
@@ -33,7 +38,13 @@ struct Inner {
     rank: u32,
     folder: PathBuf,
     mailbox: Option<Mailbox>,
+    /// What workstations are told: it changes with the files.
     index: watch::Sender<Arc<Index>>,
+    /// What the mailbox was told last.
+    published: tokio::sync::Mutex<Index>,
+    /// The log's way to the mailbox, and the name of this start of the supervisor in it.
+    shipping: tokio::sync::Mutex<Shipping>,
+    instance: String,
     /// What was seen of each file, and what was made of it once it stood still.
     seen: Mutex<BTreeMap<String, Seen>>,
     /// The journals of containers whose place this one has taken.
@@ -45,16 +56,6 @@ struct Seen {
     version: Version,
     file: Option<File>,
     pushed: bool,
-}
-
-/// What changes whenever a file's content may have.
-#[derive(Clone, PartialEq, Eq)]
-struct Version(u64, u64, i64, i64, i64, i64);
-
-impl Version {
-    fn of(m: &Metadata) -> Self {
-        Self(m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec())
-    }
 }
 
 /// What came of the last pass.
@@ -73,12 +74,28 @@ enum Pass {
 }
 
 impl Outputs {
-    pub(super) fn new(run: &str, rank: u32, folder: PathBuf, mailbox: Option<&MailboxConfig>) -> Result<Self, String> {
+    pub(super) fn new(
+        run: &str,
+        rank: u32,
+        instance: &str,
+        folder: PathBuf,
+        mailbox: Option<&MailboxConfig>,
+    ) -> Result<Self, String> {
         let mailbox = mailbox.map(Mailbox::open).transpose().map_err(|error| error.to_string())?;
         let _ = fs::create_dir_all(&folder);
-        let index = watch::Sender::new(Arc::new(Index { schema: 1, run: run.to_owned(), rank, ..Index::default() }));
-        let (seen, former) = (Mutex::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { run: run.to_owned(), rank, folder, mailbox, index, seen, former })))
+        let index = Index { schema: 1, run: run.to_owned(), rank, ..Index::default() };
+        Ok(Self(Arc::new(Inner {
+            run: run.to_owned(),
+            rank,
+            folder,
+            mailbox,
+            index: watch::Sender::new(Arc::new(index.clone())),
+            published: tokio::sync::Mutex::new(index),
+            shipping: tokio::sync::Mutex::default(),
+            instance: instance.to_owned(),
+            seen: Mutex::default(),
+            former: Mutex::default(),
+        })))
     }
 
     /// Takes over what a former container of this rank has left in the mailbox; gives how many files, where there was one.
@@ -87,8 +104,11 @@ impl Outputs {
         let left = mailbox.left_by(&self.0.run, self.0.rank).await.map_err(|error| error.to_string())?;
         let Some(left) = left else { return Ok(None) };
         let restored = legacy::restore(mailbox, &left, &self.0.folder).await.map(Some);
-        let mut former = self.0.former.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        former.extend(left.former.into_iter().chain(left.journal));
+        // Until there is something new, the mailbox goes on saying what it says now.
+        let former: Vec<JournalCopy> = left.former.into_iter().chain(left.journal).collect();
+        self.0.former.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone_from(&former);
+        let mut published = self.0.published.lock().await;
+        *published = Index { former, journal: None, complete: false, end: None, ..left };
         restored
     }
 
@@ -102,33 +122,92 @@ impl Outputs {
         loop {
             tokio::time::sleep(INTERVAL).await;
             if let Err(problem) = self.pass().await {
-                super::journal::say(&format!("outputs will be sent later: {problem}"));
+                say(&format!("outputs will be sent later: {problem}"));
             }
         }
     }
 
+    /// Sends the log as it grows, in a run of so many ranks, until the last pass.
+    pub(super) async fn ship(&self, journal: Arc<Journal>, nodes: u32) {
+        let Some(mailbox) = &self.0.mailbox else { return };
+        let interval = (LOG_INTERVAL * nodes).clamp(*LOG_INTERVALS.start(), *LOG_INTERVALS.end());
+        let mut grown = journal.end();
+        let mut is_troubled = false;
+        loop {
+            if !is_troubled && grown.changed().await.is_err() {
+                return;
+            }
+            tokio::time::sleep(interval).await;
+            grown.mark_unchanged();
+            match self.ship_news(mailbox, &journal).await {
+                Ok(true) => is_troubled = false,
+                Ok(false) => return,
+                Err(problem) => {
+                    if !std::mem::replace(&mut is_troubled, true) {
+                        say(&format!("the log will be sent later: {problem}"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what is new in the log; `false` when the last pass has begun.
+    async fn ship_news(&self, mailbox: &Mailbox, journal: &Arc<Journal>) -> Result<bool, String> {
+        let mut more = true;
+        while more {
+            let mut shipping = self.0.shipping.lock().await;
+            if shipping.is_closed {
+                return Ok(false);
+            }
+            more = shipping.step(mailbox, journal).await?;
+            let copies = shipping.copies(&self.0.instance, false);
+            self.publish(|index| self.0.tell_of_log(index, copies)).await?;
+            drop(shipping);
+            tokio::time::sleep(BREATH).await;
+        }
+        Ok(true)
+    }
+
+    /// Sends the rest of the log; nothing of it is sent behind that.
+    async fn ship_rest(&self, mailbox: &Mailbox, journal: &Arc<Journal>) -> Result<(), String> {
+        let mut shipping = self.0.shipping.lock().await;
+        shipping.is_closed = true;
+        while shipping.step(mailbox, journal).await? {}
+        Ok(())
+    }
+
+    /// Changes what the mailbox is told.
+    async fn publish(&self, change: impl FnOnce(&mut Index)) -> Result<(), String> {
+        let mut published = self.0.published.lock().await;
+        let mut index = published.clone();
+        change(&mut index);
+        index.sequence += 1;
+        if let Some(mailbox) = &self.0.mailbox {
+            mailbox.publish(&index).await.map_err(|error| error.to_string())?;
+        }
+        *published = index;
+        Ok(())
+    }
+
     /// Takes everything that is there now; the program is no more. Without an `end` another container goes on.
-    pub(super) async fn finish(
-        &self,
-        end: Option<&End>,
-        journal: &Journal,
-        instance: &str,
-        deadline: Duration,
-    ) -> Finished {
+    pub(super) async fn finish(&self, end: Option<&End>, journal: &Arc<Journal>, deadline: Duration) -> Finished {
         let deadline = Instant::now() + deadline;
-        let copied = match &self.0.mailbox {
-            Some(mailbox) => in_time(deadline, push_journal(mailbox, journal, instance)).await.map(Some),
-            None => Ok(None),
+        let shipped = match &self.0.mailbox {
+            Some(mailbox) => in_time(deadline, self.ship_rest(mailbox, journal)).await,
+            None => Ok(()),
         };
         // The files are listed whatever became of the log: they can still be had over the control stream.
-        let (copy, log_problem) = copied.map_or_else(|problem| (None, Some(problem)), |copy| (copy, None));
-        let index = match self.look(Pass::Last, end, copy).await {
+        let mut index = match self.look(Pass::Last, end).await {
             Ok(index) => index,
             Err(problem) => return Finished { in_mailbox: false, problem: Some(problem) },
         };
+        // A lock that is still held belongs to what did not come to its end in time.
+        if let Ok(shipping) = self.0.shipping.try_lock() {
+            self.0.tell_of_log(&mut index, shipping.copies(&self.0.instance, shipped.is_ok()));
+        }
         let pushed = in_time(deadline, self.push(&index)).await;
         self.0.index.send_replace(Arc::new(index));
-        let problem = log_problem.or(pushed.err());
+        let problem = shipped.err().or(pushed.err());
         Finished { in_mailbox: self.0.mailbox.is_some() && problem.is_none(), problem }
     }
 
@@ -144,7 +223,7 @@ impl Outputs {
 
     /// Takes what has stood still since the last look.
     async fn pass(&self) -> Result<(), String> {
-        let index = self.look(Pass::Running, None, None).await?;
+        let index = self.look(Pass::Running, None).await?;
         let current = Arc::clone(&self.0.index.borrow());
         if current.files == index.files && current.skipped == index.skipped {
             return Ok(());
@@ -155,7 +234,7 @@ impl Outputs {
     }
 
     /// What the folder holds now.
-    async fn look(&self, pass: Pass, end: Option<&End>, journal: Option<JournalCopy>) -> Result<Index, String> {
+    async fn look(&self, pass: Pass, end: Option<&End>) -> Result<Index, String> {
         let inner = Arc::clone(&self.0);
         let scan = tokio::task::spawn_blocking(move || inner.scan(pass));
         let (files, skipped) = scan.await.map_err(|error| error.to_string())?;
@@ -168,12 +247,12 @@ impl Outputs {
             end: end.cloned(),
             files,
             skipped,
-            journal,
-            former: self.0.former.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
+            ..Index::default()
         })
     }
 
-    /// All blobs, then the index: whoever reads it finds all it names.
+    /// All blobs of files, then the index: whoever reads it finds all it names. What it says of the log is that of the last
+    /// time, unless it is the last index.
     async fn push(&self, index: &Index) -> Result<(), String> {
         let Some(mailbox) = &self.0.mailbox else { return Ok(()) };
         for file in &index.files {
@@ -187,11 +266,26 @@ impl Outputs {
                 entry.pushed = true;
             }
         }
-        mailbox.publish(index).await.map_err(|error| error.to_string())
+        let Index { complete, end, files, skipped, journal, former, .. } = index.clone();
+        let log = journal.map(|journal| (former, journal));
+        self.publish(|index| {
+            (index.complete, index.end, index.files, index.skipped) = (complete, end, files, skipped);
+            if let Some((former, journal)) = log {
+                (index.former, index.journal) = (former, Some(journal));
+            }
+        })
+        .await
     }
 }
 
 impl Inner {
+    /// What an index says of the log: journals of former containers, then what is there of this one's.
+    fn tell_of_log(&self, index: &mut Index, mut own: Vec<JournalCopy>) {
+        index.journal = own.pop();
+        index.former = self.former.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        index.former.append(&mut own);
+    }
+
     /// The files that can be taken, and those that cannot.
     fn scan(&self, pass: Pass) -> (Vec<File>, Vec<Skipped>) {
         let (mut files, mut skipped) = (Vec::new(), Vec::new());
@@ -228,78 +322,6 @@ async fn in_time<T>(deadline: Instant, sending: impl Future<Output = Result<T, S
     tokio::time::timeout_at(deadline, sending).await.map_err(late)?
 }
 
-/// Regular files below `folder`, sorted by path.
-fn list(folder: &Path, prefix: &str, files: &mut Vec<(String, Metadata)>, skipped: &mut Vec<Skipped>) {
-    let mut entries: Vec<_> = match fs::read_dir(folder) {
-        Ok(entries) => entries.flatten().collect(),
-        Err(error) => return skipped.push(Skipped { path: prefix.to_owned(), reason: error.to_string() }),
-    };
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let name = entry.file_name();
-        let Some(text) = name.to_str().filter(|text| !text.contains(['\\', '\n', '\r'])) else {
-            let reason = "its name cannot be had on every system".to_owned();
-            skipped.push(Skipped { path: format!("{prefix}{}", name.to_string_lossy().escape_debug()), reason });
-            continue;
-        };
-        let path = format!("{prefix}{text}");
-        match fs::symlink_metadata(entry.path()) {
-            Ok(metadata) if metadata.is_dir() => list(&entry.path(), &format!("{path}/"), files, skipped),
-            Ok(metadata) if metadata.is_file() => files.push((path, metadata)),
-            Ok(_) => skipped.push(Skipped { path, reason: "it is no regular file".to_owned() }),
-            Err(error) => skipped.push(Skipped { path, reason: error.to_string() }),
-        }
-    }
-    files.sort_by(|a, b| a.0.cmp(&b.0));
-}
-
-/// Reads a file once: its digest, its chunks, and the version that they belong to.
-fn read_file(path: &Path, relative: &str) -> io::Result<(Version, File)> {
-    let mut file = open(path)?;
-    let before = file.metadata()?;
-    let mut whole = Hasher::default();
-    let mut chunks = Vec::new();
-    let mut buffer = vec![0; 256 * 1024];
-    let mut chunk = Hasher::default();
-    loop {
-        let room = usize::try_from(CHUNK - chunk.len()).unwrap_or(buffer.len()).min(buffer.len());
-        let n = file.read(&mut buffer[..room])?;
-        whole.update(&buffer[..n]);
-        chunk.update(&buffer[..n]);
-        if !chunk.is_empty() && (n == 0 || chunk.len() == CHUNK) {
-            let size = chunk.len();
-            let digest = std::mem::take(&mut chunk).finish();
-            chunks.push(Chunk { blob: digest.clone(), offset: 0, size, digest });
-        }
-        if n == 0 {
-            break;
-        }
-    }
-    let after = file.metadata()?;
-    let size = whole.len();
-    if Version::of(&before) != Version::of(&after) || size != after.size() {
-        return Err(io::Error::other("it was written to while it was read"));
-    }
-    let mode = after.permissions().mode() & 0o777;
-    let file = File { path: relative.to_owned(), size, mode, modified: after.mtime(), digest: whole.finish(), chunks };
-    Ok((Version::of(&after), file))
-}
-
-/// Opens a regular file, and nothing that took its place since it was listed: a link may lead anywhere, a pipe may wait.
-fn open(path: &Path) -> io::Result<fs::File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file any more")) }
-}
-
-fn read_piece(path: &Path, offset: u64, len: u32) -> io::Result<Bytes> {
-    let mut file = open(path)?;
-    file.seek(SeekFrom::Start(offset))?;
-    let mut piece = Vec::new();
-    file.take(u64::from(len)).read_to_end(&mut piece)?;
-    Ok(piece.into())
-}
-
 async fn push_file(mailbox: &Mailbox, path: &Path, file: &File) -> Result<(), crate::registry::RegistryError> {
     let mut offset = 0;
     for chunk in &file.chunks {
@@ -307,16 +329,4 @@ async fn push_file(mailbox: &Mailbox, path: &Path, file: &File) -> Result<(), cr
         offset += chunk.size;
     }
     Ok(())
-}
-
-/// The journal's files, pushed one behind the other.
-async fn push_journal(mailbox: &Mailbox, journal: &Journal, instance: &str) -> Result<JournalCopy, String> {
-    let (start, paths) = journal.files();
-    let mut copy = JournalCopy { instance: instance.to_owned(), start, chunks: Vec::new() };
-    for path in paths {
-        let (_, file) = read_file(&path, "journal").map_err(|error| format!("the log: {error}"))?;
-        push_file(mailbox, &path, &file).await.map_err(|error| error.to_string())?;
-        copy.chunks.extend(file.chunks);
-    }
-    Ok(copy)
 }

@@ -66,13 +66,15 @@ struct Rank {
 impl Rank {
     async fn prepare(config: Config, signals: mpsc::UnboundedReceiver<Signal>) -> Result<Self, String> {
         let journal = Arc::new(Journal::create(&config.state).map_err(|error| format!("cannot keep a log: {error}"))?);
-        let outputs = Outputs::new(&config.run, config.rank, config.outputs.clone(), config.mailbox.as_ref())?;
+        let instance = random_name();
+        let (folder, mailbox) = (config.outputs.clone(), config.mailbox.as_ref());
+        let outputs = Outputs::new(&config.run, config.rank, &instance, folder, mailbox)?;
         let (wishes_tx, wishes) = mpsc::unbounded_channel();
         let (streams, arrivals) = Streams::new(config.rank);
         let board = Rc::new(Board {
             run: config.run.clone(),
             rank: config.rank,
-            instance: random_name(),
+            instance,
             journal,
             outputs,
             state: watch::Sender::new(RankState::Meeting { message: String::new() }),
@@ -96,6 +98,9 @@ impl Rank {
         if self.config.replaced {
             self.take_over().await;
         }
+        let (outputs, journal, nodes) =
+            (self.board.outputs.clone(), Arc::clone(&self.board.journal), self.config.nodes);
+        spawn_local(async move { outputs.ship(journal, nodes).await });
         let mut gang = match self.meet(0).await {
             Ok(gang) => gang,
             Err(end) => return self.finish(end, false, None).await,
@@ -192,7 +197,7 @@ impl Rank {
         let drain = if self.inbox.has_lost_lease() { Duration::from_secs(1) } else { self.config.drain };
         let deadline = Instant::now() + drain;
         let last = Some(&end).filter(|_| !replaced);
-        let finished = self.board.outputs.finish(last, &self.board.journal, &self.board.instance, drain).await;
+        let finished = self.board.outputs.finish(last, &self.board.journal, drain).await;
         if let Some(problem) = &finished.problem {
             self.board.journal.say(&format!("outputs are not complete in the mailbox: {problem}"));
         }

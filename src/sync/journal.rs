@@ -66,6 +66,19 @@ pub fn parse_header(header: &[u8; HEADER]) -> Result<(Stream, i64, usize), Damag
     Ok((stream, i64::from_be_bytes([t0, t1, t2, t3, t4, t5, t6, t7]), len))
 }
 
+/// How many of these bytes, which begin with a record, are whole records.
+pub fn whole_records(bytes: &[u8]) -> Result<usize, Damaged> {
+    let mut end = 0;
+    while let Some(header) = bytes[end..].first_chunk::<HEADER>() {
+        let (.., len) = parse_header(header)?;
+        match bytes.len() - end - HEADER {
+            room if room < len => break,
+            _ => end += HEADER + len,
+        }
+    }
+    Ok(end)
+}
+
 const fn code(stream: Stream) -> u8 {
     match stream {
         Stream::Stdout => 1,
@@ -119,6 +132,8 @@ mod tests {
             }
             assert_eq!(read, records, "cut every {step} bytes");
         }
+        assert_eq!(whole_records(&wire), Ok(wire.len()));
+        assert_eq!(whole_records(&wire[..wire.len() - 1]), Ok(wire.len() - HEADER - 2));
         let mut cut = Records::default();
         cut.push(&wire[..wire.len() - 1]);
         assert_eq!(std::iter::from_fn(|| cut.next_record().expect("whole")).count(), 2);

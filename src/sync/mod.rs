@@ -40,9 +40,10 @@ pub struct Index {
     pub files: Vec<File>,
     /// Files that could not be taken, with the reason (still changing, unreadable, no regular file, a path we refuse).
     pub skipped: Vec<Skipped>,
-    /// The rank's journal, when it is in the mailbox.
+    /// What of the rank's journal is in the mailbox.
     pub journal: Option<JournalCopy>,
-    /// The journals of containers whose place this one has taken, oldest first.
+    /// What is before it, oldest first: the journals of containers whose place this one has taken, and what of its own
+    /// comes before bytes that are missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<JournalCopy>,
 }
@@ -54,7 +55,10 @@ pub struct JournalCopy {
     pub instance: String,
     /// Journal offset of its first byte; more than 0 when the oldest records were dropped.
     pub start: u64,
-    /// Where its bytes are, in order.
+    /// Whether its last record is the supervisor's last word; else the rank went on, or was lost.
+    #[serde(default)]
+    pub whole: bool,
+    /// Where its bytes are, in order; each has whole records.
     pub chunks: Vec<Chunk>,
 }
 

@@ -62,19 +62,45 @@ fn raw_logs_are_the_programs_bytes() {
     assert_eq!(bytes.len(), output.stdout.len() + output.stderr.len());
 }
 
-/// What one sees on a terminal; `script` makes one.
-#[test]
-fn on_a_terminal_what_all_ranks_say_is_shown_once() {
-    let (workstation, name) = run();
-    let inner = workstation.command(&["logs", &name]);
+/// All that a terminal gets; `script` makes one.
+fn on_a_terminal(workstation: &Workstation, arguments: &str) -> String {
+    let inner = workstation.command(&[]);
     let mut command = Command::new("script");
-    let line = format!("{} logs {name}", inner.get_program().to_str().expect("text"));
+    let line = format!("{} {arguments}", inner.get_program().to_str().expect("text"));
     command.args(["-qec", &line, "/dev/null"]).current_dir(&workstation.project).stdin(Stdio::null());
     for (name, value) in inner.get_envs() {
         command.env(name, value.unwrap_or_default());
     }
     let output = command.env("NO_COLOR", "1").output().expect("script starts");
-    let shown = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn on_a_terminal_what_all_ranks_say_is_shown_once() {
+    let (workstation, name) = run();
+    let shown = on_a_terminal(&workstation, &format!("logs {name}")).replace('\r', "");
     assert!(shown.contains("[0-1] loss 0.5\n[0-1] Loss 0.25\n"), "{shown}");
     assert!(shown.contains("[1] own red\n") && !shown.contains("[2J"), "{shown}");
+}
+
+/// Bars are drawn in place while they move, and are a line once when they have ended.
+#[test]
+fn on_a_terminal_bars_move_in_place() {
+    let workstation = Workstation::new();
+    let base = environment("NAUTA_TEST_IMAGE_BUSYBOX");
+    workstation.write("nauta.toml", &format!("[environment]\nbase = '{base}'\n[run]\ncommand = 'sh job.sh'\n")).write(
+        "job.sh",
+        "for i in 1 2 3 4 5 6 7 8; do printf \"\\repoch 1: $i/8 [speed $((i * 7 + RANK))]\"; sleep 0.4; done; echo; echo done",
+    );
+    let shown = on_a_terminal(&workstation, "run --local -n 2");
+    // Both ranks' bar is one row, and is taken away before the next state is drawn.
+    assert!(shown.contains("\r\x1b[K[0-1] epoch 1: 5/8"), "{shown:?}");
+    let lines: Vec<&str> = shown.split('\n').filter(|line| line.contains("epoch 1: 8/8")).collect();
+    assert!(lines.last().is_some_and(|line| line.contains("[0-1] epoch 1: 8/8")), "{shown:?}");
+    assert!(shown.contains("[0-1] done"), "{shown:?}");
+    // Not at a terminal: the last state, and nothing that moves.
+    let run = workstation.only_run();
+    let name = run.file_name().and_then(|name| name.to_str()).expect("text");
+    let piped = workstation.succeeds(&["logs", name, "--rank", "1"]).stdout;
+    assert_eq!(piped, "[1] epoch 1: 8/8 [speed 57]\n[1] done\n");
 }

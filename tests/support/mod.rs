@@ -4,6 +4,7 @@ pub(crate) mod certificates;
 pub(crate) mod cluster_lock;
 pub(crate) mod docker_registry;
 pub(crate) mod fault_proxy;
+pub(crate) mod link;
 pub(crate) mod own_process;
 pub(crate) mod random;
 pub(crate) mod small_disk;
@@ -14,6 +15,16 @@ use std::process::{Command, Stdio};
 /// How much of something a test does: `default`, unless a variable asks for the long form.
 pub(crate) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// The address of the test cluster's API server.
+pub(crate) fn api_server() -> String {
+    server_in(&std::fs::read_to_string(environment("NAUTA_TEST_KUBECONFIG_USER")).expect("readable"))
+}
+
+fn server_in(kubeconfig: &str) -> String {
+    let line = kubeconfig.lines().find_map(|line| line.trim().strip_prefix("server: https://"));
+    line.expect("a server").to_owned()
 }
 
 /// A variable of the running test environment.
@@ -72,6 +83,20 @@ impl Workstation {
             "[targets.lab]\nkubeconfig = '{kubeconfig}'\nnamespace = '{namespace}'\nregistry = '{registry}/tests'\n\
              registry_from_pods = '{pods}'\nplain_http = ['{pods}']\n{more}\n"
         ))
+    }
+
+    /// A target of the test cluster whose API server is reached at another address.
+    pub(crate) fn configure_cluster_at(&self, address: std::net::SocketAddr) -> &Self {
+        let original = std::fs::read_to_string(environment("NAUTA_TEST_KUBECONFIG_USER")).expect("readable");
+        let server = server_in(&original);
+        let path = self.temp.path().join("kubeconfig");
+        std::fs::write(&path, original.replace(&server, &address.to_string())).expect("written");
+        self.configure_cluster("");
+        let config = self.temp.path().join("config/nauta/config.toml");
+        let text = std::fs::read_to_string(&config).expect("written");
+        let text = text.replace(&environment("NAUTA_TEST_KUBECONFIG_USER"), path.to_str().expect("text"));
+        std::fs::write(config, text).expect("written");
+        self
     }
 
     /// Sets a variable for all commands.
