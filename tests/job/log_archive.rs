@@ -60,6 +60,8 @@ fn a_rank_that_is_killed_with_its_supervisor_leaves_its_log() {
     assert!(last >= 300 && numbers(&whole).into_iter().eq(1..=last), "{whole}");
     // Nothing is left of it but what is in the mailbox.
     let _ = workstation.succeeds(&["cancel", &run]);
+    let label = format!("nauta.dev/run={run}");
+    let _ = kubectl(&["wait", "--for=delete", "jobs,pods", "-l", &label, "--timeout=120s"]);
     let (archived, said) = logs(&workstation, &run, &[]);
     let archived = numbers(&archived);
     let end = u32::try_from(archived.len()).expect("few");
