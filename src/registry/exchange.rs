@@ -73,15 +73,15 @@ impl Registry {
         }
     }
 
-    /// Sends once (and once more where the registry asks who we are). Answers come back with any status but 401, 403,
-    /// 429, 5xx and redirects.
+    /// Sends once (and again where the registry asks who we are, or takes a token for too old). Answers come back with any
+    /// status but 401, 403, 429, 5xx and redirects.
     pub(super) async fn exchange_once(
         &self,
         call: &Call<'_>,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Response, RegistryError> {
         let mut url = call.url.clone();
-        let mut asked = false;
+        let (mut asked, mut learned) = (false, false);
         for _ in 0..=MAX_REDIRECTS + 1 {
             let own = self.endpoint().is_own(&url);
             let header = if own { self.authorization(call.scope).await? } else { None };
@@ -93,7 +93,9 @@ impl Registry {
                 if asked || !authenticator.refused(header.as_ref(), call.scope, challenge.clone()).await {
                     return Err(self.denied(call, response, header.is_some(), challenge).await);
                 }
-                asked = true;
+                // Who has said nothing yet only learns what is asked for; a token may then turn out to be too old.
+                asked = learned || header.is_some();
+                learned = true;
                 classify::explanation(response, self.patience.stall).await; // read to its end, the connection is kept
                 continue;
             }

@@ -201,7 +201,7 @@ async fn a_token_that_is_refused_is_replaced_once() {
     })
     .await;
     let registry = open(&expired.server.address, ada());
-    // The check learns what is asked for, so that the expired token meets a request of its own.
+    // The first request says nothing and learns what is asked for, the second one has the expired token.
     registry.check("a", Access::Push).await.expect("gets a good one");
     assert_eq!(expired.tokens.seen().len(), 2);
 
