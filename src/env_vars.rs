@@ -56,6 +56,8 @@ env_vars! {
         RESTARTS = "NAUTA_RESTARTS": "How often the gang begins again after a failure. Also the program's to read; 0 when unset.";
         RESTART_ON = "NAUTA_RESTART_ON": "After which failures: `failure` (any), `signal`, `memory`, `lost`, exit codes; separated by commas.";
         REPLACED = "NAUTA_REPLACED": "`1` when the engine makes another container for one that is lost.";
+        LAUNCH = "NAUTA_LAUNCH": "`rank0` when rank 0 alone runs the command, and the others wait for what it starts there; unset: all run it.";
+        SLOTS = "NAUTA_SLOTS": "How many processes a program that starts others is to start on each rank; 1 when unset. Also the program's to read.";
         LEASE = "NAUTA_LEASE": "`stdin` when the rank must stop as soon as its standard input is closed (Docker: the workstation's nauta has died).";
     }
     /// Set by the supervisor for the program.
@@ -77,6 +79,19 @@ env_vars! {
         GLOO_SOCKET_IFNAME = "GLOO_SOCKET_IFNAME": "The network interface that leads to rank 0, for Gloo.";
         NCCL_SOCKET_IFNAME = "NCCL_SOCKET_IFNAME": "The same for NCCL.";
         TP_SOCKET_IFNAME = "TP_SOCKET_IFNAME": "The same for TensorPipe.";
+        HOSTFILE = "NAUTA_HOSTFILE": "A file with a line for each rank, `NAME slots=N`, as Open MPI and DeepSpeed read it.";
+        LAUNCHER = "NAUTA_LAUNCHER": "Where nauta's `ssh`, `rsh` and `pdsh` find the supervisor; only where rank 0 starts the programs.";
+        OMPI_HOSTFILE = "OMPI_MCA_orte_default_hostfile": "The hostfile for Open MPI 4; this and the next ones only where rank 0 starts the programs.";
+        OMPI_AGENT = "OMPI_MCA_plm_rsh_agent": "How Open MPI 4 starts programs elsewhere: nauta's `ssh`.";
+        OMPI_NO_TREE = "OMPI_MCA_plm_rsh_no_tree_spawn": "1: all of them from rank 0.";
+        OMPI_OOB_INTERFACE = "OMPI_MCA_oob_tcp_if_include": "The network interface that leads to the other ranks, for Open MPI 4's daemons.";
+        OMPI_BTL_INTERFACE = "OMPI_MCA_btl_tcp_if_include": "The same for the processes' own connections, in 4 and 5.";
+        PRTE_HOSTFILE = "PRTE_MCA_prte_default_hostfile": "The hostfile for Open MPI 5.";
+        PRTE_AGENT = "PRTE_MCA_plm_ssh_agent": "How Open MPI 5 starts programs elsewhere: nauta's `ssh`.";
+        PRTE_NO_TREE = "PRTE_MCA_plm_ssh_no_tree_spawn": "1: all of them from rank 0.";
+        PRTE_INTERFACE = "PRTE_MCA_prte_if_include": "The network interface that leads to the other ranks, for Open MPI 5's daemons.";
+        PATH = "PATH": "The image's own; where rank 0 starts the programs, nauta's `ssh`, `rsh` and `pdsh` come first.";
+        SHELL = "SHELL": "`/bin/sh`, which runs what is started from rank 0: the user id has no login shell.";
         PYTHONUNBUFFERED = "PYTHONUNBUFFERED": "1: Python keeps lines back when it writes to a pipe, and the last words before a crash would be lost.";
         USER = "USER": "`nauta`: some libraries ask for a name, and the user id has none.";
         LOGNAME = "LOGNAME": "The same.";

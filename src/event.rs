@@ -159,6 +159,8 @@ pub enum RankState {
     },
     /// The program runs.
     Running,
+    /// It has no program of its own, and waits for what rank 0's starts there.
+    Hosting,
     /// The program is no more.
     Ended(End),
 }

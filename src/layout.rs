@@ -10,6 +10,10 @@ pub const WORKSPACE: &str = "/workspace";
 pub const OUTPUTS: &str = "/nauta/outputs";
 /// The supervisor's own files: journal, control state. Never part of the outputs.
 pub const STATE: &str = "/nauta/state";
+/// The list of hosts for programs that start others.
+pub const HOSTFILE: &str = "/nauta/state/hostfile";
+/// Where DeepSpeed looks for the list of hosts: a link to it.
+pub const DEEPSPEED_HOSTFILE: &str = "/job/hostfile";
 /// A writable home for user ids that have no passwd entry.
 pub const HOME: &str = "/nauta/home";
 /// The run's key: 64 hexadecimal digits, from a Secret (Kubernetes) or put in with the archive (Docker).

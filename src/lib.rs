@@ -54,6 +54,9 @@ use tracing_subscriber::EnvFilter;
 /// Runs nauta with `arguments` (the program's name first).
 #[must_use]
 pub fn main(mut arguments: Vec<OsString>) -> ExitCode {
+    if let Some(code) = supervisor::front(&arguments) {
+        return code.into();
+    }
     match arguments.get(1).and_then(|verb| verb.to_str()) {
         // Before anything else: as PID 1 there is no time to lose.
         Some("supervise") => supervisor::main(arguments.split_off(2)).into(),

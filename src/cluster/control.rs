@@ -49,7 +49,9 @@ impl Cluster {
         let none = |message: String| self.error(Cause::NoContainer { run: run.to_owned(), rank, message });
         let state = view.ranks.iter().find(|view| view.rank == rank).map(|view| &view.state);
         match (state, fold.pod(rank)) {
-            (Some(RankState::Running | RankState::Meeting { .. }), Some(pod)) => Ok(pod.name_any()),
+            (Some(RankState::Running | RankState::Hosting | RankState::Meeting { .. }), Some(pod)) => {
+                Ok(pod.name_any())
+            }
             (None, _) => Err(none(match view.ranks.len() {
                 1 => "the run has one rank only, 0".to_owned(),
                 ranks => format!("the run has ranks 0 to {}", ranks - 1),

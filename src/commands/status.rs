@@ -174,6 +174,7 @@ fn words(state: &RankState) -> String {
         RankState::Pending { message } => format!("waits: {message}"),
         RankState::Meeting { message } => format!("meets the others: {message}"),
         RankState::Running => "runs".to_owned(),
+        RankState::Hosting => "waits for what rank 0 starts there".to_owned(),
         RankState::Ended(end) => end.to_string(),
     }
 }

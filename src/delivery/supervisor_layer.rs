@@ -61,6 +61,8 @@ fn write_archive(program: &Path, state: &Path) -> Result<tempfile::NamedTempFile
     for folder in [layout::HOME, layout::OUTPUTS, layout::STATE, layout::WORKSPACE] {
         archive.directory(relative(folder), user)?;
     }
+    archive.directory("job", root)?;
+    archive.symlink(relative(layout::DEEPSPEED_HOSTFILE), layout::HOSTFILE, root)?;
     let (out, _) = archive.finish()?;
     out.into_inner().map_err(|error| io(error.into_error()))?;
     Ok(file)

@@ -3,12 +3,14 @@
 //! Owns: [`RunSpec`] and what it consists of; names, quantities; the Kubernetes objects ([`objects`]) and what the
 //! cluster's answers mean ([`state`]). Does not own: any connection. Start reading at [`RunSpec`].
 
+pub mod launch;
 pub mod objects;
 pub mod quantity;
 pub mod restarts;
 pub mod spec;
 pub mod state;
 
+pub use launch::Launch;
 pub use quantity::{Cpu, Memory, duration};
 pub use restarts::{RestartOn, Restarts};
 pub use spec::{Deadlines, Mailbox, Resources, RunSpec};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cpu, Memory, Restarts};
+use super::{Cpu, Launch, Memory, Restarts};
 use crate::digest::Digest;
 use crate::{env_vars, layout};
 
@@ -31,6 +31,12 @@ pub struct RunSpec {
     /// What follows on a failure.
     #[serde(default)]
     pub restarts: Restarts,
+    /// Which ranks run the command.
+    #[serde(default)]
+    pub launch: Launch,
+    /// How many processes a program that starts others is to start on each rank; absent: one for each accelerator.
+    #[serde(default)]
+    pub slots: Option<u32>,
     /// The project's files, by tree digest.
     pub snapshot: Digest,
 }
@@ -83,6 +89,12 @@ pub struct Mailbox {
 }
 
 impl RunSpec {
+    /// How many processes a program that starts others is told to start on each rank.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        self.slots.unwrap_or(self.resources.gpus).max(1)
+    }
+
     /// The variables that tell a rank's supervisor what it is part of. The rank itself is the engine's to add.
     pub fn supervisor_env(&self, coordinator: &str, mailbox: Option<&Mailbox>) -> Vec<(String, String)> {
         let seconds = |duration: Duration| duration.as_secs().to_string();
@@ -99,6 +111,12 @@ impl RunSpec {
         if self.restarts.most > 0 {
             set(env_vars::RESTARTS, self.restarts.most.to_string());
             set(env_vars::RESTART_ON, self.restarts.on.to_string());
+        }
+        if self.slots() > 1 {
+            set(env_vars::SLOTS, self.slots().to_string());
+        }
+        if self.launch == Launch::Rank0 {
+            set(env_vars::LAUNCH, self.launch.as_str().to_owned());
         }
         if let Some(mailbox) = mailbox {
             set(env_vars::MAILBOX, mailbox.from_ranks.clone());

@@ -30,7 +30,9 @@ macro_rules! embedded {
 /// The templates in the binary. All of their files are in `templates/`, and each is run by the tests.
 const EMBEDDED: &[Embedded] = embedded! {
     "accelerate": "Hugging Face Accelerate on scikit-learn's digits" ["nauta.toml", "requirements.txt", "train.py", "README.md"];
+    "deepspeed": "DeepSpeed's ZeRO, started by its own launcher, on scikit-learn's digits" ["nauta.toml", "requirements.txt", "ds_config.json", "train.py", "README.md"];
     "jax": "JAX, one program on all devices of all ranks, on scikit-learn's digits" ["nauta.toml", "requirements.txt", "train.py", "README.md"];
+    "mpi": "mpi4py under Open MPI's mpirun, without SSH, on scikit-learn's digits" ["nauta.toml", "train.py", "README.md"];
     "python": "any Python program; N independent ranks that share the work" ["nauta.toml", "main.py", "README.md"];
     "pytorch": "PyTorch DistributedDataParallel on scikit-learn's digits" ["nauta.toml", "train.py", "README.md"];
     "tensorflow": "TensorFlow MultiWorkerMirroredStrategy on scikit-learn's digits" ["nauta.toml", "requirements.txt", "train.py", "README.md"];

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::CommandLine;
+use crate::job::Launch;
 
 /// `nauta.toml`: makes a project's choices permanent. Every key may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -65,6 +66,11 @@ pub struct RunSection {
     pub restart_on: Option<String>,
     /// How long the run may take, as `12h` or `2d`.
     pub max_duration: Option<String>,
+    /// Which ranks run the command: `all`, or `rank0`, whose program starts the others' itself. Absent: `rank0` for `mpirun`,
+    /// `deepspeed` and their like, else `all`.
+    pub launch: Option<Launch>,
+    /// How many processes such a program starts on each rank; one for each accelerator where absent.
+    pub slots: Option<u32>,
     /// The name of a target of the user's configuration, or `local`.
     pub target: Option<String>,
 }

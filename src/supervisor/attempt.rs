@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -15,10 +15,14 @@ use super::control_server::{Board, Wish};
 use super::environment::{Place, program_environment};
 use super::gang::{Gang, Order};
 use super::inbox::{Inbox, Incoming, lease_is_lost};
+use super::launch::{Launcher, inquest};
 use super::memory::Kills;
 use super::output::Output;
 use super::{program, reaper};
 use crate::event::{End, RankState, Reason};
+
+/// The exit code of a rank that was stopped without a program of its own: as if by SIGTERM.
+const STOPPED: u8 = 143;
 
 /// What an attempt has to do with.
 pub(super) struct Attempt<'a> {
@@ -26,6 +30,14 @@ pub(super) struct Attempt<'a> {
     pub(super) board: &'a Board,
     pub(super) inbox: &'a mut Inbox,
     pub(super) gang: &'a mut Gang,
+    pub(super) launching: &'a Launching,
+}
+
+/// What programs need that start others.
+pub(super) struct Launching {
+    pub(super) hostfile: PathBuf,
+    /// Where rank 0 starts programs on the others, and this is rank 0.
+    pub(super) launcher: Option<Launcher>,
 }
 
 /// Why the program is being stopped; the first reason counts.
@@ -33,6 +45,8 @@ pub(super) struct Attempt<'a> {
 struct Stopping {
     reason: Option<Reason>,
     kill_at: Option<Instant>,
+    /// Rank 0's program has done its work: a host is not needed any more.
+    dismissed: bool,
     killed: bool,
     /// The container is to go, not only the program.
     leaving: bool,
@@ -46,9 +60,37 @@ impl Attempt<'_> {
             let of = self.config.restarts.most + 1;
             self.board.journal.say(&format!("attempt {} of {of} begins: {after}", self.gang.start.attempt));
         }
-        let mut kills = Kills::begin();
         let environment = self.program_environment();
-        let program = match program::start(&self.config.command, &environment) {
+        self.board.remotes.open(environment.clone());
+        let outputs = self.board.outputs.clone();
+        let watching = spawn_local(async move { outputs.watch().await });
+        let ended = if self.config.is_host() { self.host().await } else { self.run(&environment).await };
+        self.board.remotes.close();
+        watching.abort();
+        ended
+    }
+
+    /// Waits for what rank 0's program starts here, until that is no more.
+    async fn host(&mut self) -> (End, bool) {
+        self.board.state.send_replace(RankState::Hosting);
+        let mut kills = Kills::begin();
+        let (_, stopping) = self.until_gone(None, &mut kills).await;
+        reaper::kill_rest(None).await;
+        let end = match stopping.reason {
+            None => End { code: 0, reason: Reason::Exited },
+            Some(Reason::PeerFailed { rank }) if rank == self.config.rank => {
+                // The failure that the others stop for happened here.
+                let killed = self.board.remotes.casualty().map(|casualty| casualty.end);
+                killed.unwrap_or(End { code: STOPPED, reason: Reason::PeerFailed { rank: 0 } })
+            }
+            Some(reason) => End { code: STOPPED, reason },
+        };
+        (end, stopping.leaving)
+    }
+
+    async fn run(&mut self, environment: &BTreeMap<OsString, OsString>) -> (End, bool) {
+        let mut kills = Kills::begin();
+        let program = match program::start(&self.config.command, environment) {
             Ok(program) => program,
             Err(end) => {
                 self.board.journal.say(&end.to_string());
@@ -58,24 +100,36 @@ impl Attempt<'_> {
         self.board.state.send_replace(RankState::Running);
         let pid = program.pid;
         let output = Output::read(program, &self.board.journal);
-        let outputs = self.board.outputs.clone();
-        let watching = spawn_local(async move { outputs.watch().await });
-        let (status, stopping) = self.until_gone(pid, &mut kills).await;
-        reaper::kill_rest(pid).await;
+        let (status, stopping) = self.until_gone(Some(pid), &mut kills).await;
+        reaper::kill_rest(Some(pid)).await;
         output.drain().await;
-        watching.abort();
         let killed = kills.more();
-        let mut end = program::end_of(status, !stopping.killed && kills.are_recent());
+        let for_memory = !stopping.killed && kills.are_recent();
+        let mut end =
+            status.map_or_else(|| End::lost("its end was not seen"), |status| program::end_of(status, for_memory));
         if killed > 0 && end.reason != Reason::OutOfMemory {
             self.say_killed(killed);
         }
-        if let Some(advice) = program::advice(&self.config.command, &environment, &end) {
+        if let Some(advice) = program::advice(&self.config.command, environment, &end) {
             self.board.journal.say(&advice);
         }
-        if let Some(reason) = stopping.reason {
-            end.reason = reason;
+        match stopping.reason {
+            Some(reason) => end.reason = reason,
+            None => self.blame(&mut end).await,
         }
         (end, stopping.leaving)
+    }
+
+    /// Where rank 0's program failed because one of those that it had started elsewhere was killed, that one is to be named.
+    async fn blame(&self, end: &mut End) {
+        if end.is_success() || self.launching.launcher.is_none() {
+            return;
+        }
+        match inquest(&self.board.streams, self.config.nodes).await {
+            Some((0, casualty)) => *end = casualty.end,
+            Some((rank, _)) => end.reason = Reason::PeerFailed { rank },
+            None => {}
+        }
     }
 
     fn program_environment(&self) -> BTreeMap<OsString, OsString> {
@@ -88,26 +142,33 @@ impl Attempt<'_> {
             attempt: self.gang.start.attempt,
             coordinator: if self.config.nodes == 1 { "localhost" } else { &self.config.coordinator },
             interface: self.gang.interface.as_deref(),
+            hostfile: &self.launching.hostfile,
+            launcher: self.launching.launcher.as_ref(),
             home_is_writable: home
                 .is_some_and(|home| nix::unistd::access(Path::new(home), nix::unistd::AccessFlags::W_OK).is_ok()),
         };
         program_environment(&self.config.environment, &place)
     }
 
-    /// Until the program is gone; passes signals on and stops it when somebody asks.
-    async fn until_gone(&mut self, pid: Pid, kills: &mut Kills) -> (WaitStatus, Stopping) {
+    /// Until the program is gone, or where there is none until all that was started here is gone, and nothing more is to come;
+    /// passes signals on and stops it when somebody asks.
+    async fn until_gone(&mut self, pid: Option<Pid>, kills: &mut Kills) -> (Option<WaitStatus>, Stopping) {
         let mut stopping = Stopping::default();
         loop {
             let kill_at = stopping.kill_at;
             tokio::select! {
                 incoming = self.inbox.next() => {
                     if let Some(status) = self.take(incoming, pid, &mut stopping) {
-                        return (status, stopping);
+                        return (Some(status), stopping);
                     }
                 }
                 killed = kills.rise() => self.say_killed(killed),
                 order = self.gang.order() => self.obey(order, pid, &mut stopping),
-                () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => kill(pid, &mut stopping),
+                () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => self.kill(pid, &mut stopping),
+            }
+            let over = stopping.reason.is_some() || stopping.dismissed;
+            if pid.is_none() && over && reaper::descendants().is_none_or(|rest| rest.is_empty()) {
+                return (None, stopping);
             }
         }
     }
@@ -118,18 +179,22 @@ impl Attempt<'_> {
     }
 
     /// Does what came from outside asks for; gives the program's status when it is gone.
-    fn take(&self, incoming: Incoming, pid: Pid, stopping: &mut Stopping) -> Option<WaitStatus> {
+    fn take(&self, incoming: Incoming, pid: Option<Pid>, stopping: &mut Stopping) -> Option<WaitStatus> {
         match incoming {
-            Incoming::Signal(Signal::SIGCHLD) => return reaper::reap().remove(&pid),
+            Incoming::Signal(Signal::SIGCHLD) => {
+                let mut ended = reaper::reap();
+                self.board.remotes.reaped(&ended);
+                return ended.remove(&pid?);
+            }
             Incoming::Signal(Signal::SIGTERM) => {
                 stopping.leaving = true;
                 self.stop(pid, stopping, Reason::Stopped { message: "the engine asked for it".to_owned() });
             }
-            Incoming::Signal(other) => reaper::signal_group(pid, other),
+            Incoming::Signal(other) => self.signal(pid, other),
             Incoming::Wish(Wish::Stop(message)) => self.stop(pid, stopping, Reason::Stopped { message }),
             Incoming::Wish(Wish::Kill(message)) => {
                 self.stop(pid, stopping, Reason::Stopped { message });
-                kill(pid, stopping);
+                self.kill(pid, stopping);
             }
             Incoming::LeaseLost => {
                 stopping.leaving = true;
@@ -139,7 +204,7 @@ impl Attempt<'_> {
         None
     }
 
-    fn obey(&self, order: Order, pid: Pid, stopping: &mut Stopping) {
+    fn obey(&self, order: Order, pid: Option<Pid>, stopping: &mut Stopping) {
         match order {
             Order::Stop { first_failed } => self.stop(pid, stopping, Reason::PeerFailed { rank: first_failed }),
             Order::Alone { message } => {
@@ -150,13 +215,18 @@ impl Attempt<'_> {
                 stopping.leaving = true;
                 self.stop(pid, stopping, Reason::Stopped { message: reason });
             }
+            Order::Dismissed => {
+                stopping.dismissed = true;
+                stopping.kill_at = Some(Instant::now() + self.config.grace);
+                self.signal(pid, Signal::SIGTERM);
+            }
             // Both come after this rank's own word only.
             Order::Start(_) | Order::Over => {}
         }
     }
 
     /// SIGTERM now (a program that was halted is to hear it too), SIGKILL after the grace time; the first reason counts.
-    fn stop(&self, pid: Pid, stopping: &mut Stopping, reason: Reason) {
+    fn stop(&self, pid: Option<Pid>, stopping: &mut Stopping, reason: Reason) {
         if stopping.reason.is_some() {
             return;
         }
@@ -164,13 +234,28 @@ impl Attempt<'_> {
         self.board.journal.say(&format!("this rank {end}"));
         stopping.reason = Some(reason);
         stopping.kill_at = Some(Instant::now() + self.config.grace);
-        reaper::signal_group(pid, Signal::SIGTERM);
-        reaper::signal_group(pid, Signal::SIGCONT);
+        self.signal(pid, Signal::SIGTERM);
+        self.signal(pid, Signal::SIGCONT);
     }
-}
 
-fn kill(pid: Pid, stopping: &mut Stopping) {
-    stopping.killed = true;
-    stopping.kill_at = None;
-    reaper::signal_group(pid, Signal::SIGKILL);
+    fn kill(&self, pid: Option<Pid>, stopping: &mut Stopping) {
+        stopping.killed = true;
+        stopping.kill_at = None;
+        self.signal(pid, Signal::SIGKILL);
+    }
+
+    /// To this rank's program, and to those that were started here from rank 0: on a host to all processes, as MPI's daemons leave
+    /// the group that they were started in.
+    fn signal(&self, pid: Option<Pid>, signal: Signal) {
+        match pid {
+            Some(pid) => {
+                reaper::signal_group(pid, signal);
+                self.board.remotes.signal(signal);
+            }
+            None => {
+                self.board.remotes.excuse();
+                reaper::descendants().into_iter().flatten().for_each(|pid| reaper::signal_one(pid, signal));
+            }
+        }
+    }
 }

@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::launch::Hostfile;
 use super::mailbox::MailboxConfig;
+use crate::job::Launch;
 use crate::job::restarts::{InvalidRestarts, RestartOn, Restarts};
 use crate::{env_vars, layout};
 
@@ -29,6 +31,10 @@ pub(super) struct Config {
     pub(super) restarts: Restarts,
     /// Whether the engine makes another container for one that is lost.
     pub(super) replaced: bool,
+    /// Which ranks run the command.
+    pub(super) launch: Launch,
+    /// How many processes a program that starts others is to start on each rank.
+    pub(super) slots: u32,
     /// Stop when standard input is closed.
     pub(super) lease: bool,
     /// The variables of the container.
@@ -36,6 +42,16 @@ pub(super) struct Config {
 }
 
 impl Config {
+    /// Whether this rank only waits for what rank 0's program starts here.
+    pub(super) fn is_host(&self) -> bool {
+        self.launch.is_host(self.rank)
+    }
+
+    /// The run's hosts.
+    pub(super) fn hosts(&self) -> Hostfile {
+        Hostfile { run: self.run.clone(), nodes: self.nodes, slots: self.slots }
+    }
+
     /// Reads everything; the error is one sentence for the rank's log.
     #[expect(clippy::disallowed_methods, reason = "this is the edge that reads the environment")]
     pub(super) fn from_environment(command: Vec<OsString>) -> Result<Self, String> {
@@ -87,6 +103,10 @@ impl Config {
             restarts: restarts(small(number(env_vars::RESTARTS, Some(0))?)?, text(env_vars::RESTART_ON).as_deref())
                 .map_err(|error| error.to_string())?,
             replaced: text(env_vars::REPLACED).as_deref() == Some("1"),
+            launch: text(env_vars::LAUNCH)
+                .map_or(Ok(Launch::All), |text| text.parse())
+                .map_err(|error| error.to_string())?,
+            slots: small(number(env_vars::SLOTS, Some(1))?)?,
             lease: text(env_vars::LEASE).as_deref() == Some("stdin"),
             environment,
         })

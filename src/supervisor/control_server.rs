@@ -16,6 +16,7 @@ use tokio_util::codec::Framed;
 
 use super::gang::Streams;
 use super::journal::{Found, Journal};
+use super::launch::Remotes;
 use super::outputs::Outputs;
 use super::trunk;
 use crate::control::{DEAD_AFTER, FrameCodec, FrameError, HEARTBEAT, PROTOCOL, Reply, Request};
@@ -49,6 +50,8 @@ pub(super) struct Board {
     pub(super) instance: String,
     pub(super) journal: Arc<Journal>,
     pub(super) outputs: Outputs,
+    /// What rank 0's program has started here.
+    pub(super) remotes: Rc<Remotes>,
     pub(super) state: watch::Sender<RankState>,
     pub(super) over: watch::Sender<Option<Over>>,
     pub(super) wishes_tx: mpsc::UnboundedSender<Wish>,

@@ -1,8 +1,11 @@
 //! The program's variables: what each framework reads to find its peers.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
+use super::launch::Launcher;
+use super::program::SHELL;
 use crate::{env_vars, layout};
 
 /// What the variables say about a rank.
@@ -17,12 +20,16 @@ pub(super) struct Place<'a> {
     pub(super) coordinator: &'a str,
     /// The network interface that leads to rank 0, where there is one.
     pub(super) interface: Option<&'a str>,
+    /// The list of hosts.
+    pub(super) hostfile: &'a Path,
+    /// Where rank 0 starts programs on the others, and this is rank 0.
+    pub(super) launcher: Option<&'a Launcher>,
     /// Whether `HOME` can be written.
     pub(super) home_is_writable: bool,
 }
 
 /// Variables that are the supervisor's business and not the program's.
-const INTERNAL: [&str; 8] = [
+const INTERNAL: [&str; 9] = [
     env_vars::MAILBOX,
     env_vars::MAILBOX_PLAIN_HTTP,
     env_vars::START_DEADLINE,
@@ -30,6 +37,7 @@ const INTERNAL: [&str; 8] = [
     env_vars::DRAIN,
     env_vars::RESTART_ON,
     env_vars::REPLACED,
+    env_vars::LAUNCH,
     env_vars::LEASE,
 ];
 
@@ -89,10 +97,48 @@ pub(super) fn program_environment(
             environment.entry(name.into()).or_insert_with(|| value.into());
         }
     }
+    environment.insert(env_vars::HOSTFILE.into(), place.hostfile.into());
+    if let Some(launcher) = place.launcher {
+        for (name, value) in for_launchers(&environment, launcher, place) {
+            environment.insert(name.into(), value);
+        }
+    }
     if !place.home_is_writable {
         environment.insert(env_vars::HOME.into(), layout::HOME.into());
     }
     environment
+}
+
+/// What programs need that start others: nauta's `ssh` before all others, and Open MPI's own settings, unless the user has made
+/// them. Their names are those that `ompi_info --all` and `prte_info --all` list.
+fn for_launchers(
+    environment: &BTreeMap<OsString, OsString>,
+    launcher: &Launcher,
+    place: &Place<'_>,
+) -> Vec<(&'static str, OsString)> {
+    let agent = launcher.folder.join("ssh").into_os_string();
+    let hostfile = place.hostfile.as_os_str().to_owned();
+    let interface = OsString::from(place.interface.unwrap_or_default());
+    let mut path = launcher.folder.clone().into_os_string();
+    if let Some(own) = environment.get(OsStr::new(env_vars::PATH)) {
+        path.push(":");
+        path.push(own);
+    }
+    let defaults = [
+        (env_vars::OMPI_HOSTFILE, hostfile.clone()),
+        (env_vars::PRTE_HOSTFILE, hostfile),
+        (env_vars::OMPI_AGENT, agent.clone()),
+        (env_vars::PRTE_AGENT, agent),
+        (env_vars::OMPI_NO_TREE, "1".into()),
+        (env_vars::PRTE_NO_TREE, "1".into()),
+        (env_vars::OMPI_OOB_INTERFACE, interface.clone()),
+        (env_vars::OMPI_BTL_INTERFACE, interface.clone()),
+        (env_vars::PRTE_INTERFACE, interface),
+        (env_vars::SHELL, SHELL.into()),
+    ];
+    let unset = |name: &str| !environment.contains_key(OsStr::new(name));
+    let facts = [(env_vars::PATH, path), (env_vars::LAUNCHER, launcher.socket.clone().into_os_string())];
+    facts.into_iter().chain(defaults.into_iter().filter(|(name, value)| unset(name) && !value.is_empty())).collect()
 }
 
 /// TensorFlow's description of a cluster, all of whose ranks are workers (its guide to `TF_CONFIG`).
@@ -129,6 +175,8 @@ mod tests {
             attempt: 2,
             coordinator: "r-0.r",
             interface: Some("eth0"),
+            hostfile: Path::new("/nauta/state/hostfile"),
+            launcher: None,
             home_is_writable: false,
         };
         let environment = program_environment(&container, &place);
@@ -144,5 +192,34 @@ mod tests {
         assert_eq!(get("TF_CONFIG"), Some(format!(r#"{{"cluster":{workers},"task":{task}}}"#).as_str()));
         assert_eq!(get("NAUTA_MAILBOX"), None);
         assert_eq!(get("HOME"), Some(layout::HOME));
+    }
+
+    #[test]
+    fn programs_that_start_others_find_ours_and_the_hosts() {
+        let container: BTreeMap<OsString, OsString> =
+            [("PATH", "/usr/bin:/bin"), ("PRTE_MCA_prte_if_include", "ib0")].map(|(k, v)| (k.into(), v.into())).into();
+        let launcher = Launcher { folder: "/nauta/state/launch".into(), socket: "/nauta/state/launch/socket".into() };
+        let mut place = Place {
+            run: "r",
+            project: "p",
+            rank: 0,
+            nodes: 2,
+            attempt: 1,
+            coordinator: "r-0.r",
+            interface: Some("eth0"),
+            hostfile: Path::new("/nauta/state/hostfile"),
+            launcher: Some(&launcher),
+            home_is_writable: true,
+        };
+        let environment = program_environment(&container, &place);
+        let get = |name: &str| environment.get(OsStr::new(name)).and_then(|value| value.to_str());
+        assert_eq!(get("PATH"), Some("/nauta/state/launch:/usr/bin:/bin"));
+        assert_eq!(get("PRTE_MCA_plm_ssh_agent"), Some("/nauta/state/launch/ssh"));
+        assert_eq!(get("OMPI_MCA_orte_default_hostfile"), Some("/nauta/state/hostfile"));
+        assert_eq!((get("PRTE_MCA_prte_if_include"), get("OMPI_MCA_btl_tcp_if_include")), (Some("ib0"), Some("eth0")));
+        place.launcher = None;
+        let environment = program_environment(&container, &place);
+        assert_eq!(environment.get(OsStr::new("PATH")), Some(&OsString::from("/usr/bin:/bin")));
+        assert_eq!(environment.get(OsStr::new("NAUTA_HOSTFILE")), Some(&OsString::from("/nauta/state/hostfile")));
     }
 }

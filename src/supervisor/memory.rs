@@ -54,7 +54,7 @@ impl Kills {
 /// How many processes of this container the kernel has killed for memory so far; `None` where it does not say.
 ///
 /// cgroup v2 counts in `memory.events`, v1 in `memory.oom_control` (kernel documentation, "Control Group v2", "Memory").
-fn kills() -> Option<u64> {
+pub(super) fn kills() -> Option<u64> {
     ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"]
         .into_iter()
         .find_map(|path| count(&fs::read_to_string(path).ok()?))

@@ -12,6 +12,7 @@ mod files;
 mod gang;
 mod inbox;
 mod journal;
+mod launch;
 mod legacy;
 mod mailbox;
 mod memory;
@@ -29,6 +30,13 @@ use std::ffi::OsString;
 use config::Config;
 
 use crate::event::NOT_RUN;
+
+/// Where nauta is called as a program that starts others on the hosts of a list (`ssh`, `rsh`, `pdsh`): does what that is
+/// to do, and gives the exit code.
+#[must_use]
+pub fn front(arguments: &[OsString]) -> Option<u8> {
+    launch::front(arguments)
+}
 
 /// Runs a rank: `arguments` are what follows `supervise` on the command line. Returns the process's exit code.
 pub fn main(arguments: Vec<OsString>) -> u8 {

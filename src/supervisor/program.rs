@@ -6,13 +6,16 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
 use nix::unistd::Pid;
 use rustix::process::WaitStatus;
 
 use crate::event::{End, Reason};
 use crate::layout;
+
+/// The shell that runs what is written for one.
+pub(super) const SHELL: &str = "/bin/sh";
 
 /// A started program.
 pub(super) struct Program {
@@ -22,11 +25,20 @@ pub(super) struct Program {
     pub(super) stderr: ChildStderr,
 }
 
-/// Starts the program in a process group of its own.
+/// Starts the program in a process group of its own, without input.
 pub(super) fn start(command: &[OsString], environment: &BTreeMap<OsString, OsString>) -> Result<Program, End> {
+    start_with_input(command, environment, Stdio::null()).map(|(program, _)| program)
+}
+
+/// The same, with `input` as its standard input.
+pub(super) fn start_with_input(
+    command: &[OsString],
+    environment: &BTreeMap<OsString, OsString>,
+    input: Stdio,
+) -> Result<(Program, Option<ChildStdin>), End> {
     let mut process = Command::new(&command[0]);
     process.args(&command[1..]).env_clear().envs(environment);
-    process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    process.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     if Path::new(layout::WORKSPACE).is_dir() {
         process.current_dir(layout::WORKSPACE);
     }
@@ -35,7 +47,27 @@ pub(super) fn start(command: &[OsString], environment: &BTreeMap<OsString, OsStr
         return Err(failed(126, "its output cannot be read".to_owned()));
     };
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
-    Ok(Program { pid, stdout, stderr })
+    Ok((Program { pid, stdout, stderr }, child.stdin.take()))
+}
+
+/// What means more to a shell than itself.
+const SHELLS_OWN: &[char] =
+    &['|', '&', ';', '<', '>', '(', ')', '$', '`', '\\', '"', '\'', '*', '?', '[', '#', '~', '=', '{', '\n'];
+
+/// The words of a command that is written for a shell: the shell's own, or the command's where the image has no shell and it
+/// needs none.
+pub(super) fn words(command: &str) -> Result<Vec<OsString>, String> {
+    words_with(command, Path::new(SHELL).exists())
+}
+
+fn words_with(command: &str, shell: bool) -> Result<Vec<OsString>, String> {
+    if shell {
+        return Ok([SHELL, "-c", command].map(OsString::from).into());
+    }
+    if command.contains(SHELLS_OWN) {
+        return Err(format!("`{command}` needs a shell, and the image has no {SHELL}"));
+    }
+    Ok(command.split_whitespace().map(OsString::from).collect())
 }
 
 fn failed(code: u8, message: String) -> End {
@@ -131,6 +163,14 @@ mod tests {
             Err(End { code, reason: Reason::NotStarted { message } }) => (code, message),
             _ => (0, String::new()),
         }
+    }
+
+    #[test]
+    fn a_command_for_a_shell_runs_without_one_where_it_can() {
+        let words = |command, shell| words_with(command, shell).map(|words| words.join(OsStr::new("|")));
+        assert_eq!(words("cd /x; ls", true), Ok("/bin/sh|-c|cd /x; ls".into()));
+        assert_eq!(words("/app/worker  --rank 3", false), Ok("/app/worker|--rank|3".into()));
+        assert!(words("cd /x; ls", false).is_err_and(|error| error.contains("needs a shell")));
     }
 
     #[test]

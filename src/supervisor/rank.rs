@@ -11,16 +11,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Launching};
 use super::config::Config;
 use super::control_server::{self, Board, Over};
 use super::gang::{Arrival, Gang, GangConfig, Purpose, Streams, Verdict};
 use super::inbox::Inbox;
 use super::journal::{Journal, say};
+use super::launch::{self, Launcher, Remotes};
 use super::output::PassedOn;
 use super::outputs::Outputs;
 use super::reaper;
 use crate::event::{End, NOT_RUN, RankState, Reason};
+use crate::job::Launch;
 use crate::job::restarts::container_code;
 
 /// Lives a rank's life; gives the process's exit code.
@@ -61,6 +63,7 @@ struct Rank {
     board: Rc<Board>,
     inbox: Inbox,
     passed_on: PassedOn,
+    launching: Launching,
 }
 
 impl Rank {
@@ -77,6 +80,7 @@ impl Rank {
             instance,
             journal,
             outputs,
+            remotes: Rc::new(Remotes::new(config.grace)),
             state: watch::Sender::new(RankState::Meeting { message: String::new() }),
             over: watch::Sender::new(None),
             wishes_tx,
@@ -91,7 +95,9 @@ impl Rank {
             control_server::listen().await.map_err(|error| format!("cannot listen for the workstation: {error}"))?;
         spawn_local(control_server::serve(listener, Rc::clone(&board)));
         let inbox = Inbox::new(signals, wishes, config.lease);
-        Ok(Self { config, board, inbox, passed_on })
+        let launching =
+            launching(&config, &board).map_err(|error| format!("cannot serve programs that start others: {error}"))?;
+        Ok(Self { config, board, inbox, passed_on, launching })
     }
 
     async fn live(mut self) -> u8 {
@@ -106,7 +112,8 @@ impl Rank {
             Err(end) => return self.finish(end, false, None).await,
         };
         loop {
-            let attempt = Attempt { config: &self.config, board: &self.board, inbox: &mut self.inbox, gang: &mut gang };
+            let Self { config, board, inbox, launching, .. } = &mut self;
+            let attempt = Attempt { config, board, inbox, gang: &mut gang, launching };
             let (end, leaving) = attempt.make().await;
             gang.report(&end, leaving);
             if self.config.restarts.most == 0 || leaving {
@@ -168,6 +175,7 @@ impl Rank {
             instance: self.board.instance.clone(),
             restarts: self.config.restarts.clone(),
             replaced: self.config.replaced,
+            launch: self.config.launch,
             started,
             streams: Rc::clone(&self.board.streams),
         };
@@ -246,8 +254,18 @@ async fn receive(mut arrivals: mpsc::UnboundedReceiver<Arrival>, board: Rc<Board
     while let Some(Arrival { purpose, stream }) = arrivals.recv().await {
         match purpose {
             Purpose::Control => drop(spawn_local(control_server::converse(stream, Rc::clone(&board)))),
+            Purpose::Exec => drop(spawn_local(launch::serve(stream, Rc::clone(&board.remotes)))),
         }
     }
+}
+
+/// The hostfile, and what leads from rank 0's program to the other ranks.
+fn launching(config: &Config, board: &Rc<Board>) -> std::io::Result<Launching> {
+    let hosts = config.hosts();
+    let hostfile = hosts.write(&config.state)?;
+    let leads = config.launch == Launch::Rank0 && config.rank == 0;
+    let launcher = leads.then(|| Launcher::start(&config.state, hosts, Rc::clone(&board.streams))).transpose()?;
+    Ok(Launching { hostfile, launcher })
 }
 
 /// Leaves a word for the engine (Kubernetes' termination message): read even when no stream survives.

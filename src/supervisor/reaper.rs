@@ -96,17 +96,24 @@ pub(super) fn signal_group(group: Pid, signal: Signal) {
     let _ = signal::killpg(group, signal);
 }
 
+/// Sends a signal to one process.
+pub(super) fn signal_one(pid: Pid, signal: Signal) {
+    let _ = signal::kill(pid, signal);
+}
+
 /// Kills what the program left behind, and waits until it is gone: its group, and whatever left the group, since the parent
 /// of an orphan is this process. Others in the container (what an engine started in it, such as the way to this supervisor)
 /// are left alone.
-pub(super) async fn kill_rest(group: Pid) {
-    signal_group(group, Signal::SIGKILL);
+pub(super) async fn kill_rest(group: Option<Pid>) {
+    if let Some(group) = group {
+        signal_group(group, Signal::SIGKILL);
+    }
     let deadline = Instant::now() + DYING;
     while Instant::now() < deadline {
         reap();
         match descendants() {
             Some(rest) if rest.is_empty() => return,
-            Some(rest) => rest.into_iter().for_each(|pid| _ = signal::kill(pid, Signal::SIGKILL)),
+            Some(rest) => rest.into_iter().for_each(|pid| signal_one(pid, Signal::SIGKILL)),
             None => break,
         }
         sleep(LOOK).await;
@@ -117,7 +124,7 @@ pub(super) async fn kill_rest(group: Pid) {
 }
 
 /// All processes that come from this one and live; `None` where `/proc` does not show them.
-fn descendants() -> Option<Vec<Pid>> {
+pub(super) fn descendants() -> Option<Vec<Pid>> {
     let own = getpid().as_raw();
     let me = fs::read_link("/proc/self").ok()?;
     if me != Path::new(&own.to_string()) {

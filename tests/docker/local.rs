@@ -15,7 +15,7 @@ use nauta::digest::Digest;
 use nauta::docker::{Code, Docker, DockerError, JanitorProgram, LocalPlan, LocalRun};
 use nauta::event::{End, Events, RankState, Reason, Stream};
 use nauta::follow::{RankStream, Trunk};
-use nauta::job::{Deadlines, Resources, Restarts, RunSpec};
+use nauta::job::{Deadlines, Launch, Resources, Restarts, RunSpec};
 use nauta::layout;
 use nauta::secret::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -38,6 +38,8 @@ fn spec(run: &str, nodes: u32, script: &str) -> RunSpec {
         resources: Resources { cpu: Some("0.5".parse().unwrap()), memory: Some("64Mi".parse().unwrap()), gpus: 0 },
         deadlines: Deadlines { grace: Duration::from_secs(1), ..Deadlines::default() },
         restarts: Restarts::default(),
+        launch: Launch::default(),
+        slots: None,
         snapshot: Digest::of("code"),
     }
 }

@@ -4,6 +4,7 @@
 IMAGE_PYTHON=nauta-test/python:1
 IMAGE_PYTORCH=nauta-test/pytorch:1
 IMAGE_BUSYBOX=nauta-test/busybox:1
+IMAGE_MPI=nauta-test/mpi:1
 
 # What no container of the tests reads; every node pulls these images, so bytes are time.
 SLIM='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/cache/debconf/*-old "$1"/var/log/* "$1"/usr/share/doc/* "$1"/usr/share/man/* \
@@ -11,6 +12,9 @@ SLIM='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/cache/debcon
 # NumPy's tests are not removed: NumPy itself imports them.
 SLIM_PYTORCH='cd "$1"/usr/lib/python3/dist-packages && rm -rf ../../libtorch-test torch/bin/test* torch/include &&
   find scipy sympy sklearn networkx -depth -type d -name tests -exec rm -rf {} +'
+# Open MPI's package wants an SSH client, which is not to be what starts the ranks.
+WITHOUT_SSH='rm -f "$1"/usr/bin/ssh* "$1"/usr/bin/slogin "$1"/usr/bin/scp "$1"/usr/bin/sftp'
+SLIM_MPI='cd "$1"/usr/lib/python3/dist-packages && find scipy sklearn -depth -type d -name tests -exec rm -rf {} +'
 PYTHON_LINK='ln -sf python3 "$1"/usr/bin/python'
 
 make_images() {
@@ -24,6 +28,9 @@ make_images() {
   packages=python3,python3-pip,python3-torch,python3-numpy,python3-sklearn,ca-certificates
   archive=$(debian_archive pytorch "$PYTORCH_SUITE" "$packages" "$PYTHON_LINK" "$ENVIRONMENT/torch-without-libuv" "$SLIM_PYTORCH")
   publish "$IMAGE_PYTORCH" "$archive" "$REGISTRY"
+  packages=python3,openmpi-bin,python3-mpi4py,python3-numpy,python3-sklearn,ca-certificates
+  archive=$(debian_archive mpi "$PYTORCH_SUITE" "$packages" "$PYTHON_LINK" "$WITHOUT_SSH" "$SLIM_MPI")
+  publish "$IMAGE_MPI" "$archive" "$REGISTRY"
 }
 
 # publish IMAGE ARCHIVE REGISTRY…

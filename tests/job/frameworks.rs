@@ -2,7 +2,7 @@
 
 use super::cluster::{Cleanup, base};
 use super::{from_template, parameters};
-use crate::support::environment;
+use crate::support::{Workstation, environment};
 
 fn losses(stdout: &str) -> Vec<f64> {
     stdout.lines().filter_map(|line| line.split("loss ").nth(1)?.parse().ok()).collect()
@@ -33,7 +33,12 @@ fn trains_here_and_there(template: &str, image: &str, checkpoint: &str) {
     let cluster = there.succeeds(&["run", "--nodes", "2"]).stdout;
     assert!(there.only_run().join(checkpoint).is_file());
     has_trained(&cluster);
-    for (ours, theirs) in losses(&local).iter().zip(losses(&cluster)) {
+    is_the_same(template, &local, &cluster);
+}
+
+/// The same losses, within what a framework's own order of additions makes of them.
+fn is_the_same(template: &str, local: &str, cluster: &str) {
+    for (ours, theirs) in losses(local).iter().zip(losses(cluster)) {
         assert!((ours - theirs).abs() < 0.01, "{template}: {ours} here, {theirs} on the cluster");
     }
 }
@@ -47,6 +52,42 @@ fn jax() {
 #[test]
 fn tensorflow() {
     let _ = trains_here("tensorflow", "NAUTA_TEST_IMAGE_PYTHON", "checkpoint.weights.h5");
+}
+
+#[test]
+fn mpi() {
+    trains_here_and_there("mpi", "NAUTA_TEST_IMAGE_MPI", "checkpoint.npz");
+}
+
+/// The template on a base of the tests: what the template installs from Debian is there but for setuptools, which pip then gets for
+/// the build alone.
+fn deepspeed_on(base: &str) -> Workstation {
+    let workstation = from_template("deepspeed", base);
+    let toml = std::fs::read_to_string(workstation.project.join("nauta.toml")).expect("readable");
+    let toml = toml.replace(&format!("base = '{base}'"), "dockerfile = 'Dockerfile'");
+    let dockerfile = format!(
+        "FROM {base}\nCOPY requirements.txt /\nRUN --mount=type=secret,id=nauta-ca,mode=0444 PIP_CERT=/run/secrets/nauta-ca \
+         PIP_USE_PEP517=1 PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install -r requirements.txt\n"
+    );
+    workstation.write("Dockerfile", &dockerfile).write("nauta.toml", &toml);
+    workstation
+}
+
+/// The launch line of DeepSpeed's documentation ("Getting Started", multi-node), and the one without a list of hosts.
+#[test]
+fn deepspeed() {
+    let here = deepspeed_on(&environment("NAUTA_TEST_IMAGE_PYTORCH"));
+    let local = here.succeeds(&["run", "--local"]).stdout;
+    assert!(here.only_run().join("checkpoint.pt").is_file());
+    has_trained(&local);
+    let there = deepspeed_on(&base("NAUTA_TEST_IMAGE_PYTORCH"));
+    there.configure_cluster("");
+    let _cleanup = Cleanup(&there);
+    let line = "deepspeed --hostfile=/job/hostfile train.py --deepspeed --deepspeed_config ds_config.json";
+    let arguments: Vec<&str> = ["run", "--"].into_iter().chain(line.split(' ')).collect();
+    let cluster = there.succeeds(&arguments).stdout;
+    has_trained(&cluster);
+    is_the_same("deepspeed", &local, &cluster);
 }
 
 #[test]

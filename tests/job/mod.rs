@@ -7,6 +7,7 @@ mod delivery;
 mod doctor;
 mod environment;
 mod frameworks;
+mod launchers;
 mod local;
 mod lock;
 mod log_archive;

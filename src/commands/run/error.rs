@@ -16,6 +16,8 @@ pub(super) enum RunError {
     Quantity(#[from] crate::job::quantity::InvalidQuantity),
     #[error(transparent)]
     Restarts(#[from] crate::job::restarts::InvalidRestarts),
+    #[error(transparent)]
+    Launch(#[from] crate::job::launch::UnknownLaunch),
     #[error("a secret value cannot be made: {0}")]
     Random(getrandom::Error),
     #[error("cannot read the certificates in `{}` (from {source_text})", path.display())]
@@ -41,6 +43,9 @@ impl Diagnosis for RunError {
             Self::Empty => "begin with `nauta init --template pytorch`, or go to your program's directory".to_owned(),
             Self::Quantity(_) => "amounts are written as Kubernetes writes them".to_owned(),
             Self::Restarts(_) => "for example `--restarts 3 --restart-on signal,lost,75`".to_owned(),
+            Self::Launch(_) => {
+                "`--launch rank0` for a program that starts the other ranks' itself, as mpirun does".to_owned()
+            }
             Self::Random(_) => "the system's random source does not answer".to_owned(),
             Self::Certificates { .. } => "name a readable file of PEM certificates".to_owned(),
             Self::DryRunLocal => "name a target with `--target`".to_owned(),

@@ -69,6 +69,13 @@ pub struct RunArgs {
     /// How long the run may take, such as 12h or 2d; 7 days where absent
     #[arg(long, value_name = "TIME")]
     max_duration: Option<String>,
+    /// Which ranks run the command: all, or rank0, whose program starts the others' itself; rank0 where absent for mpirun,
+    /// deepspeed and their like
+    #[arg(long, value_name = "RANKS")]
+    launch: Option<String>,
+    /// How many processes such a program starts on each rank; one for each accelerator where absent
+    #[arg(long, value_name = "N")]
+    slots: Option<u32>,
     /// Put a template's files into this directory first, if it is empty
     #[arg(long, value_name = "NAME", add = templates())]
     template: Option<String>,

@@ -12,7 +12,7 @@ use crate::diagnosis::Result;
 use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
 use crate::image::EnvironmentPlan;
-use crate::job::{Cpu, Deadlines, Memory, Resources, RestartOn, Restarts, RunSpec, duration};
+use crate::job::{Cpu, Deadlines, Launch, Memory, Resources, RestartOn, Restarts, RunSpec, duration};
 use crate::output::bytes;
 use crate::project::{Project, run_name};
 use crate::secret::Secret;
@@ -49,7 +49,8 @@ fn announce(spec: &RunSpec, destination: &Setting<Destination>, events: &Events)
         Destination::Cluster(name, _) => format!("target {name}"),
     };
     let ranks = if spec.nodes == 1 { "1 rank".to_owned() } else { format!("{} ranks", spec.nodes) };
-    events.note(format!("{} runs on {place} with {ranks} (from {})", spec.name, destination.source));
+    let launch = if spec.launch.is_host(spec.nodes - 1) { "; rank 0 starts the programs of all" } else { "" };
+    events.note(format!("{} runs on {place} with {ranks} (from {}){launch}", spec.name, destination.source));
 }
 
 /// What is decided before the project's files are looked at.
@@ -150,6 +151,8 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
         .map(|text| text.parse::<Memory>())
         .transpose()
         .map_err(RunError::from)?;
+    let command = command(args, project)?;
+    let launch = launch(args, section, &command)?;
     let name = project.name();
     let random = getrandom::u64().map_err(RunError::Random)?;
     Ok(RunSpec {
@@ -157,11 +160,13 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
         project: name,
         user: context.user(),
         nodes: nodes.value,
-        command: command(args, project)?,
+        command,
         env,
         resources: Resources { cpu, memory, gpus: args.gpus.or(section.gpus).unwrap_or(0) },
         deadlines: deadlines(args, section)?,
         restarts: restarts(args, section)?,
+        launch,
+        slots: args.slots.or(section.slots),
         snapshot: Digest::of(""),
     })
 }
@@ -179,6 +184,12 @@ fn restarts(args: &RunArgs, section: &RunSection) -> Result<Restarts> {
     let on = args.restart_on.as_ref().or(section.restart_on.as_ref());
     let on = on.map_or_else(|| Ok(RestartOn::default()), |text| text.parse()).map_err(RunError::from)?;
     Ok(Restarts::new(most, on).map_err(RunError::from)?)
+}
+
+/// Who runs the command: what the user says, or what its first word means.
+fn launch(args: &RunArgs, section: &RunSection, command: &[String]) -> Result<Launch> {
+    let flag = args.launch.as_ref().map(|text| text.parse()).transpose().map_err(RunError::from)?;
+    Ok(flag.or(section.launch).unwrap_or_else(|| Launch::of(command)))
 }
 
 fn command(args: &RunArgs, project: &Project) -> Result<Vec<String>> {

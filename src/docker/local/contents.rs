@@ -68,7 +68,7 @@ impl Contents {
 
 fn secret_part(run_key: &str) -> Result<Vec<u8>, ArchiveError> {
     let mut archive = Writer::new(Vec::new());
-    for folder in [layout::SUPERVISOR, layout::RUN_KEY] {
+    for folder in [layout::SUPERVISOR, layout::RUN_KEY, layout::DEEPSPEED_HOSTFILE] {
         for folder in ancestors(folder) {
             archive.directory(folder, ROOT)?;
         }
@@ -76,6 +76,7 @@ fn secret_part(run_key: &str) -> Result<Vec<u8>, ArchiveError> {
     for folder in [layout::WORKSPACE, layout::OUTPUTS, layout::HOME] {
         archive.directory(inside(folder), USER)?;
     }
+    archive.symlink(inside(layout::DEEPSPEED_HOSTFILE), layout::HOSTFILE, ROOT)?;
     archive.directory(inside(layout::STATE), Attributes { mode: 0o700, ..USER })?;
     archive.bytes(inside(layout::RUN_KEY), run_key.as_bytes(), Attributes { mode: 0o400, ..USER })?;
     archive.into_part()

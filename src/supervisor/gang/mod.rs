@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use crate::event::End;
-use crate::job::Restarts;
+use crate::job::{Launch, Restarts};
 
 pub(super) use streams::{Arrival, Purpose, Streams};
 
@@ -43,6 +43,8 @@ pub(super) struct GangConfig {
     pub(super) restarts: Restarts,
     /// Whether the engine makes another container for one that is lost.
     pub(super) replaced: bool,
+    /// Which ranks run the command.
+    pub(super) launch: Launch,
     /// How many attempts this supervisor has begun.
     pub(super) started: u32,
     /// Byte streams to and from other ranks.
@@ -56,6 +58,8 @@ pub(super) enum Order {
     Start(Start),
     /// Another rank failed first.
     Stop { first_failed: u32 },
+    /// Rank 0's program, which starts the others', has done its work.
+    Dismissed,
     /// Rank 0 cannot be reached any more.
     Alone { message: String },
     /// This rank is none of the gang's (any more), or nothing can begin.
@@ -141,6 +145,8 @@ enum Message {
     Stop {
         first_failed: u32,
     },
+    /// Rank 0's program, which starts the others', has done its work.
+    Dismissed,
     /// All programs are no more, and none begins again.
     Finished,
     /// Make a connection for a stream.
@@ -162,6 +168,7 @@ fn order_of(message: Message) -> Option<Order> {
         Message::Release { attempt, after } => Some(Order::Start(Start { attempt, after })),
         Message::Stop { first_failed } => Some(Order::Stop { first_failed }),
         Message::Refused { reason } => Some(Order::Refused { reason }),
+        Message::Dismissed => Some(Order::Dismissed),
         Message::Finished => Some(Order::Over),
         Message::Hello(_) | Message::Ended(_) | Message::Dial { .. } | Message::Dialled { .. } | Message::Ping => None,
     }
@@ -188,7 +195,7 @@ impl Gang {
                 Some(Order::Refused { reason } | Order::Alone { message: reason }) => return Err(reason),
                 Some(Order::Over) | None => return Err("the run is over".to_owned()),
                 // Meant for a program that ran before this rank was started anew.
-                Some(Order::Stop { .. }) => {}
+                Some(Order::Stop { .. } | Order::Dismissed) => {}
             }
         }
     }
@@ -219,7 +226,7 @@ impl Gang {
                 }
                 Order::Over => return Verdict::Over(None),
                 Order::Refused { reason } => return Verdict::Over(Some(reason)),
-                Order::Stop { .. } | Order::Alone { .. } => {}
+                Order::Stop { .. } | Order::Dismissed | Order::Alone { .. } => {}
             }
         }
     }

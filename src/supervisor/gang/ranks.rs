@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{GangConfig, Hello, Message, Report};
 use crate::event::{End, Reason};
+use crate::job::Launch;
 
 /// Where a gang stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +103,8 @@ impl Ranks {
         };
         let stop = self.first_failed.filter(|_| phase == Phase::Running && is_back);
         let stop = stop.map(|first_failed| Message::Stop { first_failed });
-        for message in word.into_iter().chain(stop) {
+        let dismissed = (phase == Phase::Running && is_back && self.dismisses()).then_some(Message::Dismissed);
+        for message in word.into_iter().chain(stop).chain(dismissed) {
             let _ = to.send(message);
         }
         let begins_now = phase == Phase::Running && misses_start;
@@ -164,15 +166,29 @@ impl Ranks {
         if *self.phase.borrow() != Phase::Running || self.ended.contains_key(&rank) {
             return;
         }
+        // Of programs that rank 0's has started, the one that was killed is the first to fail, not the one that saw it.
+        let blames = match end.reason {
+            Reason::PeerFailed { rank: blamed } if rank == 0 && self.config.launch == Launch::Rank0 => Some(blamed),
+            _ => None,
+        };
         let stopped = matches!(end.reason, Reason::Stopped { .. });
         // A rank that the cluster takes away is one that has to be replaced; one that the user stops is not.
         let taken = stopped && leaving && self.config.replaced;
         self.unwanted |= stopped && !leaving;
-        if !end.is_success() && (!end.is_consequence() || taken) && self.first_failed.is_none() {
-            self.first_failed = Some(rank);
-            self.tell_all(&Message::Stop { first_failed: rank });
+        let is_cause = !end.is_success() && (!end.is_consequence() || taken);
+        if let Some(first) = blames.or(is_cause.then_some(rank)).filter(|_| self.first_failed.is_none()) {
+            self.first_failed = Some(first);
+            self.tell_all(&Message::Stop { first_failed: first });
         }
         self.ended.insert(rank, end);
+        if rank == 0 && self.dismisses() {
+            self.tell_all(&Message::Dismissed);
+        }
+    }
+
+    /// Whether the hosts of rank 0's program are not needed any more.
+    fn dismisses(&self) -> bool {
+        self.config.launch == Launch::Rank0 && self.ended.get(&0).is_some_and(End::is_success)
     }
 
     /// Goes on where all are there, or all have ended.
@@ -397,6 +413,38 @@ mod tests {
         ranks.report(1, stopped_with(1, 0));
         assert_eq!(heard(&mut one).last(), Some(&Message::Stop { first_failed: 0 }));
         assert_eq!(*ranks.phase().borrow(), Phase::Over);
+    }
+
+    #[test]
+    fn hosts_go_when_rank_0_has_done_its_work_and_the_one_that_was_killed_is_named() {
+        let launching = |most| {
+            let restarts = Restarts::new(most, "memory".parse().expect("known")).expect("few");
+            Ranks::new(GangConfig { nodes: 3, restarts, launch: Launch::Rank0, ..GangConfig::default() })
+        };
+        let (mut ranks, mut own) = launching(0);
+        let one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        let mut two = ranks.arrive(&hello(2, "b", 0, false)).expect("ours");
+        ranks.report(0, report(1, 0));
+        assert_eq!(heard(&mut two)[1..], [Message::Dismissed]);
+        // One whose link was broken meanwhile hears it too.
+        drop(one);
+        let mut one = ranks.arrive(&hello(1, "a", 1, true)).expect("back");
+        assert_eq!(heard(&mut one), [Message::Dismissed]);
+        ranks.report(1, report(1, 0));
+        ranks.report(2, report(1, 0));
+        assert_eq!(heard(&mut own).last(), Some(&Message::Finished));
+
+        let (mut ranks, mut own) = launching(1);
+        let mut one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        let _two = ranks.arrive(&hello(2, "b", 0, false)).expect("ours");
+        ranks.report(0, stopped_with(1, 1));
+        assert_eq!(heard(&mut one)[1..], [STOP_1]);
+        let killed = End { code: 137, reason: Reason::OutOfMemory };
+        ranks.report(1, Report { attempt: 1, end: killed, leaving: false });
+        ranks.report(2, stopped_with(1, 1));
+        let again = heard(&mut own);
+        let after = Some("rank 1 was killed by the kernel: out of memory".to_owned());
+        assert_eq!(again.last(), Some(&Message::Release { attempt: 2, after }), "{again:?}");
     }
 
     #[test]

@@ -27,6 +27,8 @@ const BUFFER: usize = 64 * 1024;
 pub(in crate::supervisor) enum Purpose {
     /// The workstation talks to the rank's control server.
     Control,
+    /// What was started on rank 0 runs a command here.
+    Exec,
 }
 
 /// A stream that rank 0 has opened to this rank.
