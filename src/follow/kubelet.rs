@@ -79,7 +79,9 @@ impl Seam {
     fn finish(&mut self, position: &mut Position) {
         if let Self::Sought { later, .. } = std::mem::replace(self, Self::Found) {
             position.gap("from here on this is the kubelet's copy, and something may be missing before it");
-            later.into_iter().for_each(|record| position.take_copied(record));
+            for record in later {
+                position.take_copied(record);
+            }
         }
     }
 }
@@ -118,7 +120,7 @@ mod tests {
             match event {
                 Event::Log { bytes, .. } => text.push_str(&String::from_utf8_lossy(&bytes)),
                 Event::LogGap { message, .. } => {
-                    *text += &format!("<{}>", message.rsplit(' ').next().unwrap_or_default())
+                    text.extend(["<", message.rsplit(' ').next().unwrap_or_default(), ">"]);
                 }
                 _ => {}
             }
@@ -131,8 +133,7 @@ mod tests {
             seam.take(format!("1970-01-01T00:00:00.{line}\n").as_bytes(), &mut position);
         }
         seam.finish(&mut position);
-        let shown = text.lock().expect("not poisoned").clone();
-        shown
+        text.lock().expect("not poisoned").clone()
     }
 
     #[test]

@@ -87,7 +87,9 @@ impl Log {
             }
             while let Some(record) = records.next_record().map_err(io::Error::other)? {
                 while let Some((_, bytes)) = seams.next_if(|(at, _)| *at <= len) {
-                    bytes.into_iter().for_each(|bytes| self.gap_of(bytes));
+                    if let Some(bytes) = bytes {
+                        self.gap_of(bytes);
+                    }
                 }
                 len += record.len();
                 self.show(record);
@@ -246,7 +248,7 @@ mod tests {
         let sink = Arc::clone(&text);
         let events = Events::new(move |event| match event {
             Event::Log { bytes, .. } => sink.lock().expect("not poisoned").push_str(&String::from_utf8_lossy(&bytes)),
-            Event::LogGap { message, .. } => sink.lock().expect("not poisoned").push_str(&format!("<{message}>")),
+            Event::LogGap { message, .. } => sink.lock().expect("not poisoned").extend(["<", &message, ">"]),
             _ => {}
         });
         let log = Log::kept(folder, 0, events);

@@ -27,8 +27,8 @@ impl Frames {
         let stream = stream.map_err(|_| "no answer".to_owned())??;
         let mut heartbeat = interval(Duration::from_secs(HEARTBEAT));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let framed = Framed::new(stream, FrameCodec::default());
-        let mut frames = Self { framed, heartbeat, instance: String::new() };
+        let mut frames =
+            Self { framed: Framed::new(stream, FrameCodec::default()), heartbeat, instance: String::new() };
         frames.send(Request::Hello { protocol: PROTOCOL }).await?;
         loop {
             match frames.next().await? {

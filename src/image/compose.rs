@@ -156,15 +156,16 @@ pub fn documents(image: &Image) -> (Vec<u8>, Vec<u8>) {
 
 /// A manifest that names a configuration and a layer of two bytes each, for asking a registry what it makes of it.
 pub fn smallest_manifest(config: &Digest, layer: &Digest) -> Vec<u8> {
-    manifest_of(descriptor(CONFIG, config, 2), vec![descriptor(LAYER_TAR, layer, 2)])
+    manifest_of(&descriptor(CONFIG, config, 2), &[descriptor(LAYER_TAR, layer, 2)])
 }
 
 fn manifest(config: &[u8], layers: &[&Layer]) -> Vec<u8> {
-    let layers = layers.iter().map(|layer| descriptor(&layer.media_type, &layer.digest, layer.size));
-    manifest_of(descriptor(CONFIG, &Digest::of(config), config.len() as u64), layers.collect())
+    let layers: Vec<Value> =
+        layers.iter().map(|layer| descriptor(&layer.media_type, &layer.digest, layer.size)).collect();
+    manifest_of(&descriptor(CONFIG, &Digest::of(config), config.len() as u64), &layers)
 }
 
-fn manifest_of(config: Value, layers: Vec<Value>) -> Vec<u8> {
+fn manifest_of(config: &Value, layers: &[Value]) -> Vec<u8> {
     let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
     manifest.to_string().into_bytes()
 }

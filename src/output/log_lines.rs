@@ -141,7 +141,7 @@ pub(super) fn printable(text: &str) -> String {
             '\t' => safe.push(c),
             // Marks of direction would show a line in another order than it was written.
             '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                safe.extend(c.escape_unicode())
+                safe.extend(c.escape_unicode());
             }
             c if c.is_control() => safe.extend(c.escape_debug()),
             c => safe.push(c),

@@ -125,7 +125,7 @@ impl Perform for Terminal {
 }
 
 fn text(lines: &[Line]) -> String {
-    lines.iter().map(|line| format!("{}{}\n", line.prefix(), line.text)).collect()
+    lines.iter().flat_map(|line| [line.prefix(), line.text.clone(), "\n".to_owned()]).collect()
 }
 
 /// What a terminal is sent when a rank writes this in such pieces.

@@ -282,7 +282,7 @@ impl Inner {
     /// What an index says of the log: journals of former containers, then what is there of this one's.
     fn tell_of_log(&self, index: &mut Index, mut own: Vec<JournalCopy>) {
         index.journal = own.pop();
-        index.former = self.former.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        index.former.clone_from(&self.former.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         index.former.append(&mut own);
     }
 

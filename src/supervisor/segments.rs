@@ -105,7 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn chunk(size: u64) -> Chunk {
-        let digest = Digest::of(&size.to_be_bytes());
+        let digest = Digest::of(size.to_be_bytes());
         Chunk { blob: digest.clone(), offset: 0, size, digest }
     }
 

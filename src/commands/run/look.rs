@@ -44,7 +44,7 @@ impl Look {
         events.send(Event::Started { phase: Phase::Check, detail: name.clone() });
         let (context, target, events) = (context.clone(), target.clone(), events.clone());
         let project = decided.spec.project.clone();
-        let looking = tokio::spawn(async move { look(&context, &target, &project, &events).await });
+        let looking = tokio::spawn(async move { Box::pin(look(&context, &target, &project, &events)).await });
         Some(Self(AbortOnDropHandle::new(looking)))
     }
 
