@@ -103,7 +103,12 @@ fn wrong(bytes: &[u8], rank: u64, lines: u64) -> Option<String> {
 fn no_byte_is_lost_or_doubled_while_everything_breaks() {
     let seed = number("NAUTA_TEST_SEED", 5);
     let plan = Plan::new(seed);
-    println!("seed {seed}: {} ranks, {} s, {} faults", plan.ranks, plan.seconds, plan.faults.len());
+    crate::support::figure(&format!(
+        "seed {seed}: {} ranks, {} s, {} faults",
+        plan.ranks,
+        plan.seconds,
+        plan.faults.len()
+    ));
     let link = Link::before(&api_server());
     let workstation = Workstation::new();
     let base = base("NAUTA_TEST_IMAGE_PYTHON");
@@ -140,7 +145,7 @@ fn no_byte_is_lost_or_doubled_while_everything_breaks() {
     for rank in 0..plan.ranks {
         assert_eq!(wrong(&kept(&run, rank), rank, lines), None, "rank {rank} as it was followed; seed {seed}");
     }
-    println!("{} connections", link.opened());
+    crate::support::figure(&format!("{} connections", link.opened()));
     // Without the cluster: what the mailbox has.
     let _ = workstation.succeeds(&["cancel", &name]);
     for rank in 0..plan.ranks {
@@ -173,7 +178,7 @@ fn a_follower_on_a_dead_link_comes_back() {
     let silence = begin.elapsed();
     // A promise of the program's: dead after 15 s, and then it has to be reached again.
     assert!(silence < Duration::from_secs(20), "{silence:?}");
-    println!("line 250, written 10 s after the link went dead, was here after {silence:?}");
+    crate::support::figure(&format!("line 250, written 10 s after the link went dead, was here after {silence:?}"));
     let rest: Vec<String> = lines.collect();
     assert_eq!(rest.first().map(String::as_str), Some("[0] line 251"));
     assert_eq!(rest.len(), 1500 - 250);

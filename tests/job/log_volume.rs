@@ -59,7 +59,7 @@ fn floods(workstation: &Workstation, place: &[&str]) {
     let (here, there) = peaks(workstation, &mut client);
     let output = client.wait_with_output().expect("ended");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    println!("{place:?}: {} MiB here, {} MiB in the rank", here / 1024, there / 1024);
+    crate::support::figure(&format!("{place:?}: {} MiB here, {} MiB in the rank", here / 1024, there / 1024));
     assert!(here <= MOST && there <= MOST, "{here} KiB here, {there} KiB in the rank");
     // Afterwards, from what is kept or from the mailbox, with the options that have to hold something back.
     let run = workstation.only_run();

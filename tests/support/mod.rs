@@ -181,3 +181,8 @@ pub(crate) fn read_until(from: &mut impl std::io::Read, end: &str) -> String {
     }
     String::from_utf8_lossy(&read).into_owned()
 }
+
+/// Tells a figure or a seed: tests measure some things that only their readers can judge.
+pub(crate) fn figure(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
+}

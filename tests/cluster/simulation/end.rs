@@ -33,17 +33,17 @@ fn change(entry: &Entry) -> Option<Change> {
     let deleted = entry.what == "DELETED";
     let object = entry.object.clone();
     Some(match (entry.kind.as_str(), deleted) {
-        ("Job", false) => Change::Job(parsed(object)),
-        ("Job", true) => Change::JobDeleted(parsed(object)),
-        ("Pod", false) => Change::Pod(parsed(object)),
-        ("Pod", true) => Change::PodDeleted(parsed(object)),
-        ("Event", false) => Change::Event(parsed(object)),
+        ("Job", false) => Change::Job(Box::new(parsed(object))),
+        ("Job", true) => Change::JobDeleted(Box::new(parsed(object))),
+        ("Pod", false) => Change::Pod(Box::new(parsed(object))),
+        ("Pod", true) => Change::PodDeleted(Box::new(parsed(object))),
+        ("Event", false) => Change::Event(Box::new(parsed(object))),
         _ => return None,
     })
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(object: Value) -> Box<T> {
-    Box::new(serde_json::from_value(object).expect("an object of its kind"))
+fn parsed<T: serde::de::DeserializeOwned>(object: Value) -> T {
+    serde_json::from_value(object).expect("an object of its kind")
 }
 
 /// What there is of a kind after so many changes.
@@ -61,8 +61,8 @@ fn present(entries: &[Entry], kind: &str) -> Vec<Value> {
 
 /// A fresh look, as the cluster module takes it.
 fn look(entries: &[Entry]) -> [Change; 2] {
-    let job = present(entries, "Job").pop().map_or(Change::JobMissing, |job| Change::Job(parsed(job)));
-    let pods = present(entries, "Pod").into_iter().map(|pod| *parsed(pod)).collect();
+    let job = present(entries, "Job").pop().map_or(Change::JobMissing, |job| Change::Job(Box::new(parsed(job))));
+    let pods = present(entries, "Pod").into_iter().map(parsed).collect();
     [job, Change::PodsListed(pods)]
 }
 
@@ -144,7 +144,9 @@ fn the_fold_ends_in_the_truth_whatever_it_hears() {
             let is_known = telling.now > recording.evidence() || recording.is_deleted();
             assert!(code != Some(0) || recording.code == 0 && is_known, "{at}: success without evidence");
         }
-        look(&recording.entries).into_iter().for_each(|change| telling.fold.apply(change));
+        for change in look(&recording.entries) {
+            telling.fold.apply(change);
+        }
         let whole = (["Job", "Pod", "Event"]).into_iter().all(|kind| telling.told[kind] == recording.entries.len());
         let (view, is_lossy) = (telling.view(), telling.is_lossy || !whole);
         let code = Outcome::code_of(&view);

@@ -100,7 +100,6 @@ impl Case {
             7 | 12 => Fault::Client(code),
             8 => Fault::Cancelled,
             9 if random.below(2) == 0 => Fault::Node(code),
-            9 => Fault::ApiServer(code),
             _ => Fault::ApiServer(code),
         };
         let on_cluster_only = fault.disturbs_others() || number < 9;
@@ -148,10 +147,9 @@ impl Case {
 
     fn start(&self, workstation: &Workstation) -> Child {
         let (what, code) = match self.fault {
-            Fault::Code(code) => ("code", code),
             Fault::Signal(signal) => ("signal", signal),
             Fault::Memory => ("memory", 0),
-            Fault::Client(code) | Fault::ApiServer(code) | Fault::Node(code) => ("code", code),
+            Fault::Code(code) | Fault::Client(code) | Fault::ApiServer(code) | Fault::Node(code) => ("code", code),
             _ => ("wait", 0),
         };
         // Long enough for what happens meanwhile.
@@ -236,9 +234,10 @@ impl Case {
             return vec![i32::from(later)];
         }
         match self.fault {
-            Fault::Code(code) | Fault::ApiServer(code) | Fault::Node(code) => vec![i32::from(code)],
             // With their nauta, local runs go.
-            Fault::Client(code) => vec![i32::from(code)],
+            Fault::Code(code) | Fault::Client(code) | Fault::ApiServer(code) | Fault::Node(code) => {
+                vec![i32::from(code)]
+            }
             Fault::Signal(signal) => vec![128 + i32::from(signal)],
             Fault::Memory | Fault::Program => vec![137],
             Fault::Supervisor => vec![137, 125],
@@ -279,37 +278,37 @@ impl Case {
         let mut problems = Vec::new();
         let codes = self.codes();
         let lost = self.is_local && matches!(self.fault, Fault::Client(_));
-        let states: &[&str] = match (codes == [0], self.fault) {
+        let expected: &[&str] = match (codes == [0], self.fault) {
             (_, Fault::Client(_)) if self.is_local => &["lost"],
             (true, _) => &["succeeded", "done"],
             (false, Fault::Cancelled) => &["failed", "deleted"],
             (false, _) => &["failed"],
         };
         let deadline = Instant::now() + PATIENCE;
-        let (mut status, mut listed);
+        let (mut answer, mut listed);
         loop {
             let done = workstation.nauta(&["status", "--json", run]);
-            status = serde_json::from_str::<Value>(done.stdout.lines().last().unwrap_or_default()).unwrap_or_default();
+            answer = serde_json::from_str::<Value>(done.stdout.lines().last().unwrap_or_default()).unwrap_or_default();
             let all = workstation.nauta(&["list", "--json"]);
             let all = serde_json::from_str::<Value>(all.stdout.lines().last().unwrap_or_default()).unwrap_or_default();
             let of_run = |list: &Vec<Value>| list.iter().find(|other| other["run"] == run).cloned();
             listed = all["runs"].as_array().and_then(of_run).unwrap_or_default();
-            let is_one = |state: &Value| state.as_str().is_some_and(|state| states.contains(&state));
-            if is_one(&status["state"]) && is_one(&listed["state"]) {
+            let is_one = |state: &Value| state.as_str().is_some_and(|state| expected.contains(&state));
+            if is_one(&answer["state"]) && is_one(&listed["state"]) {
                 break;
             }
-            let last = Instant::now() > deadline;
+            let is_late = Instant::now() > deadline;
             let is_success = |state: &Value| matches!(state.as_str(), Some("succeeded" | "done"));
-            let wrong = |state: &Value| is_success(state) && codes != [0] || last;
-            if wrong(&status["state"]) || wrong(&listed["state"]) {
-                problems.push(format!("not {states:?}, but {status} and {listed}; {}", done.stderr));
+            let wrong = |state: &Value| is_success(state) && codes != [0] || is_late;
+            if wrong(&answer["state"]) || wrong(&listed["state"]) {
+                problems.push(format!("not {expected:?}, but {answer} and {listed}; {}", done.stderr));
                 break;
             }
             std::thread::sleep(Duration::from_millis(500));
         }
-        let code = status["code"].as_i64().and_then(|code| i32::try_from(code).ok());
+        let code = answer["code"].as_i64().and_then(|code| i32::try_from(code).ok());
         if !lost && !code.is_some_and(|code| codes.contains(&code)) {
-            problems.push(format!("nauta status says code {}, not {codes:?}", status["code"]));
+            problems.push(format!("nauta status says code {}, not {codes:?}", answer["code"]));
         }
         if told.code.is_some_and(|told| code.is_some_and(|code| code != told))
             && !matches!(self.fault, Fault::Client(_))

@@ -39,7 +39,9 @@ pub(crate) fn kill_supervisor(run: &str, rank: u32, is_local: bool) {
     let variables = [format!("NAUTA_RUN={run}"), format!("{index}={rank}")];
     let found = processes(&variables, "supervise");
     assert!(!found.is_empty(), "{run} has no supervisor of rank {rank}");
-    found.into_iter().for_each(|pid| _ = kill(pid, Signal::SIGKILL));
+    for pid in found {
+        let _ = kill(pid, Signal::SIGKILL);
+    }
 }
 
 /// Kills a rank's program and leaves its supervisor alone.
@@ -48,7 +50,9 @@ pub(crate) fn kill_program(run: &str, rank: u32) {
     let found = processes(&variables, "job.sh");
     assert!(!found.is_empty(), "{run} has no program of rank {rank}");
     // The shell first: it would tell its child's end as a code of its own.
-    found.into_iter().for_each(|pid| _ = kill(pid, Signal::SIGKILL));
+    for pid in found {
+        let _ = kill(pid, Signal::SIGKILL);
+    }
 }
 
 pub(crate) fn delete_pod(run: &str, rank: u32, force: bool) {
@@ -59,7 +63,9 @@ pub(crate) fn delete_pod(run: &str, rank: u32, force: bool) {
 
 /// Kills the API server; its node starts it again.
 pub(crate) fn kill_api_server() {
-    processes(&[], "kube-apiserver").into_iter().for_each(|pid| _ = kill(pid, Signal::SIGKILL));
+    for pid in processes(&[], "kube-apiserver") {
+        let _ = kill(pid, Signal::SIGKILL);
+    }
 }
 
 /// Until the API server answers.

@@ -19,7 +19,7 @@ use crate::support::{Workstation, environment, number};
 const WORKERS: usize = 4;
 
 /// What the program of every run does: what its variables say, at its rank.
-const PROGRAM: &str = r#"
+const PROGRAM: &str = r"
 echo up $NAUTA_ATTEMPT
 if [ $NAUTA_ATTEMPT != 1 ]; then sleep 0.2; exit $LATER; fi
 if [ $NAUTA_RANK != $VICTIM ]; then
@@ -32,7 +32,7 @@ case $WHAT in
   memory) sleep $AFTER; exec dd if=/dev/zero of=/dev/null bs=400M count=1 ;;
   wait) sleep 60 ;;
 esac
-"#;
+";
 
 fn workstation() -> Workstation {
     let workstation = Workstation::new();
