@@ -128,7 +128,7 @@ fn is_true(recording: &Recording, code: Option<u8>, is_lossy: bool) -> bool {
 
 #[test]
 fn the_fold_ends_in_the_truth_whatever_it_hears() {
-    let (cases, seed) = (number("NAUTA_TEST_FOLDS", 1500), seed());
+    let (cases, seed) = (number("NAUTA_TEST_FOLDS", 300), seed());
     let recordings = Recording::all();
     let mut by_name = BTreeMap::new();
     for case in 0..cases {
@@ -217,7 +217,7 @@ async fn over_tcp(seed: u64, recording: Arc<Recording>) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_over_a_bad_network_ends_in_the_truth() {
-    let (cases, seed) = (number("NAUTA_TEST_WATCHES", 60), seed());
+    let (cases, seed) = (number("NAUTA_TEST_WATCHES", 34), seed());
     let recordings = Recording::all();
     let case = |number: u64| {
         let recording = &recordings[usize::try_from(number).expect("small") % recordings.len()];

@@ -99,7 +99,7 @@ const SCENES: [Scene; 17] = [
     Scene { name: "pod-deleted-by-force", script: WAITS, options: &[], act: delete_pod_by_force, code: 143 },
     Scene { name: "evicted", script: WAITS, options: &[], act: evict, code: 143 },
     Scene { name: "supervisor-killed", script: WAITS, options: &[], act: kill_supervisor, code: 137 },
-    Scene { name: "node-lost", script: WAITS, options: &[], act: lose_node, code: 125 },
+    Scene { name: "node-lost", script: WAITS, options: &[], act: lose_node, code: 143 },
     Scene {
         name: "begun-again",
         script: "echo up; [ $NAUTA_ATTEMPT = 1 ] && [ $RANK = 0 ] && exit 4; sleep 1",
