@@ -247,14 +247,13 @@ impl Attempt<'_> {
     /// To this rank's program, and to those that were started here from rank 0: on a host to all processes, as MPI's daemons leave
     /// the group that they were started in.
     fn signal(&self, pid: Option<Pid>, signal: Signal) {
-        match pid {
-            Some(pid) => {
-                reaper::signal_group(pid, signal);
-                self.board.remotes.signal(signal);
-            }
-            None => {
-                self.board.remotes.excuse();
-                reaper::descendants().into_iter().flatten().for_each(|pid| reaper::signal_one(pid, signal));
+        if let Some(pid) = pid {
+            reaper::signal_group(pid, signal);
+            self.board.remotes.signal(signal);
+        } else {
+            self.board.remotes.excuse();
+            for pid in reaper::descendants().into_iter().flatten() {
+                reaper::signal_one(pid, signal);
             }
         }
     }

@@ -4,14 +4,14 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream};
-use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 use tokio_util::codec::Framed;
+use tokio_util::io::ReaderStream;
 
 use super::protocol::{Answer, Ask, FrontCodec, plain};
 use super::{options, pdsh};
@@ -138,16 +138,12 @@ async fn connect() -> Result<UnixStream, String> {
 
 /// Passes standard input on, to its end.
 async fn pass_input(input: bool, asks_tx: mpsc::Sender<(Ask, Bytes)>) {
-    let mut buffer = BytesMut::new();
-    let mut stdin = tokio::io::stdin();
-    while input {
-        buffer.reserve(PIECE);
-        match stdin.read_buf(&mut buffer).await {
-            Ok(n) if n > 0 => {}
-            _ => break,
-        }
-        if asks_tx.send((Ask::Input, buffer.split().freeze())).await.is_err() {
-            return;
+    if input {
+        let mut stdin = ReaderStream::with_capacity(tokio::io::stdin(), PIECE);
+        while let Some(Ok(piece)) = stdin.next().await {
+            if asks_tx.send((Ask::Input, piece)).await.is_err() {
+                return;
+            }
         }
     }
     let _ = asks_tx.send(plain(Ask::InputEnd)).await;

@@ -114,7 +114,8 @@ impl Remotes {
             let ago = u64::try_from(when.elapsed().as_millis()).unwrap_or(u64::MAX);
             return Some(Casualty { end: end.clone(), ago });
         }
-        rose(self.memory_kills.get()).then(|| Casualty { end: End { code: 137, reason: Reason::OutOfMemory }, ago: 0 })
+        rose(self.memory_kills.get())
+            .then_some(Casualty { end: End { code: 137, reason: Reason::OutOfMemory }, ago: 0 })
     }
 
     /// Starts a command as soon as an attempt runs here.
