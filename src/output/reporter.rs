@@ -1,11 +1,13 @@
 //! Events to text or JSON, results to stdout, failures to stderr.
 
+mod logs;
+
 use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anstream::{AutoStream, ColorChoice, StripStream};
+use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -13,11 +15,11 @@ use serde::Serialize;
 use super::folding::WINDOW;
 use super::live::Live;
 use super::log_lines::printable;
-use super::logs::{Line, Logs};
+use super::logs::Logs;
 use super::progress::{PATIENCE, amount, bytes, name, spinner};
 use super::timings::{Span, Timings};
 use crate::diagnosis::{Diagnosis, Failure, Kind};
-use crate::event::{Event, Events, Phase, RankState, Stream};
+use crate::event::{Event, Events, Phase, RankState};
 
 /// Who reads the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,68 +319,6 @@ impl Inner {
             }
             _ => {}
         }
-    }
-
-    fn log(&mut self, rank: u32, stream: Stream, time: i64, bytes: &[u8]) -> bool {
-        if self.log_style.raw {
-            self.raw(stream, bytes);
-            return false;
-        }
-        let lines = self.logs.push(Instant::now(), rank, stream, time, bytes);
-        self.lines(lines);
-        self.draw_bars();
-        self.waits() && !std::mem::replace(&mut self.is_awaited, true)
-    }
-
-    /// Whether something is to be shown a little later.
-    fn waits(&self) -> bool {
-        !self.logs.nothing_waits() || self.live.is_stale()
-    }
-
-    /// Draws the bars that programs draw, in place, where a person looks on.
-    fn draw_bars(&mut self) {
-        if self.logs.folds() && (self.logs.has_bars() || !self.live.is_empty()) {
-            let row = |line: &Line| format!("{}{}", line.prefix(), line.text);
-            let logs = &self.logs;
-            let shown = self.live.show(|| logs.bars().iter().map(row).collect());
-            self.written(shown);
-        }
-    }
-
-    fn lines(&mut self, lines: Vec<Line>) {
-        for line in lines {
-            self.line(&line);
-        }
-    }
-
-    fn line(&mut self, line: &Line) {
-        let (text, prefix) = (&line.text, line.prefix());
-        match line.stream {
-            Stream::Supervisor if self.log_style.file.is_none() => {
-                self.err(&format!("{prefix}{FAINT}nauta: {text}{FAINT:#}\n"));
-            }
-            Stream::Supervisor => self.write_log(format!("{prefix}nauta: {text}\n").as_bytes()),
-            Stream::Stdout | Stream::Stderr => self.write_log(format!("{prefix}{text}\n").as_bytes()),
-        }
-    }
-
-    fn raw(&mut self, stream: Stream, bytes: &[u8]) {
-        let written = match (stream, &mut self.log_style.file) {
-            (Stream::Supervisor, _) => Ok(()),
-            (_, Some(file)) => file.write_all(bytes),
-            (Stream::Stdout, None) => std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()),
-            (Stream::Stderr, None) => std::io::stderr().write_all(bytes),
-        };
-        self.written(written);
-    }
-
-    fn write_log(&mut self, text: &[u8]) {
-        self.suspend();
-        let written = match &mut self.log_style.file {
-            Some(file) => StripStream::new(file).write_all(text),
-            None => self.stdout.write_all(text).and_then(|()| self.stdout.flush()),
-        };
-        self.written(written);
     }
 
     fn finish(&mut self) {
