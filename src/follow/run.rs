@@ -19,7 +19,7 @@ use super::rank::Frames;
 use super::ways::Ways;
 use crate::control::{Reply, Request};
 use crate::diagnosis::{Diagnosis, Kind};
-use crate::event::{End, Event, Events, RankState};
+use crate::event::{End, Event, Events, RankState, Reason};
 use crate::sync::Index;
 
 /// Between two tries to reach a rank.
@@ -156,7 +156,10 @@ impl RankFollower {
                 // The container may just be going: one more try to hear it from the supervisor itself.
                 if refused > 1 {
                     self.read_legacy().await;
-                    break (end, None, None);
+                    // The engine may know no more than that the pod is gone; its supervisor may have left a word.
+                    let is_lost = matches!(end.reason, Reason::Lost { .. });
+                    let left = self.index_tx.borrow().as_ref().and_then(|index| index.end.clone());
+                    break (left.filter(|_| is_lost).unwrap_or(end), None, None);
                 }
             }
             tokio::time::sleep(PAUSE).await;
