@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::delivery::{DeliveryError, LocalEnvironment, local_environment, supervisor, write_code};
 use crate::diagnosis::Result;
 use crate::docker::{Code, JanitorProgram, LocalPlan};
-use crate::event::{Event, Events, Phase};
+use crate::event::{Event, Events, Phase, RankState};
 use crate::follow::{Collector, Engine, FollowError, Outcome, follow};
 use crate::job::RunSpec;
 use crate::output::Output;
@@ -52,26 +52,39 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
     let run = docker.start_local(plan, events).await.inspect_err(|_| record.discard(&request.project.root))?;
     events.send(Event::Finished { phase: Phase::Start, detail: format!("started {} containers", request.spec.nodes) });
     let (states_tx, states) = mpsc::unbounded_channel();
-    let mut watched = Box::pin(run.watch().await?);
-    let watching = tokio::spawn(async move {
-        while let Some(Ok(state)) = watched.next().await {
-            if states_tx.send(state).is_err() {
-                return;
-            }
-        }
-        std::future::pending::<()>().await;
-    });
     let engine = Arc::new(Engine::Local(Box::new(run)));
+    let watching = tokio::spawn(tell_states(Arc::clone(&engine), states_tx));
     let folder = folder(&request.project.root, &request.spec.name);
     let collector = Some(Collector::open(&folder)?);
     let following = follow(Arc::clone(&engine), request.spec.nodes, collector, None, states, events);
     let outcome = until_done_or_stopped(following, &engine, &request.spec, events).await;
     watching.abort();
+    let _ = watching.await;
     if let Some(Engine::Local(run)) = Arc::into_inner(engine) {
         run.remove().await?;
     }
     let outcome = outcome?;
     report(&outcome, record, &request.project.root, output)
+}
+
+/// Tells what Docker says of the containers, until it is stopped. Docker's stream breaks when it is started anew.
+async fn tell_states(engine: Arc<Engine>, states_tx: mpsc::UnboundedSender<(u32, RankState)>) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let Engine::Local(run) = &*engine else { return };
+    loop {
+        if let Ok(states) = run.watch().await {
+            tokio::pin!(states);
+            loop {
+                match states.next().await {
+                    Some(Ok(state)) => drop(states_tx.send(state)),
+                    Some(Err(_)) => break,
+                    // All have ended.
+                    None => return std::future::pending().await,
+                }
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// First Ctrl-C stops the run gently, the second kills it.

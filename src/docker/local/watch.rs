@@ -124,9 +124,9 @@ impl Watch {
 /// Whatever happens to the containers of a run.
 async fn subscribe(docker: &Docker, run: &str) -> Result<BoxStream<'static, Result<Change, DockerError>>, DockerError> {
     let filters = serde_json::json!({ "type": ["container"], "label": [format!("{}={run}", label::RUN)] });
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.append_pair("filters", &filters.to_string());
-    let request = http::Request::get(format!("/events?{}", query.finish()));
+    let query =
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("filters", &filters.to_string()).finish();
+    let request = http::Request::get(format!("/events?{query}"));
     let request = request.body(bollard::body_full(bytes::Bytes::new())).expect("an encoded query is valid");
     let response = docker.send("tell its events", request).await?;
     let docker = docker.clone();

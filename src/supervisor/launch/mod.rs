@@ -1,6 +1,6 @@
 //! Programs that rank 0's program starts on other ranks, as MPI and DeepSpeed do.
 //!
-//! Owns: nauta's `ssh`, `rsh` and `pdsh` ([`front`]), the way from them to the rank (`server`), what happens there
+//! Owns: nauta's `ssh`, `rsh` and `pdsh` ([`front()`]), the way from them to the rank (`server`), what happens there
 //! ([`Remotes`], `serve`), and the hostfile. Does not own: the streams between ranks (`gang`). Start reading at `protocol`.
 //!
 //! A front connects to its supervisor's socket and says which host is to run what. The supervisor opens a stream to that
