@@ -26,7 +26,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// many there are; and the bounds of that.
 const LOG_INTERVAL: Duration = Duration::from_millis(500);
 const LOG_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(30);
-/// Between two segments of a log that is sent while the program runs: 16 MiB/s, so that the program has the rest.
+/// Between two segments of a log that is sent while the program runs: 8 MiB/s, so that the program has the rest.
 const BREATH: Duration = Duration::from_millis(250);
 
 /// The outputs of a rank.

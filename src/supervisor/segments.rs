@@ -7,7 +7,7 @@
 use crate::sync::{Chunk, JournalCopy};
 
 /// A segment of this length, in bytes, is full.
-pub(super) const FULL: u64 = 4 * 1024 * 1024;
+pub(super) const FULL: u64 = 2 * 1024 * 1024;
 /// So many neighbours of one level make one of the next.
 const NEIGHBOURS: usize = 8;
 

@@ -10,6 +10,12 @@ use crate::support::{Workstation, environment, number};
 /// What nauta may need at either end, in KiB.
 const MOST: u64 = 48 * 1024;
 
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Local,
+    Cluster,
+}
+
 /// The most memory that a process has had, in KiB; nothing once it is gone.
 fn peak(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -45,7 +51,7 @@ fn peaks(workstation: &Workstation, client: &mut Child) -> (u64, u64) {
 }
 
 /// A line of so many megabytes, then as many short lines as make up the rest.
-fn floods(workstation: &Workstation, place: &[&str]) {
+fn floods(workstation: &Workstation, place: Place) {
     let (line, log) = (number("NAUTA_TEST_LOG_LINE_MB", 64), number("NAUTA_TEST_LOG_MB", 200));
     workstation.write(
         "job.sh",
@@ -54,7 +60,14 @@ fn floods(workstation: &Workstation, place: &[&str]) {
              yes 'step 000000 loss 0.123456 accuracy 0.654321 learning rate 0.001' | head -c {log}000000; echo end"
         ),
     );
-    let mut command = workstation.command(&[&["run"], place].concat());
+    let mut command = match place {
+        Place::Local => workstation.command(&["run", "--local"]),
+        // The image is on its way before: what that needs has a bound of its own.
+        Place::Cluster => {
+            let name = workstation.succeeds(&["run", "--detach"]).stdout;
+            workstation.command(&["logs", "--follow", name.trim()])
+        }
+    };
     let mut client = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("nauta starts");
     let (here, there) = peaks(workstation, &mut client);
     let output = client.wait_with_output().expect("ended");
@@ -81,7 +94,7 @@ fn on_docker_a_flood_of_log_needs_little_memory() {
     let workstation = Workstation::new();
     let base = environment("NAUTA_TEST_IMAGE_BUSYBOX");
     workstation.write("nauta.toml", &format!("[environment]\nbase = '{base}'\n[run]\ncommand = 'sh job.sh'\n"));
-    floods(&workstation, &["--local"]);
+    floods(&workstation, Place::Local);
 }
 
 #[test]
@@ -89,5 +102,5 @@ fn on_the_cluster_a_flood_of_log_needs_little_memory() {
     let workstation = shell("");
     workstation.configure_cluster("");
     let _cleanup = Cleanup(&workstation);
-    floods(&workstation, &[]);
+    floods(&workstation, Place::Cluster);
 }
