@@ -77,7 +77,7 @@ fn floods(workstation: &Workstation, place: Place) {
     // Afterwards, from what is kept or from the mailbox, with the options that have to hold something back.
     let run = workstation.only_run();
     let name = run.file_name().and_then(|name| name.to_str()).expect("text");
-    for options in [&["--tail", "100000"][..], &["--grep", "nothing says this"], &["--raw"]] {
+    for options in [&["--tail", "1000"][..], &["--grep", "nothing says this"], &["--raw"]] {
         let mut command = workstation.command(&[&["logs", name], options].concat());
         let mut client = command.stdout(Stdio::null()).spawn().expect("nauta starts");
         let mut here = 0;
