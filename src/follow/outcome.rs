@@ -68,6 +68,14 @@ impl Outcome {
         found.or_else(stopped).or_else(|| failed().next()).map(|(rank, end)| (*rank, end))
     }
 
+    /// The failure that can be named: of several ranks that were all stopped from outside, nobody knows the first.
+    #[must_use]
+    pub fn named_failure(&self) -> Option<(u32, &End)> {
+        let is_stopped = |end: &End| matches!(end.reason, Reason::Stopped { .. });
+        let stopped = self.ends.values().filter(|end| is_stopped(end)).count();
+        self.first_failure().filter(|(_, end)| !is_stopped(end) || stopped == 1)
+    }
+
     /// The run's exit code: that of the rank that failed first; 125 when some rank's end is not known.
     #[must_use]
     pub fn code(&self, nodes: u32) -> u8 {
@@ -109,6 +117,9 @@ mod tests {
         ] {
             assert_eq!(outcome(&ends, first_failed).code(2), code, "{ends:?}");
         }
+        let stopped = || End { code: 143, reason: Reason::Stopped { message: "asked".to_owned() } };
+        assert_eq!(outcome(&[stopped(), stopped()], None).named_failure(), None);
+        assert_eq!(outcome(&[of_peer(1), stopped()], None).named_failure().map(|(rank, _)| rank), Some(1));
         let mut done = outcome(&[end(0, Reason::Exited)], None);
         done.missing_outputs.push("x".to_owned());
         assert_eq!(done.code(1), 125);

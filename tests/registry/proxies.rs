@@ -28,7 +28,7 @@ fn proxies_carry_what_is_not_loopback() {
     };
     if !is_own_process("registry::proxies::proxies_carry_what_is_not_loopback", through_it) {
         let seen: Vec<_> = proxy.seen().iter().map(|head| format!("{} {}", head.method, head.path)).collect();
-        assert_eq!(seen[0], "GET http://registry.invalid/v2/");
+        assert!(seen[0].contains(" http://registry.invalid/v2/"), "{seen:?}");
         assert!(seen.contains(&"CONNECT registry.invalid:443".to_owned()), "{seen:?}");
         assert!(
             seen.iter().all(|line| line.contains("registry.invalid")),

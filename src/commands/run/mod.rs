@@ -129,7 +129,7 @@ fn report(outcome: &Outcome, mut record: Record, root: &Path, output: &Output) -
     for missing in &outcome.missing_outputs {
         events.warn(format!("outputs are not complete: {missing}"));
     }
-    let first = outcome.first_failure();
+    let first = outcome.named_failure();
     let detail = match (code, first) {
         (0, _) => format!("done, outputs are in {}", folder.display()),
         (_, Some((rank, end))) => format!("failed: rank {rank} {end}; outputs are in {}", folder.display()),
