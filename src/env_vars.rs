@@ -45,6 +45,7 @@ env_vars! {
         RUN = "NAUTA_RUN": "The run's name.";
         PROJECT = "NAUTA_PROJECT": "The project's name.";
         NODES = "NAUTA_NODES": "How many ranks the run has.";
+        MIN_NODES = "NAUTA_MIN_NODES": "With how few ranks the run goes on when some are lost; unset: all are needed. Also the program's to read.";
         RANK = "NAUTA_RANK": "This rank, 0 to NODES-1.";
         COORDINATOR = "NAUTA_COORDINATOR": "The name that rank 0 answers to.";
         OUTPUTS = "NAUTA_OUTPUTS": "The folder whose files come back to the workstation.";
@@ -53,8 +54,11 @@ env_vars! {
         START_DEADLINE = "NAUTA_START_DEADLINE": "Seconds until every rank must have met the others.";
         GRACE = "NAUTA_GRACE": "Seconds between SIGTERM and SIGKILL.";
         DRAIN = "NAUTA_DRAIN": "Seconds that a rank waits at its end for outputs and logs to be delivered.";
+        STALL_TIMEOUT = "NAUTA_STALL_TIMEOUT": "Seconds without a sign of life of any rank after which the run has stalled; unset: none.";
+        NODE = "NAUTA_NODE": "The cluster's name of the machine that this rank is on. Also the program's to read.";
+        GPUS = "NAUTA_GPUS": "How many accelerators each rank was promised; unset: none. Also the program's to read.";
         RESTARTS = "NAUTA_RESTARTS": "How often the gang begins again after a failure. Also the program's to read; 0 when unset.";
-        RESTART_ON = "NAUTA_RESTART_ON": "After which failures: `failure` (any), `signal`, `memory`, `lost`, exit codes; separated by commas.";
+        RESTART_ON = "NAUTA_RESTART_ON": "After which failures: `failure` (any), `signal`, `memory`, `lost`, `stall`, exit codes; separated by commas.";
         REPLACED = "NAUTA_REPLACED": "`1` when the engine makes another container for one that is lost.";
         LAUNCH = "NAUTA_LAUNCH": "`rank0` when rank 0 alone runs the command, and the others wait for what it starts there; unset: all run it.";
         SLOTS = "NAUTA_SLOTS": "How many processes a program that starts others is to start on each rank; 1 when unset. Also the program's to read.";
@@ -69,10 +73,16 @@ env_vars! {
         LOCAL_WORLD_SIZE = "LOCAL_WORLD_SIZE": "How many ranks on this machine: 1.";
         MASTER_ADDR = "MASTER_ADDR": "The name that rank 0 answers to. Nothing replaces it.";
         MASTER_PORT = "MASTER_PORT": "A port of rank 0 that nobody else uses; 29500 unless the user sets one.";
-        PET_NNODES = "PET_NNODES": "torchrun's `--nnodes`.";
+        PET_NNODES = "PET_NNODES": "torchrun's `--nnodes`: the number of ranks, or `LEAST:MOST`.";
         PET_NODE_RANK = "PET_NODE_RANK": "torchrun's `--node-rank`.";
         PET_MASTER_ADDR = "PET_MASTER_ADDR": "torchrun's `--master-addr`.";
         PET_MASTER_PORT = "PET_MASTER_PORT": "torchrun's `--master-port`.";
+        PET_RDZV_BACKEND = "PET_RDZV_BACKEND": "torchrun's `--rdzv-backend`: `c10d`; this and the next ones only for runs that go on with fewer ranks.";
+        PET_RDZV_ENDPOINT = "PET_RDZV_ENDPOINT": "torchrun's `--rdzv-endpoint`: rank 0, at `MASTER_PORT`.";
+        PET_RDZV_ID = "PET_RDZV_ID": "torchrun's `--rdzv-id`: the run and its attempt.";
+        PET_MAX_RESTARTS = "PET_MAX_RESTARTS": "torchrun's `--max-restarts`: 1000, as it counts lost ranks too.";
+        TORCH_STORE_PER_ROUND = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1: each meeting of torchrun's makes a store of its own; a shared one goes with the rank that held it.";
+        PET_LOCAL_ADDR = "PET_LOCAL_ADDR": "torchrun's `--local-addr`: this rank's own address, by which it tells a rank from the lost one that it replaces.";
         PET_NPROC_PER_NODE = "PET_NPROC_PER_NODE": "torchrun's `--nproc-per-node`: 1.";
         TF_CONFIG = "TF_CONFIG": "TensorFlow's `MultiWorkerMirroredStrategy`: all ranks as workers, and this one; only with more than one rank.";
         JAX_COORDINATOR_ADDRESS = "JAX_COORDINATOR_ADDRESS": "Where `jax.distributed.initialize` finds rank 0.";
@@ -92,6 +102,7 @@ env_vars! {
         PRTE_INTERFACE = "PRTE_MCA_prte_if_include": "The network interface that leads to the other ranks, for Open MPI 5's daemons.";
         PATH = "PATH": "The image's own; where rank 0 starts the programs, nauta's `ssh`, `rsh` and `pdsh` come first.";
         SHELL = "SHELL": "`/bin/sh`, which runs what is started from rank 0: the user id has no login shell.";
+        PYTHONFAULTHANDLER = "PYTHONFAULTHANDLER": "1 with `--stall-timeout`: a Python that is stopped for a stall says where each of its threads was.";
         PYTHONUNBUFFERED = "PYTHONUNBUFFERED": "1: Python keeps lines back when it writes to a pipe, and the last words before a crash would be lost.";
         USER = "USER": "`nauta`: some libraries ask for a name, and the user id has none.";
         LOGNAME = "LOGNAME": "The same.";

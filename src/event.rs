@@ -65,6 +65,11 @@ pub enum Reason {
         /// Who is missing, or what went wrong.
         message: String,
     },
+    /// Stopped by nauta because no rank gave a sign of life any more.
+    Stalled {
+        /// For so many seconds.
+        seconds: u64,
+    },
     /// Stopped by nauta because another rank failed first.
     PeerFailed {
         /// The rank that failed first.
@@ -93,6 +98,8 @@ pub struct End {
 
 /// The exit code where nauta itself could not run the program, or cannot tell how it ended.
 pub const NOT_RUN: u8 = 125;
+/// The exit code of a run that has stalled, as `timeout` has it for what took too long.
+pub const STALLED: u8 = 124;
 
 impl End {
     /// Nobody knows how it ended.
@@ -128,6 +135,7 @@ impl fmt::Display for End {
             Reason::OutOfMemory => write!(f, "was killed by the kernel: out of memory"),
             Reason::NotStarted { message } => write!(f, "could not be started: {message}"),
             Reason::NoGang { message } => write!(f, "never met the other ranks: {message}"),
+            Reason::Stalled { seconds } => write!(f, "was stopped: no rank has written anything for {seconds} s"),
             Reason::PeerFailed { rank } => write!(f, "was stopped because rank {rank} failed"),
             Reason::Stopped { message } => write!(f, "was stopped: {message}"),
             Reason::Lost { message } => write!(f, "was lost: {message}"),

@@ -43,7 +43,7 @@ pub mod label {
     pub const PROJECT: &str = "nauta.dev/project";
     /// Who started it (the workstation's user name).
     pub const USER: &str = "nauta.dev/user";
-    /// Annotation: how many ranks.
+    /// Annotation: how many ranks, or `LEAST:MOST`.
     pub const NODES: &str = "nauta.dev/nodes";
     /// Annotation: the command, as one JSON array.
     pub const COMMAND: &str = "nauta.dev/command";

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Cluster;
 use super::error::{Cause, ClusterError};
 use crate::diagnosis::nearest;
+use crate::job::Nodes;
 use crate::job::objects::label_value;
 use crate::job::state::{RunState, job_state};
 use crate::layout::label;
@@ -36,6 +37,9 @@ pub struct RunSummary {
     pub user: String,
     /// How many ranks.
     pub nodes: u32,
+    /// With how few it goes on.
+    #[serde(skip)]
+    pub strength: Nodes,
     /// The program and its arguments.
     pub command: Vec<String>,
     /// Digest of the project's files; empty when the Job does not tell.
@@ -61,11 +65,13 @@ impl RunSummary {
         let annotated = |key| job.annotations().get(key).cloned().unwrap_or_default();
         let completions = job.spec.as_ref().and_then(|spec| spec.completions).unwrap_or(1);
         let status = job.status.as_ref();
+        let nodes = u32::try_from(completions).unwrap_or(1);
         Self {
             name: job.name_any(),
             project: labelled(label::PROJECT),
             user: labelled(label::USER),
-            nodes: u32::try_from(completions).unwrap_or(1),
+            nodes,
+            strength: annotated(label::NODES).parse().unwrap_or(Nodes::all(nodes)),
             command: serde_json::from_str(&annotated(label::COMMAND)).unwrap_or_default(),
             snapshot: annotated(label::SNAPSHOT),
             mailbox: annotated(label::MAILBOX),

@@ -13,6 +13,7 @@ use crate::cluster::{Cluster, Observation};
 use crate::diagnosis::Result;
 use crate::event::{End, Events, RankState, Reason};
 use crate::follow::{Collector, Engine, FollowError, Mailbox, Outcome, follow};
+use crate::job::Nodes;
 use crate::job::state::{RunView, Trouble};
 
 /// What came of following.
@@ -25,11 +26,11 @@ pub(super) enum Followed {
     Left,
 }
 
-/// Follows a run of `nodes` ranks; with `start`, it has that long to begin.
+/// Follows a run; with `start`, it has that long to begin.
 pub(super) async fn follow_on_cluster(
     cluster: &Arc<Cluster>,
     run: &str,
-    nodes: u32,
+    strength: Nodes,
     start: Option<Duration>,
     collector: Option<Collector>,
     mailbox: Option<Mailbox>,
@@ -38,7 +39,7 @@ pub(super) async fn follow_on_cluster(
     let (states_tx, states) = mpsc::unbounded_channel();
     let engine = Arc::new(Engine::Cluster { cluster: Arc::clone(cluster), run: run.to_owned() });
     tokio::select! {
-        outcome = follow(engine, nodes, collector, mailbox, states, events) => Ok(Followed::Ended(outcome?)),
+        outcome = follow(engine, strength, collector, mailbox, states, events) => Ok(Followed::Ended(outcome?)),
         error = until_it_cannot_start(cluster, run, start, states_tx, events) => Ok(Followed::CannotStart(error)),
         () = interrupted() => Ok(Followed::Left),
     }

@@ -119,6 +119,7 @@ fn nothing(namespace: &str, registry: &str) -> Result<RunObjects> {
         env: BTreeMap::new(),
         resources: Resources::default(),
         deadlines: Deadlines::default(),
+        min_nodes: None,
         restarts: Restarts::default(),
         launch: Launch::default(),
         slots: None,

@@ -200,7 +200,8 @@ impl OnCluster<'_> {
             Err(CollectError::Busy { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        match follow_on_cluster(cluster, &summary.name, summary.nodes, None, collector, mailbox, self.events).await? {
+        match follow_on_cluster(cluster, &summary.name, summary.strength, None, collector, mailbox, self.events).await?
+        {
             Followed::Ended(outcome) => {
                 for missing in &outcome.missing_outputs {
                     self.events.warn(format!("outputs are not complete: {missing}"));

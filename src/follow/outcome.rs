@@ -1,8 +1,9 @@
 //! What came of a run: which rank failed first, and the exit code that follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{End, NOT_RUN, RankState, Reason};
+use crate::job::Nodes;
 use crate::job::state::{RunState, RunView};
 
 /// How a program ends that was asked to (128 + SIGTERM) and has no other wish.
@@ -15,6 +16,8 @@ pub struct Outcome {
     pub ends: BTreeMap<u32, End>,
     /// The rank that failed first.
     pub first_failed: Option<u32>,
+    /// Lost ranks that the others have done the work without.
+    pub excused: BTreeSet<u32>,
     /// What of the outputs could not be had; empty when all is here.
     pub missing_outputs: Vec<String>,
 }
@@ -28,7 +31,7 @@ impl Outcome {
             _ => None,
         };
         let ends = view.ranks.iter().filter_map(|rank| Some((rank.rank, ended(&rank.state)?)));
-        let outcome = Self { ends: ends.collect(), first_failed: view.first_failed, missing_outputs: Vec::new() };
+        let outcome = Self { ends: ends.collect(), first_failed: view.first_failed, ..Self::default() };
         view.state.is_final().then_some(outcome)
     }
 
@@ -57,8 +60,9 @@ impl Outcome {
     /// only lost sight of its peers takes the wrong one for the first.
     #[must_use]
     pub fn first_failure(&self) -> Option<(u32, &End)> {
+        let is_excused = |rank: &u32| self.excused.contains(rank);
         let reported = self.first_failed.and_then(|rank| self.ends.get_key_value(&rank));
-        let failed = || self.ends.iter().filter(|(_, end)| !end.is_success());
+        let failed = || self.ends.iter().filter(|(rank, end)| !end.is_success() && !is_excused(rank));
         let causes = || failed().filter(|(_, end)| !end.is_consequence());
         let known = |end: &End| !matches!(end.reason, Reason::Lost { .. });
         let found = reported.filter(|(_, end)| !end.is_success() && !end.is_consequence() && known(end));
@@ -68,12 +72,24 @@ impl Outcome {
         found.or_else(stopped).or_else(|| failed().next()).map(|(rank, end)| (*rank, end))
     }
 
-    /// The failure that can be named: of several ranks that were all stopped from outside, nobody knows the first.
+    /// Excuses ranks that were lost (those in `lost` ended without a word of their own) where the run goes on with fewer, and
+    /// enough have done the work: rank 0 among them, which the others meet by.
+    pub fn excuse(&mut self, strength: Nodes, lost: &BTreeSet<u32>) {
+        let is_done = |rank: &u32| self.ends.get(rank).is_some_and(End::is_success) && !lost.contains(rank);
+        let done = (0..strength.most).filter(is_done).count();
+        if strength.is_elastic() && is_done(&0) && done >= strength.least as usize {
+            self.excused.clone_from(lost);
+        }
+    }
+
+    /// The failure that can be named: of a run that has stalled nobody is the first, and of several ranks that were all stopped
+    /// from outside nobody knows it.
     #[must_use]
     pub fn named_failure(&self) -> Option<(u32, &End)> {
         let is_stopped = |end: &End| matches!(end.reason, Reason::Stopped { .. });
         let stopped = self.ends.values().filter(|end| is_stopped(end)).count();
-        self.first_failure().filter(|(_, end)| !is_stopped(end) || stopped == 1)
+        let named = |end: &End| !matches!(end.reason, Reason::Stalled { .. }) && (!is_stopped(end) || stopped == 1);
+        self.first_failure().filter(|(_, end)| named(end))
     }
 
     /// The run's exit code: that of the rank that failed first; 125 when some rank's end is not known.
@@ -120,6 +136,19 @@ mod tests {
         let stopped = || End { code: 143, reason: Reason::Stopped { message: "asked".to_owned() } };
         assert_eq!(outcome(&[stopped(), stopped()], None).named_failure(), None);
         assert_eq!(outcome(&[of_peer(1), stopped()], None).named_failure().map(|(rank, _)| rank), Some(1));
+        let stalled = || end(124, Reason::Stalled { seconds: 9 });
+        let both = outcome(&[stalled(), stalled()], Some(1));
+        assert_eq!((both.code(2), both.named_failure()), (124, None));
+        for (ends, gone, strength, code) in [
+            (vec![end(0, Reason::Exited), end(0, Reason::Exited), killed()], 2, "2:3", 0),
+            (vec![end(0, Reason::Exited), end(0, Reason::Exited), killed()], 2, "3", 137),
+            (vec![end(0, Reason::Exited), killed(), end(3, Reason::Exited)], 1, "2:3", 137),
+            (vec![end(125, lost()), end(0, Reason::Exited), end(0, Reason::Exited)], 0, "2:3", 125),
+        ] {
+            let mut run = outcome(&ends, None);
+            run.excuse(strength.parse().expect("valid"), &BTreeSet::from([gone]));
+            assert_eq!(run.code(3), code, "{ends:?}");
+        }
         let mut done = outcome(&[end(0, Reason::Exited)], None);
         done.missing_outputs.push("x".to_owned());
         assert_eq!(done.code(1), 125);

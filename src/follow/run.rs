@@ -1,6 +1,6 @@
 //! Follows all ranks of a run to their ends, and brings their outputs back meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use super::ways::Ways;
 use crate::control::{Reply, Request};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::event::{End, Event, Events, RankState, Reason};
+use crate::job::Nodes;
 use crate::sync::Index;
 
 /// Between two tries to reach a rank.
@@ -70,7 +71,7 @@ struct Shared {
 /// Follows a run; its outputs go to `collector`. `engine_states` are the engine's own observations.
 pub async fn follow(
     engine: Arc<Engine>,
-    nodes: u32,
+    strength: Nodes,
     collector: Option<Collector>,
     mailbox: Option<Mailbox>,
     mut engine_states: mpsc::UnboundedReceiver<(u32, RankState)>,
@@ -82,10 +83,11 @@ pub async fn follow(
     let ways = Ways::with_patience(engine);
     let shared = Arc::new(Shared { ways, events: events.clone(), collector, mailbox, engine_ends });
     let mut ranks = JoinSet::new();
-    for rank in 0..nodes {
+    for rank in 0..strength.most {
         ranks.spawn(follow_rank(rank, folder.clone(), Arc::clone(&shared)));
     }
     let mut outcome = Outcome::default();
+    let mut lost = BTreeSet::new();
     loop {
         tokio::select! {
             Some((rank, state)) = engine_states.recv() => match state {
@@ -96,11 +98,19 @@ pub async fn follow(
             done = ranks.join_next() => match done {
                 Some(Ok(done)) => {
                     outcome.first_failed = outcome.first_failed.or(done.first_failed);
-                    outcome.missing_outputs.extend(done.missing);
+                    // Of a rank that is lost there is what it had delivered, where the run goes on without it.
+                    let is_lost = strength.is_elastic() && done.rank > 0 && !done.spoke;
+                    if is_lost {
+                        lost.insert(done.rank);
+                        done.missing.iter().for_each(|missing| events.warn(missing));
+                    } else {
+                        outcome.missing_outputs.extend(done.missing);
+                    }
                     outcome.ends.insert(done.rank, done.end);
                 }
                 Some(Err(_)) => {}
                 None => {
+                    outcome.excuse(strength, &lost);
                     if let Some(collector) = shared.collector.as_ref().filter(|_| outcome.missing_outputs.is_empty()) {
                         collector.lock().await.tidy()?;
                     }
@@ -126,6 +136,8 @@ struct Done {
     rank: u32,
     end: End,
     first_failed: Option<u32>,
+    /// Whether its supervisor told the end.
+    spoke: bool,
     missing: Option<String>,
 }
 
@@ -174,6 +186,7 @@ impl RankFollower {
             Ok(Err(error)) => Some(error.to_string()),
             Err(error) => Some(error.to_string()),
         };
+        let spoke = frames.is_some();
         if let Some(mut frames) = frames
             && shared.collector.is_some()
             && missing.is_none()
@@ -182,7 +195,7 @@ impl RankFollower {
             // The supervisor reads the word before the stream is closed.
             let _ = tokio::time::timeout(Duration::from_secs(2), async { while frames.next().await.is_ok() {} }).await;
         }
-        Done { rank, end, first_failed, missing }
+        Done { rank, end, first_failed, spoke, missing }
     }
 
     /// Takes what a rank left that is no more: a program may end before anybody could reach its supervisor.

@@ -4,6 +4,7 @@
 //! cluster's answers mean ([`state`]). Does not own: any connection. Start reading at [`RunSpec`].
 
 pub mod launch;
+pub mod nodes;
 pub mod objects;
 pub mod quantity;
 pub mod restarts;
@@ -11,6 +12,7 @@ pub mod spec;
 pub mod state;
 
 pub use launch::Launch;
+pub use nodes::Nodes;
 pub use quantity::{Cpu, Memory, duration};
 pub use restarts::{RestartOn, Restarts};
 pub use spec::{Deadlines, Mailbox, Resources, RunSpec};

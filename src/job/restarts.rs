@@ -37,6 +37,8 @@ enum Failure {
     Signal,
     /// The kernel killed it for memory.
     Memory,
+    /// No rank gave a sign of life any more.
+    Stall,
     /// Its container, pod or node is gone, or its link broke.
     Lost,
     /// It ended by itself with this code.
@@ -44,8 +46,13 @@ enum Failure {
 }
 
 /// The names of failures, as `--restart-on` takes them.
-const NAMES: [(&str, Failure); 4] =
-    [("failure", Failure::Any), ("signal", Failure::Signal), ("memory", Failure::Memory), ("lost", Failure::Lost)];
+const NAMES: [(&str, Failure); 5] = [
+    ("failure", Failure::Any),
+    ("signal", Failure::Signal),
+    ("memory", Failure::Memory),
+    ("lost", Failure::Lost),
+    ("stall", Failure::Stall),
+];
 
 /// What is wrong with a number of restarts or with what they follow on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +61,9 @@ pub enum InvalidRestarts {
     #[error("{0} restarts are too many (0 to {MOST})")]
     Most(u32),
     /// No kind of failure.
-    #[error("`{0}` is no kind of failure: `failure` (any), `signal`, `memory`, `lost`, or an exit code from 1 to 255")]
+    #[error(
+        "`{0}` is no kind of failure: `failure` (any), `signal`, `memory`, `lost`, `stall`, or an exit code from 1 to 255"
+    )]
     Failure(String),
 }
 
@@ -96,6 +105,7 @@ impl RestartOn {
             Reason::Exited => Failure::Code(end.code),
             Reason::Signalled { .. } => Failure::Signal,
             Reason::OutOfMemory => Failure::Memory,
+            Reason::Stalled { .. } => Failure::Stall,
             Reason::Lost { .. } | Reason::Stopped { .. } => Failure::Lost,
             // The next attempt would find the same image and the same command.
             Reason::NotStarted { .. } | Reason::NoGang { .. } | Reason::PeerFailed { .. } => return false,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cpu, Launch, Memory, Restarts};
+use super::{Cpu, Launch, Memory, Nodes, Restarts};
 use crate::digest::Digest;
 use crate::{env_vars, layout};
 
@@ -20,6 +20,9 @@ pub struct RunSpec {
     pub user: String,
     /// How many ranks; at least 1.
     pub nodes: u32,
+    /// With how few the run goes on when some are lost; absent: all are needed.
+    #[serde(default)]
+    pub min_nodes: Option<u32>,
     /// The program and its arguments.
     pub command: Vec<String>,
     /// Variables the user set.
@@ -63,6 +66,9 @@ pub struct Deadlines {
     pub drain: Duration,
     /// The whole run; nothing lives for ever.
     pub run: Duration,
+    /// Without a sign of life of any rank; absent: for ever.
+    #[serde(default)]
+    pub stall: Option<Duration>,
     /// How long a finished run's objects are kept on the cluster.
     pub keep: Duration,
 }
@@ -74,6 +80,7 @@ impl Default for Deadlines {
             grace: Duration::from_secs(10),
             drain: Duration::from_mins(1),
             run: Duration::from_hours(7 * 24),
+            stall: None,
             keep: Duration::from_hours(24),
         }
     }
@@ -95,9 +102,21 @@ impl RunSpec {
         self.slots.unwrap_or(self.resources.gpus).max(1)
     }
 
+    /// How many ranks, and with how few it goes on.
+    #[must_use]
+    pub fn strength(&self) -> Nodes {
+        Nodes::of(self.nodes, self.min_nodes)
+    }
+
+    /// Whether a rank that is lost is to be replaced.
+    #[must_use]
+    pub const fn replaces_lost(&self) -> bool {
+        self.restarts.most > 0 || self.min_nodes.is_some()
+    }
+
     /// The variables that tell a rank's supervisor what it is part of. The rank itself is the engine's to add.
     pub fn supervisor_env(&self, coordinator: &str, mailbox: Option<&Mailbox>) -> Vec<(String, String)> {
-        let seconds = |duration: Duration| duration.as_secs().to_string();
+        let seconds = |duration: Duration| duration.as_millis().div_ceil(1000).to_string();
         let mut env: Vec<(String, String)> = self.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let mut set = |name: &str, value: String| env.push((name.to_owned(), value));
         set(env_vars::RUN, self.name.clone());
@@ -108,6 +127,15 @@ impl RunSpec {
         set(env_vars::START_DEADLINE, seconds(self.deadlines.start));
         set(env_vars::GRACE, seconds(self.deadlines.grace));
         set(env_vars::DRAIN, seconds(self.deadlines.drain));
+        if let Some(least) = self.min_nodes {
+            set(env_vars::MIN_NODES, least.to_string());
+        }
+        if let Some(stall) = self.deadlines.stall {
+            set(env_vars::STALL_TIMEOUT, seconds(stall));
+        }
+        if self.resources.gpus > 0 {
+            set(env_vars::GPUS, self.resources.gpus.to_string());
+        }
         if self.restarts.most > 0 {
             set(env_vars::RESTARTS, self.restarts.most.to_string());
             set(env_vars::RESTART_ON, self.restarts.on.to_string());

@@ -12,11 +12,15 @@ pub(super) const WINDOW: Duration = Duration::from_millis(150);
 const BAR_WINDOW: Duration = Duration::from_millis(600);
 /// More lines than this do not wait.
 const MOST: usize = 2000;
+/// Nor do more bytes: lines may be long.
+const MOST_BYTES: usize = 1024 * 1024;
 
 /// Lines that wait for others like them. The order of each stream of each rank is kept.
 #[derive(Default)]
 pub(super) struct Folding {
     held: VecDeque<Folded>,
+    /// How long all held lines are together.
+    bytes: usize,
 }
 
 /// A line, and who wrote it.
@@ -61,19 +65,27 @@ impl Folding {
             same.ranks.insert(rank);
             return;
         }
+        self.bytes += line.len();
         self.held.push_back(Folded { ranks: BTreeSet::from([rank]), stream, line, key, since: now });
     }
 
     /// The lines that have waited long enough.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Folded> {
-        let too_many = self.held.len().saturating_sub(MOST);
-        let waited = |held: &&Folded| now.duration_since(held.since) >= held.window();
-        let count = self.held.iter().take_while(waited).count().max(too_many);
-        self.held.drain(..count).collect()
+        let mut due = Vec::new();
+        while let Some(first) = self.held.front() {
+            let is_much = self.held.len() > MOST || self.bytes > MOST_BYTES;
+            if !is_much && now.duration_since(first.since) < first.window() {
+                break;
+            }
+            self.bytes -= first.line.len();
+            due.extend(self.held.pop_front());
+        }
+        due
     }
 
     /// All lines.
     pub(super) fn all(&mut self) -> Vec<Folded> {
+        self.bytes = 0;
         self.held.drain(..).collect()
     }
 
@@ -148,5 +160,9 @@ mod tests {
         }
         assert_eq!(shown(folding.due(now)).last().map(String::as_str), Some("[0] line 4"));
         assert_eq!(folding.all().len(), MOST);
+        for i in 0..4 {
+            folding.push(now, 0, Stream::Stdout, plain(&format!("{i}{}", "x".repeat(MOST_BYTES / 2))));
+        }
+        assert_eq!((folding.due(now).len(), folding.all().len()), (3, 1));
     }
 }

@@ -31,6 +31,7 @@ macro_rules! embedded {
 const EMBEDDED: &[Embedded] = embedded! {
     "accelerate": "Hugging Face Accelerate on scikit-learn's digits" ["nauta.toml", "requirements.txt", "train.py", "README.md"];
     "deepspeed": "DeepSpeed's ZeRO, started by its own launcher, on scikit-learn's digits" ["nauta.toml", "requirements.txt", "ds_config.json", "train.py", "README.md"];
+    "elastic": "PyTorch under torchrun, which goes on when a rank is lost, on scikit-learn's digits" ["nauta.toml", "train.py", "README.md"];
     "jax": "JAX, one program on all devices of all ranks, on scikit-learn's digits" ["nauta.toml", "requirements.txt", "train.py", "README.md"];
     "mpi": "mpi4py under Open MPI's mpirun, without SSH, on scikit-learn's digits" ["nauta.toml", "train.py", "README.md"];
     "python": "any Python program; N independent ranks that share the work" ["nauta.toml", "main.py", "README.md"];

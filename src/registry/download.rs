@@ -15,6 +15,9 @@ use super::names;
 use super::upload::content_length;
 use crate::digest::{Digest, Hasher};
 
+/// No more bytes than this are reserved before they come.
+const MOST_AT_ONCE: u64 = 64 << 20;
+
 /// What is wanted of a blob.
 struct Wanted<'a> {
     repository: &'a str,
@@ -105,7 +108,8 @@ impl Registry {
         offset: u64,
         len: u64,
     ) -> Result<Bytes, RegistryError> {
-        let mut bytes = Vec::new();
+        // Whatever an index announces, no more than a blob of ours is reserved at once.
+        let mut bytes = Vec::with_capacity(usize::try_from(len.min(MOST_AT_ONCE)).unwrap_or(0));
         if len > 0 {
             let wanted = Wanted { repository, digest, offset, len: Some(len), limit: len };
             let mut received = Received { writer: &mut bytes, hasher: Hasher::default(), progress: &|_| () };

@@ -109,7 +109,7 @@ mod tests {
         )
         .expect("valid");
         assert_eq!(file.run.command.expect("there").0, ["python", "my train.py", "--lr", "0.1"]);
-        assert_eq!(file.run.nodes, Some(4));
+        assert_eq!(file.run.nodes, Some(crate::job::Nodes::all(4)));
         assert_eq!(file.environment.packages, ["git"]);
     }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::CommandLine;
-use crate::job::Launch;
+use crate::job::{Launch, Nodes};
 
 /// `nauta.toml`: makes a project's choices permanent. Every key may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -50,8 +50,8 @@ pub struct EnvironmentSection {
 pub struct RunSection {
     /// The program and its arguments.
     pub command: Option<CommandLine>,
-    /// How many ranks.
-    pub nodes: Option<u32>,
+    /// How many ranks: a number, or `LEAST:MOST` as `3:4` for a run that goes on with fewer when some are lost.
+    pub nodes: Option<Nodes>,
     /// Processors of each rank, as `2` or `500m`.
     pub cpu: Option<String>,
     /// Main memory of each rank, as `8Gi`.
@@ -62,10 +62,14 @@ pub struct RunSection {
     pub env: BTreeMap<String, String>,
     /// How often all ranks begin again after one has failed.
     pub restarts: Option<u32>,
-    /// After which failures: `failure` (any), `signal`, `memory`, `lost`, exit codes; separated by commas.
+    /// After which failures: `failure` (any), `signal`, `memory`, `lost`, `stall`, exit codes; separated by commas.
     pub restart_on: Option<String>,
     /// How long the run may take, as `12h` or `2d`.
     pub max_duration: Option<String>,
+    /// How long a rank has between being asked to stop and being killed, as `30s`.
+    pub grace: Option<String>,
+    /// How long no rank may give a sign of life before the run has stalled, as `10m`.
+    pub stall_timeout: Option<String>,
     /// Which ranks run the command: `all`, or `rank0`, whose program starts the others' itself. Absent: `rank0` for `mpirun`,
     /// `deepspeed` and their like, else `all`.
     pub launch: Option<Launch>,

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rustix::process::WaitStatus;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::config::Config;
 use super::control_server::{Board, Wish};
@@ -18,11 +20,16 @@ use super::inbox::{Inbox, Incoming, lease_is_lost};
 use super::launch::{Launcher, inquest};
 use super::memory::Kills;
 use super::output::Output;
-use super::{program, reaper};
-use crate::event::{End, RankState, Reason};
+use super::{program, reaper, stall};
+use crate::event::{End, RankState, Reason, STALLED};
 
 /// The exit code of a rank that was stopped without a program of its own: as if by SIGTERM.
 const STOPPED: u8 = 143;
+
+/// Between two looks at what a halted program has started.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a program may take to tell where it is.
+const TELLING: Duration = Duration::from_secs(2);
 
 /// What an attempt has to do with.
 pub(super) struct Attempt<'a> {
@@ -44,10 +51,14 @@ pub(super) struct Launching {
 #[derive(Default)]
 struct Stopping {
     reason: Option<Reason>,
+    /// When SIGTERM follows on what made the program tell where it is.
+    term_at: Option<Instant>,
     kill_at: Option<Instant>,
     /// Rank 0's program has done its work: a host is not needed any more.
     dismissed: bool,
     killed: bool,
+    /// Whether the program is halted while what it has started ends.
+    halted: bool,
     /// The container is to go, not only the program.
     leaving: bool,
 }
@@ -60,10 +71,19 @@ impl Attempt<'_> {
             let of = self.config.restarts.most + 1;
             self.board.journal.say(&format!("attempt {} of {of} begins: {after}", self.gang.start.attempt));
         }
+        self.board.journal.stir();
         let environment = self.program_environment();
         self.board.remotes.open(environment.clone());
-        let outputs = self.board.outputs.clone();
-        let watching = spawn_local(async move { outputs.watch().await });
+        let (outputs, journal) = (self.board.outputs.clone(), Arc::clone(&self.board.journal));
+        let watching = spawn_local(async move {
+            let mut moves = outputs.moves();
+            let stirring = async {
+                while moves.changed().await.is_ok() {
+                    journal.stir();
+                }
+            };
+            tokio::join!(outputs.watch(), stirring)
+        });
         let ended = if self.config.is_host() { self.host().await } else { self.run(&environment).await };
         self.board.remotes.close();
         watching.abort();
@@ -83,6 +103,7 @@ impl Attempt<'_> {
                 let killed = self.board.remotes.casualty().map(|casualty| casualty.end);
                 killed.unwrap_or(End { code: STOPPED, reason: Reason::PeerFailed { rank: 0 } })
             }
+            Some(reason @ Reason::Stalled { .. }) => End { code: STALLED, reason },
             Some(reason) => End { code: STOPPED, reason },
         };
         (end, stopping.leaving)
@@ -114,7 +135,12 @@ impl Attempt<'_> {
             self.board.journal.say(&advice);
         }
         match stopping.reason {
-            Some(reason) => end.reason = reason,
+            Some(reason) => {
+                if let Reason::Stalled { .. } = reason {
+                    end.code = STALLED;
+                }
+                end.reason = reason;
+            }
             None => self.blame(&mut end).await,
         }
         (end, stopping.leaving)
@@ -133,6 +159,7 @@ impl Attempt<'_> {
     }
 
     fn program_environment(&self) -> BTreeMap<OsString, OsString> {
+        let interface = self.gang.interface();
         let home = self.config.environment.get(&OsString::from("HOME"));
         let place = Place {
             run: &self.config.run,
@@ -141,7 +168,10 @@ impl Attempt<'_> {
             nodes: self.config.nodes,
             attempt: self.gang.start.attempt,
             coordinator: if self.config.nodes == 1 { "localhost" } else { &self.config.coordinator },
-            interface: self.gang.interface.as_deref(),
+            min_nodes: self.config.min_nodes,
+            interface: interface.as_deref(),
+            address: self.gang.address,
+            watched: self.config.stall.is_some(),
             hostfile: &self.launching.hostfile,
             launcher: self.launching.launcher.as_ref(),
             home_is_writable: home
@@ -155,7 +185,7 @@ impl Attempt<'_> {
     async fn until_gone(&mut self, pid: Option<Pid>, kills: &mut Kills) -> (Option<WaitStatus>, Stopping) {
         let mut stopping = Stopping::default();
         loop {
-            let kill_at = stopping.kill_at;
+            let (term_at, kill_at, halted) = (stopping.term_at, stopping.kill_at, stopping.halted);
             tokio::select! {
                 incoming = self.inbox.next() => {
                     if let Some(status) = self.take(incoming, pid, &mut stopping) {
@@ -164,6 +194,8 @@ impl Attempt<'_> {
                 }
                 killed = kills.rise() => self.say_killed(killed),
                 order = self.gang.order() => self.obey(order, pid, &mut stopping),
+                () = sleep(LOOK), if halted => self.end_halted(pid, &mut stopping),
+                () = sleep_until(term_at.unwrap_or_else(Instant::now)), if term_at.is_some() => self.ask(pid, &mut stopping),
                 () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => self.kill(pid, &mut stopping),
             }
             let over = stopping.reason.is_some() || stopping.dismissed;
@@ -207,6 +239,7 @@ impl Attempt<'_> {
     fn obey(&self, order: Order, pid: Option<Pid>, stopping: &mut Stopping) {
         match order {
             Order::Stop { first_failed } => self.stop(pid, stopping, Reason::PeerFailed { rank: first_failed }),
+            Order::Stalled { seconds } => self.stall(stopping, seconds),
             Order::Alone { message } => {
                 self.board.journal.say(&message);
                 self.stop(pid, stopping, Reason::PeerFailed { rank: 0 });
@@ -225,22 +258,69 @@ impl Attempt<'_> {
         }
     }
 
-    /// SIGTERM now (a program that was halted is to hear it too), SIGKILL after the grace time; the first reason counts.
+    /// The program is asked to stop; the first reason counts.
     fn stop(&self, pid: Option<Pid>, stopping: &mut Stopping, reason: Reason) {
-        if stopping.reason.is_some() {
+        if self.begin_to_stop(stopping, reason) {
+            self.ask(pid, stopping);
+        }
+    }
+
+    /// It is stopped because nothing moves any more; before that it is made to tell why.
+    fn stall(&self, stopping: &mut Stopping, seconds: u64) {
+        if !self.begin_to_stop(stopping, Reason::Stalled { seconds }) {
             return;
+        }
+        stall::whereabouts().iter().for_each(|line| self.board.journal.say(line));
+        let told = if stall::make_them_tell() { TELLING } else { Duration::ZERO };
+        stopping.term_at = Some(Instant::now() + told);
+    }
+
+    fn begin_to_stop(&self, stopping: &mut Stopping, reason: Reason) -> bool {
+        if stopping.reason.is_some() {
+            return false;
         }
         let end = End { code: 0, reason: reason.clone() };
         self.board.journal.say(&format!("this rank {end}"));
         stopping.reason = Some(reason);
+        true
+    }
+
+    /// SIGTERM now (a program that was halted is to hear it too), SIGKILL after the grace time.
+    fn ask(&self, pid: Option<Pid>, stopping: &mut Stopping) {
+        stopping.term_at = None;
         stopping.kill_at = Some(Instant::now() + self.config.grace);
+        if let Some(agent) = pid.filter(|_| stopping.leaving && self.others_go_on()) {
+            // An agent of torchrun's that hears SIGTERM ends the meeting for all ranks; one that is just gone is missed. What it
+            // has started hears it, and has its time.
+            stopping.halted = true;
+            reaper::signal_one(agent, Signal::SIGSTOP);
+            let workers = reaper::descendants().unwrap_or_default();
+            workers.into_iter().filter(|pid| *pid != agent).for_each(|pid| reaper::signal_one(pid, Signal::SIGTERM));
+            return;
+        }
         self.signal(pid, Signal::SIGTERM);
         self.signal(pid, Signal::SIGCONT);
     }
 
+    /// Whether the other ranks' torchrun goes on without this one.
+    fn others_go_on(&self) -> bool {
+        self.config.rank > 0
+            && self.config.min_nodes < self.config.nodes
+            && program::is_torch_agent(&self.config.command)
+    }
+
+    /// A halted program is killed as soon as nothing of what it has started is left.
+    fn end_halted(&self, pid: Option<Pid>, stopping: &mut Stopping) {
+        let rest = reaper::descendants().unwrap_or_default();
+        if rest.iter().all(|other| Some(*other) == pid) {
+            stopping.halted = false;
+            self.kill(pid, stopping);
+        }
+    }
+
     fn kill(&self, pid: Option<Pid>, stopping: &mut Stopping) {
         stopping.killed = true;
-        stopping.kill_at = None;
+        (stopping.term_at, stopping.kill_at) = (None, None);
         self.signal(pid, Signal::SIGKILL);
     }
 

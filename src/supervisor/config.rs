@@ -17,6 +17,8 @@ pub(super) struct Config {
     pub(super) project: String,
     pub(super) rank: u32,
     pub(super) nodes: u32,
+    /// With how few ranks the run goes on when some are lost.
+    pub(super) min_nodes: u32,
     pub(super) coordinator: String,
     pub(super) command: Vec<OsString>,
     pub(super) outputs: PathBuf,
@@ -27,6 +29,12 @@ pub(super) struct Config {
     pub(super) start_deadline: Duration,
     pub(super) grace: Duration,
     pub(super) drain: Duration,
+    /// How long no rank may give a sign of life.
+    pub(super) stall: Option<Duration>,
+    /// The cluster's name of this machine.
+    pub(super) node: Option<String>,
+    /// How many accelerators this rank was promised.
+    pub(super) gpus: u32,
     /// What follows on a failure.
     pub(super) restarts: Restarts,
     /// Whether the engine makes another container for one that is lost.
@@ -77,6 +85,7 @@ impl Config {
             return Err("there is no command to run".to_owned());
         }
         let seconds = |name: &str, default: u64| number(name, Some(default)).map(Duration::from_secs);
+        let optional = |name: &str| text(name).map(|_| number(name, None)).transpose();
         let key = read_key()?;
         if nodes > 1 && key.is_none() {
             return Err(format!("the run's key is missing ({})", layout::RUN_KEY));
@@ -87,6 +96,7 @@ impl Config {
             project: text(env_vars::PROJECT).unwrap_or_default(),
             rank: small(rank)?,
             nodes: small(nodes)?,
+            min_nodes: small(number(env_vars::MIN_NODES, Some(nodes))?)?,
             coordinator: text(env_vars::COORDINATOR).unwrap_or_else(|| "localhost".to_owned()),
             command,
             outputs: text(env_vars::OUTPUTS).unwrap_or_else(|| layout::OUTPUTS.to_owned()).into(),
@@ -100,6 +110,9 @@ impl Config {
             start_deadline: seconds(env_vars::START_DEADLINE, 600)?,
             grace: seconds(env_vars::GRACE, 10)?,
             drain: seconds(env_vars::DRAIN, 60)?,
+            stall: optional(env_vars::STALL_TIMEOUT)?.map(Duration::from_secs),
+            node: text(env_vars::NODE),
+            gpus: small(number(env_vars::GPUS, Some(0))?)?,
             restarts: restarts(small(number(env_vars::RESTARTS, Some(0))?)?, text(env_vars::RESTART_ON).as_deref())
                 .map_err(|error| error.to_string())?,
             replaced: text(env_vars::REPLACED).as_deref() == Some("1"),

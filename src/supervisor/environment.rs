@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::launch::Launcher;
 use super::program::SHELL;
+use crate::job::Nodes;
 use crate::{env_vars, layout};
 
 /// What the variables say about a rank.
@@ -14,12 +15,18 @@ pub(super) struct Place<'a> {
     pub(super) project: &'a str,
     pub(super) rank: u32,
     pub(super) nodes: u32,
+    /// With how few of them the run goes on.
+    pub(super) min_nodes: u32,
     /// From 1.
     pub(super) attempt: u32,
     /// The name that rank 0 answers to.
     pub(super) coordinator: &'a str,
     /// The network interface that leads to rank 0, where there is one.
     pub(super) interface: Option<&'a str>,
+    /// This rank's own address on it.
+    pub(super) address: Option<std::net::IpAddr>,
+    /// Whether a program that stalls is to say where it is.
+    pub(super) watched: bool,
     /// The list of hosts.
     pub(super) hostfile: &'a Path,
     /// Where rank 0 starts programs on the others, and this is rank 0.
@@ -29,12 +36,13 @@ pub(super) struct Place<'a> {
 }
 
 /// Variables that are the supervisor's business and not the program's.
-const INTERNAL: [&str; 9] = [
+const INTERNAL: [&str; 10] = [
     env_vars::MAILBOX,
     env_vars::MAILBOX_PLAIN_HTTP,
     env_vars::START_DEADLINE,
     env_vars::GRACE,
     env_vars::DRAIN,
+    env_vars::STALL_TIMEOUT,
     env_vars::RESTART_ON,
     env_vars::REPLACED,
     env_vars::LAUNCH,
@@ -76,9 +84,11 @@ pub(super) fn program_environment(
     let interface = place.interface.unwrap_or_default();
     let address = format!("{}:{master_port}", place.coordinator);
     let tf_config = if place.nodes > 1 { tf_config(place, &master_port) } else { String::new() };
+    let range = Nodes { least: place.min_nodes, most: place.nodes }.to_string();
+    let elastic = for_elastic(place, &address);
     let defaults = [
         (env_vars::MASTER_PORT, master_port.as_str()),
-        (env_vars::PET_NNODES, &nodes),
+        (env_vars::PET_NNODES, &range),
         (env_vars::PET_NODE_RANK, &rank),
         (env_vars::PET_MASTER_ADDR, place.coordinator),
         (env_vars::PET_MASTER_PORT, &master_port),
@@ -88,11 +98,13 @@ pub(super) fn program_environment(
         (env_vars::GLOO_SOCKET_IFNAME, interface),
         (env_vars::NCCL_SOCKET_IFNAME, interface),
         (env_vars::TP_SOCKET_IFNAME, interface),
+        (env_vars::PYTHONFAULTHANDLER, if place.watched { "1" } else { "" }),
         (env_vars::PYTHONUNBUFFERED, "1"),
         (env_vars::USER, "nauta"),
         (env_vars::LOGNAME, "nauta"),
     ];
-    for (name, value) in defaults {
+    let elastic = elastic.iter().map(|(name, value)| (*name, value.as_str()));
+    for (name, value) in defaults.into_iter().chain(elastic) {
         if !value.is_empty() {
             environment.entry(name.into()).or_insert_with(|| value.into());
         }
@@ -107,6 +119,25 @@ pub(super) fn program_environment(
         environment.insert(env_vars::HOME.into(), layout::HOME.into());
     }
     environment
+}
+
+/// What torchrun needs to go on with fewer ranks, and with more again: its ranks meet at rank 0 as they come.
+///
+/// A rank's agent goes by its address, its process and nothing else ("`_NodeDesc`" in its dynamic rendezvous): by name, one
+/// that takes a lost one's place would be taken for that, as containers count their processes from 1.
+fn for_elastic(place: &Place<'_>, meeting_point: &str) -> Vec<(&'static str, String)> {
+    if place.min_nodes == place.nodes {
+        return Vec::new();
+    }
+    let mut variables = vec![
+        (env_vars::PET_RDZV_BACKEND, "c10d".to_owned()),
+        (env_vars::PET_RDZV_ENDPOINT, meeting_point.to_owned()),
+        (env_vars::PET_RDZV_ID, format!("{}-{}", place.run, place.attempt)),
+        (env_vars::PET_MAX_RESTARTS, "1000".to_owned()),
+        (env_vars::TORCH_STORE_PER_ROUND, "1".to_owned()),
+    ];
+    variables.extend(place.address.map(|address| (env_vars::PET_LOCAL_ADDR, address.to_string())));
+    variables
 }
 
 /// What programs need that start others: nauta's `ssh` before all others, and Open MPI's own settings, unless the user has made
@@ -172,9 +203,12 @@ mod tests {
             project: "p",
             rank: 1,
             nodes: 4,
+            min_nodes: 4,
             attempt: 2,
             coordinator: "r-0.r",
             interface: Some("eth0"),
+            address: None,
+            watched: false,
             hostfile: Path::new("/nauta/state/hostfile"),
             launcher: None,
             home_is_writable: false,
@@ -192,6 +226,31 @@ mod tests {
         assert_eq!(get("TF_CONFIG"), Some(format!(r#"{{"cluster":{workers},"task":{task}}}"#).as_str()));
         assert_eq!(get("NAUTA_MAILBOX"), None);
         assert_eq!(get("HOME"), Some(layout::HOME));
+        assert_eq!((get("PET_NNODES"), get("PET_RDZV_BACKEND"), get("PYTHONFAULTHANDLER")), (Some("4"), None, None));
+    }
+
+    #[test]
+    fn a_run_that_goes_on_with_fewer_tells_torchrun() {
+        let place = Place {
+            run: "r",
+            project: "p",
+            rank: 1,
+            nodes: 4,
+            min_nodes: 3,
+            attempt: 2,
+            coordinator: "r-0.r",
+            interface: None,
+            address: "10.0.0.7".parse().ok(),
+            watched: true,
+            hostfile: Path::new("/nauta/state/hostfile"),
+            launcher: None,
+            home_is_writable: true,
+        };
+        let environment = program_environment(&BTreeMap::new(), &place);
+        let get = |name: &str| environment.get(OsStr::new(name)).and_then(|value| value.to_str());
+        assert_eq!((get("PET_NNODES"), get("PET_RDZV_ID")), (Some("3:4"), Some("r-2")));
+        assert_eq!((get("PET_RDZV_ENDPOINT"), get("PET_LOCAL_ADDR")), (Some("r-0.r:29500"), Some("10.0.0.7")));
+        assert_eq!((get("PET_RDZV_BACKEND"), get("PYTHONFAULTHANDLER")), (Some("c10d"), Some("1")));
     }
 
     #[test]
@@ -204,9 +263,12 @@ mod tests {
             project: "p",
             rank: 0,
             nodes: 2,
+            min_nodes: 2,
             attempt: 1,
             coordinator: "r-0.r",
             interface: Some("eth0"),
+            address: None,
+            watched: false,
             hostfile: Path::new("/nauta/state/hostfile"),
             launcher: Some(&launcher),
             home_is_writable: true,

@@ -19,6 +19,11 @@ impl Version {
     pub(super) fn of(m: &Metadata) -> Self {
         Self(m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec())
     }
+
+    /// Whether another file has taken its place, as programs do that replace theirs in one step.
+    pub(super) const fn is_replaced_by(&self, other: &Self) -> bool {
+        self.0 != other.0
+    }
 }
 
 /// Regular files below `folder`, sorted by path.

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -29,6 +30,8 @@ pub(super) struct Journal {
     /// Offset behind the last record.
     end: watch::Sender<u64>,
     cap: u64,
+    /// When the program last gave a sign of life.
+    stirred: Mutex<Instant>,
 }
 
 /// The newer and the older half.
@@ -65,11 +68,14 @@ impl Journal {
     fn with_cap(folder: &Path, cap: u64) -> io::Result<Self> {
         let current = Half { file: new_file(folder, 0)?, start: 0 };
         let files = Files { folder: folder.to_owned(), current, older: None, broken: false };
-        Ok(Self { files: Mutex::new(files), end: watch::Sender::new(0), cap })
+        Ok(Self { files: Mutex::new(files), end: watch::Sender::new(0), cap, stirred: Mutex::new(Instant::now()) })
     }
 
     /// Adds bytes; a disk that takes no more is said once and costs the log, not the program.
     pub(super) fn append(&self, stream: Stream, bytes: &[u8]) {
+        if stream != Stream::Supervisor {
+            self.stir();
+        }
         let mut files = self.files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let time = jiff::Timestamp::now().as_millisecond();
         for piece in bytes.chunks(LARGEST) {
@@ -88,6 +94,16 @@ impl Journal {
     /// Says something in the supervisor's own name.
     pub(super) fn say(&self, text: &str) {
         self.append(Stream::Supervisor, format!("{text}\n").as_bytes());
+    }
+
+    /// The program gives a sign of life.
+    pub(super) fn stir(&self) {
+        *self.stirred.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long the program has given none.
+    pub(super) fn quiet(&self) -> Duration {
+        self.stirred.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed()
     }
 
     /// Offset behind the last record, as it grows.

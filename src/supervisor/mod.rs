@@ -11,6 +11,7 @@ mod environment;
 mod files;
 mod gang;
 mod inbox;
+mod inspection;
 mod journal;
 mod launch;
 mod legacy;
@@ -23,6 +24,7 @@ mod rank;
 mod reaper;
 mod segments;
 mod shipping;
+mod stall;
 mod trunk;
 
 use std::ffi::OsString;

@@ -22,6 +22,8 @@ use crate::sync::{File, Index, JournalCopy, Skipped};
 
 /// How often the folder is looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// A file that is replaced all the time never stands still; one of its versions is taken so often.
+const RESTLESS: Duration = Duration::from_secs(30);
 /// How long the log may wait before it is sent, for each rank of the run, so that the mailbox has the same to do however
 /// many there are; and the bounds of that.
 const LOG_INTERVAL: Duration = Duration::from_millis(500);
@@ -45,16 +47,27 @@ struct Inner {
     /// The log's way to the mailbox, and the name of this start of the supervisor in it.
     shipping: tokio::sync::Mutex<Shipping>,
     instance: String,
+    /// Counts the looks at which something had changed.
+    moves: watch::Sender<u64>,
     /// What was seen of each file, and what was made of it once it stood still.
     seen: Mutex<BTreeMap<String, Seen>>,
     /// The journals of containers whose place this one has taken.
     former: Mutex<Vec<JournalCopy>>,
 }
 
-#[derive(Clone)]
 struct Seen {
+    /// What it was at the last look.
     version: Version,
-    file: Option<File>,
+    /// What was made of it last.
+    taken: Option<Taken>,
+    /// When that was, or when it was first seen.
+    since: Instant,
+}
+
+#[derive(Clone)]
+struct Taken {
+    version: Version,
+    file: File,
     pushed: bool,
 }
 
@@ -93,6 +106,7 @@ impl Outputs {
             published: tokio::sync::Mutex::new(index),
             shipping: tokio::sync::Mutex::default(),
             instance: instance.to_owned(),
+            moves: watch::Sender::new(0),
             seen: Mutex::default(),
             former: Mutex::default(),
         })))
@@ -115,6 +129,11 @@ impl Outputs {
     /// The index as it changes.
     pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Index>> {
         self.0.index.subscribe()
+    }
+
+    /// Changes whenever files have.
+    pub(super) fn moves(&self) -> watch::Receiver<u64> {
+        self.0.moves.subscribe()
     }
 
     /// Looks at the folder again and again.
@@ -256,15 +275,11 @@ impl Outputs {
     async fn push(&self, index: &Index) -> Result<(), String> {
         let Some(mailbox) = &self.0.mailbox else { return Ok(()) };
         for file in &index.files {
-            let known = |seen: &BTreeMap<String, Seen>| seen.get(&file.path).is_some_and(|s| s.pushed);
-            if known(&self.0.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)) {
+            if self.0.taken(file, |taken| taken.pushed) == Some(true) {
                 continue;
             }
             push_file(mailbox, &self.0.folder.join(&file.path), file).await.map_err(|error| error.to_string())?;
-            let mut seen = self.0.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some(entry) = seen.get_mut(&file.path).filter(|entry| entry.file.as_ref() == Some(file)) {
-                entry.pushed = true;
-            }
+            let _ = self.0.taken(file, |taken| taken.pushed = true);
         }
         let Index { complete, end, files, skipped, journal, former, .. } = index.clone();
         let log = journal.map(|journal| (former, journal));
@@ -293,26 +308,52 @@ impl Inner {
         list(&self.folder, "", &mut found, &mut skipped);
         let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         seen.retain(|path, _| found.binary_search_by(|(other, _)| other.cmp(path)).is_ok());
+        let mut moved = false;
         for (path, metadata) in found {
             let version = Version::of(&metadata);
-            let before = seen.get(&path).filter(|seen| seen.version == version).cloned();
-            let stands_still = before.is_some() || pass == Pass::Last;
-            let known = before.and_then(|seen| seen.file.map(|file| (file, seen.pushed)));
-            let entry = match known {
-                Some((file, pushed)) => Seen { version, file: Some(file), pushed },
-                None if stands_still => match read_file(&self.folder.join(&path), &path) {
-                    Ok((version, file)) => Seen { version, file: Some(file), pushed: false },
+            let before = seen.remove(&path);
+            let stands_still = before.as_ref().is_some_and(|seen| seen.version == version);
+            moved |= !stands_still;
+            let is_due =
+                stands_still || pass == Pass::Last || before.as_ref().is_some_and(|seen| seen.is_restless(&version));
+            let since = before.as_ref().map_or_else(Instant::now, |seen| seen.since);
+            let former = before.and_then(|seen| seen.taken);
+            let entry = match former {
+                Some(taken) if taken.version == version => Seen { version, taken: Some(taken), since },
+                _ if is_due => match read_file(&self.folder.join(&path), &path) {
+                    Ok((version, file)) => {
+                        let taken = Taken { version: version.clone(), file, pushed: false };
+                        Seen { version, taken: Some(taken), since: Instant::now() }
+                    }
                     Err(error) => {
                         skipped.push(Skipped { path: path.clone(), reason: error.to_string() });
-                        Seen { version, file: None, pushed: false }
+                        Seen { version, taken: None, since }
                     }
                 },
-                None => Seen { version, file: None, pushed: false },
+                // What the mailbox has of it stays true until there is something newer.
+                former => Seen { version, taken: former.filter(|taken| taken.pushed), since },
             };
-            files.extend(entry.file.clone());
+            files.extend(entry.taken.as_ref().map(|taken| taken.file.clone()));
             seen.insert(path, entry);
         }
+        if moved {
+            self.moves.send_modify(|moves| *moves += 1);
+        }
         (files, skipped)
+    }
+
+    /// What `with` makes of a file as it was taken, unless it is another one by now.
+    fn taken<T>(&self, file: &File, with: impl FnOnce(&mut Taken) -> T) -> Option<T> {
+        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let taken = seen.get_mut(&file.path)?.taken.as_mut()?;
+        (taken.file == *file).then(|| with(taken))
+    }
+}
+
+impl Seen {
+    /// Whether the file is replaced all the time, and it is time to take one of its versions.
+    fn is_restless(&self, now: &Version) -> bool {
+        self.version.is_replaced_by(now) && self.since.elapsed() >= RESTLESS
     }
 }
 

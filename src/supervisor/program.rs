@@ -50,6 +50,15 @@ pub(super) fn start_with_input(
     Ok((Program { pid, stdout, stderr }, child.stdin.take()))
 }
 
+/// Whether a command starts an agent of torchrun's, which starts the program itself.
+pub(super) fn is_torch_agent(command: &[OsString]) -> bool {
+    let name = |word: &OsString| Path::new(word).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let is_module =
+        |word: &OsString| matches!(word.to_str(), Some("torch.distributed.run" | "torch.distributed.launch"));
+    command.first().is_some_and(|word| matches!(name(word).as_str(), "torchrun" | "accelerate"))
+        || command.iter().take(4).any(is_module)
+}
+
 /// What means more to a shell than itself.
 const SHELLS_OWN: &[char] =
     &['|', '&', ';', '<', '>', '(', ')', '$', '`', '\\', '"', '\'', '*', '?', '[', '#', '~', '=', '{', '\n'];

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::attempt::{Attempt, Launching};
 use super::config::Config;
 use super::control_server::{self, Board, Over};
-use super::gang::{Arrival, Gang, GangConfig, Purpose, Streams, Verdict};
+use super::gang::{Arrival, Gang, GangConfig, NotMet, Purpose, Streams, Verdict};
 use super::inbox::Inbox;
 use super::journal::{Journal, say};
 use super::launch::{self, Launcher, Remotes};
@@ -169,12 +169,18 @@ impl Rank {
             run: self.config.run.clone(),
             rank: self.config.rank,
             nodes: self.config.nodes,
+            min_nodes: self.config.min_nodes,
             coordinator: self.config.coordinator.clone(),
             key: self.config.key.unwrap_or_default(),
             deadline: self.config.start_deadline,
             instance: self.board.instance.clone(),
             restarts: self.config.restarts.clone(),
             replaced: self.config.replaced,
+            stall: self.config.stall,
+            node: self.config.node.clone(),
+            accelerators: self.config.gpus,
+            outputs: self.config.outputs.clone(),
+            journal: Some(Arc::clone(&self.board.journal)),
             launch: self.config.launch,
             started,
             streams: Rc::clone(&self.board.streams),
@@ -184,9 +190,15 @@ impl Rank {
             board.journal.say(message);
             board.state.send_replace(RankState::Meeting { message: message.to_owned() });
         };
-        self.inbox.unless_stopped(Gang::meet(config, tell)).await?.map_err(|message| {
-            self.board.journal.say(&message);
-            End { code: NOT_RUN, reason: Reason::NoGang { message } }
+        self.inbox.unless_stopped(Gang::meet(config, tell)).await?.map_err(|not_met| match not_met {
+            NotMet::Dismissed => {
+                self.board.journal.say("this rank is not needed any more: the others have done the work");
+                End { code: 0, reason: Reason::Exited }
+            }
+            NotMet::Failed(message) => {
+                self.board.journal.say(&message);
+                End { code: NOT_RUN, reason: Reason::NoGang { message } }
+            }
         })
     }
 

@@ -87,6 +87,7 @@ pub(crate) fn spec(name: &str, nodes: u32) -> RunSpec {
         project: "cluster-tests".to_owned(),
         user: "ada".to_owned(),
         nodes,
+        min_nodes: None,
         restarts: Restarts::default(),
         launch: Launch::default(),
         slots: None,

@@ -37,6 +37,7 @@ fn spec(run: &str, nodes: u32, script: &str) -> RunSpec {
         env: BTreeMap::from([("GREETING".to_owned(), "hello there".to_owned())]),
         resources: Resources { cpu: Some("0.5".parse().unwrap()), memory: Some("64Mi".parse().unwrap()), gpus: 0 },
         deadlines: Deadlines { grace: Duration::from_secs(1), ..Deadlines::default() },
+        min_nodes: None,
         restarts: Restarts::default(),
         launch: Launch::default(),
         slots: None,

@@ -1,6 +1,5 @@
 //! Whole images through everything at once, and registries that say yes and keep nothing.
 
-use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -13,8 +12,8 @@ use super::tokens::{asked, now, setup};
 use super::{IMAGE, ada, anonymous, manifest, open, stored};
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::fault_proxy::{Action, FaultProxy};
-use crate::support::number;
 use crate::support::random::Random;
+use crate::support::{figure, number};
 
 /// Bytes of an image, and of its one large layer.
 const IMAGE_SIZE: usize = 64 << 20;
@@ -89,10 +88,7 @@ async fn images_come_through_cuts_short_tokens_and_refusals() {
     let count = number("NAUTA_TEST_STORMS", 4);
     stream::iter(0..count).map(one).buffer_unordered(12).collect::<Vec<()>>().await;
     let (again, cuts) = (again.load(Ordering::Relaxed), cut.load(Ordering::Relaxed) as u64);
-    let _ = writeln!(
-        std::io::stderr(),
-        "{count} of {count} images of 64 MiB came through {cuts} cuts; {again} bytes were sent again"
-    );
+    figure(&format!("{count} of {count} images of 64 MiB came through {cuts} cuts; {again} bytes were sent again"));
     assert!(cuts > 0 && again <= cuts * (64 << 20), "{again} bytes for {cuts} cuts");
 }
 

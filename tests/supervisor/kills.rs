@@ -2,15 +2,15 @@
 //!
 //! `NAUTA_TEST_KILLS` says how often; `NAUTA_TEST_SEED` repeats a run.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::Rank;
 use super::gang::{Network, key};
-use crate::support::number;
 use crate::support::random::Random;
+use crate::support::{figure, number};
 
 const RANKS: usize = 8;
 /// Longer than this nothing takes, unless it hangs.
@@ -90,7 +90,7 @@ fn whoever_is_killed_is_named_and_all_begin_again() {
     let kills = number("NAUTA_TEST_KILLS", 12);
     let seed = number("NAUTA_TEST_SEED", u64::from(std::process::id()));
     let mut random = Random::new(seed);
-    let _ = writeln!(std::io::stderr(), "NAUTA_TEST_SEED={seed}");
+    figure(&format!("NAUTA_TEST_SEED={seed}"));
     let (network, key) = (Network::new("kills"), key("ab"));
     let mut gang: Vec<Running> = (0..RANKS).map(|rank| Running::start(&network, &key, rank)).collect();
     for running in &gang {
@@ -140,13 +140,12 @@ fn whoever_is_killed_is_named_and_all_begin_again() {
             assert!(stopped, "kill {kill}: the former container of rank {victim} goes on");
         }
     }
-    let _ = writeln!(
-        std::io::stderr(),
+    figure(&format!(
         "{kills} of {kills} kills: the right rank named, all {RANKS} running again after at most {:.1} s (program), {:.1} s \
          (container), {:.1} s (node); without a new container all others were stopped after at most {:.1} s",
         slowest[0].as_secs_f64(),
         slowest[1].as_secs_f64(),
         slowest[2].as_secs_f64(),
         slowest_stop.as_secs_f64()
-    );
+    ));
 }

@@ -3,7 +3,7 @@
 //!
 //! `NAUTA_TEST_PID1=1` does all of it; without it, every third of the large rows is done.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use crate::support::number;
 use crate::support::own_process::is_own_process;
+use crate::support::{figure, number};
 
 /// Nothing here takes longer, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -56,10 +56,6 @@ const OWN: [i32; 9] = [
 /// Every how many cases one is done.
 fn step() -> usize {
     if number("NAUTA_TEST_PID1", 0) == 0 { 3 } else { 1 }
-}
-
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Whether this test runs where the supervisor's port is free: in a network of its own.
@@ -209,7 +205,7 @@ fn every_exit_code_is_the_programs() {
             runs += 1;
         }
     }
-    say(&format!("{runs} of {runs} exit codes were the program's"));
+    figure(&format!("{runs} of {runs} exit codes were the program's"));
 }
 
 /// Catches a signal, without a child that the signal could hit too.
@@ -258,7 +254,7 @@ fn every_signal_reaches_a_running_program_or_leaves_it_alone() {
     rank.signal(rank.pid(), libc::SIGKILL);
     let code = rank.code();
     assert!(!matches!(code, -1 | 0 | 9), "{code}");
-    say("31 of 31 signals to a running rank did what they should");
+    figure("31 of 31 signals to a running rank did what they should");
 }
 
 #[test]
@@ -294,7 +290,7 @@ fn every_signal_reaches_a_program_that_is_being_stopped() {
         rank.signal(pid, libc::SIGUSR1);
         assert_eq!(rank.code(), 9, "signal {signal}");
     }
-    say("31 of 31 signals to a rank that was being stopped did what they should");
+    figure("31 of 31 signals to a rank that was being stopped did what they should");
 }
 
 /// Before its first instruction, no program can do anything about a signal: the kernel throws away what PID 1 has no handler
@@ -331,7 +327,7 @@ fn no_signal_is_lost_in_the_first_five_milliseconds() {
         assert!(code == 143 || code == 128 + signal, "signal {signal} at once: {code}\n{}", rank.said());
         runs += 1;
     }
-    say(&format!("{runs} of {runs} signals in the first 5 ms ended the rank"));
+    figure(&format!("{runs} of {runs} signals in the first 5 ms ended the rank"));
 }
 
 /// Whether a process holds SIGTERM back, or has a handler for it: the supervisor has begun.
@@ -386,7 +382,7 @@ fn nothing_outlives_a_rank_however_it_hides() {
         let mut rank = home.start(place, &["sh", "-c", &again], &[("NAUTA_RESTARTS", "1")]);
         assert_eq!(rank.code(), 6, "{place:?}: {}", rank.said());
     }
-    say(&format!("{orphans} orphans left no zombie, 206 processes in hiding were killed"));
+    figure(&format!("{orphans} orphans left no zombie, 206 processes in hiding were killed"));
 }
 
 #[test]
@@ -439,5 +435,5 @@ fn a_storm_of_signals_loses_nothing() {
         let guard = Pid1Guard(&mut rank);
         assert_eq!(guard.0.code(), 9, "{place:?}");
     }
-    say(&format!("{storm} signals during a storm of orphans: no zombie, the right code"));
+    figure(&format!("{storm} signals during a storm of orphans: no zombie, the right code"));
 }

@@ -1,10 +1,12 @@
 //! The supervisor as PID 1 of real containers, started by Docker alone: no workstation follows.
 
+mod elastic;
 mod gang;
 mod kills;
 mod matrix;
 mod process;
 mod restarts;
+mod stall;
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};

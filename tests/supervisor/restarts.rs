@@ -15,7 +15,7 @@ fn rank(network: &Network, rank: &str, nodes: &str, restarts: &str, key: &tempfi
         .env("NAUTA_REPLACED", "1")
 }
 
-fn until(child: &mut Child, line: &str) {
+pub(super) fn until(child: &mut Child, line: &str) {
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     assert!(lines.any(|found| found.expect("text") == line), "`{line}` never came");
     // The pipe must stay open as long as the program writes.

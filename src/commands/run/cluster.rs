@@ -160,8 +160,8 @@ async fn attend(
     let run = &request.spec.name;
     let folder = folder(&request.project.root, run);
     let collector = Some(Collector::open(&folder)?);
-    let (nodes, start) = (request.spec.nodes, Some(request.spec.deadlines.start));
-    let outcome = match follow_on_cluster(cluster, run, nodes, start, collector, mailbox, events).await? {
+    let (strength, start) = (request.spec.strength(), Some(request.spec.deadlines.start));
+    let outcome = match follow_on_cluster(cluster, run, strength, start, collector, mailbox, events).await? {
         Followed::Ended(outcome) => outcome,
         Followed::CannotStart(error) => {
             match cluster.cancel(run).await {

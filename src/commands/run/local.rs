@@ -56,7 +56,7 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
     let watching = tokio::spawn(tell_states(Arc::clone(&engine), states_tx));
     let folder = folder(&request.project.root, &request.spec.name);
     let collector = Some(Collector::open(&folder)?);
-    let following = follow(Arc::clone(&engine), request.spec.nodes, collector, None, states, events);
+    let following = follow(Arc::clone(&engine), request.spec.strength(), collector, None, states, events);
     let outcome = until_done_or_stopped(following, &engine, &request.spec, events).await;
     watching.abort();
     let _ = watching.await;

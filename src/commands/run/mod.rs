@@ -19,7 +19,7 @@ use crate::commands::record::{Record, folder};
 use crate::context::{Context, Destination};
 use crate::delivery::pin;
 use crate::diagnosis::Result;
-use crate::event::{Event, Phase};
+use crate::event::{Event, Phase, STALLED};
 use crate::follow::Outcome;
 use crate::output::{Output, timings_text};
 use crate::project::template;
@@ -36,9 +36,9 @@ use crate::project::template;
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "flags are independent of each other")]
 pub struct RunArgs {
-    /// How many ranks
+    /// How many ranks, or LEAST:MOST for a run that goes on with fewer when some are lost
     #[arg(long, short = 'n', value_name = "N")]
-    nodes: Option<u32>,
+    nodes: Option<String>,
     /// Run with Docker on this workstation
     #[arg(long, conflicts_with = "target")]
     local: bool,
@@ -63,12 +63,18 @@ pub struct RunArgs {
     /// How often all ranks begin again after one has failed
     #[arg(long, value_name = "N")]
     restarts: Option<u32>,
-    /// After which failures: failure (any), signal, memory, lost, exit codes; separated by commas
+    /// After which failures: failure (any), signal, memory, lost, stall, exit codes; separated by commas
     #[arg(long, value_name = "KINDS")]
     restart_on: Option<String>,
     /// How long the run may take, such as 12h or 2d; 7 days where absent
     #[arg(long, value_name = "TIME")]
     max_duration: Option<String>,
+    /// How long a rank has between being asked to stop and being killed; 10s where absent
+    #[arg(long, value_name = "TIME")]
+    grace: Option<String>,
+    /// End the run when no rank has written anything for so long, and say where its processes were
+    #[arg(long, value_name = "TIME")]
+    stall_timeout: Option<String>,
     /// Which ranks run the command: all, or rank0, whose program starts the others' itself; rank0 where absent for mpirun,
     /// deepspeed and their like
     #[arg(long, value_name = "RANKS")]
@@ -130,15 +136,21 @@ fn report(outcome: &Outcome, mut record: Record, root: &Path, output: &Output) -
         events.warn(format!("outputs are not complete: {missing}"));
     }
     let first = outcome.named_failure();
+    for rank in &outcome.excused {
+        events.warn(format!("rank {rank} was lost, and the others have done the work"));
+    }
     let detail = match (code, first) {
         (0, _) => format!("done, outputs are in {}", folder.display()),
         (_, Some((rank, end))) => format!("failed: rank {rank} {end}; outputs are in {}", folder.display()),
+        (STALLED, _) => {
+            format!("stalled: the words of each rank say where it was; outputs are in {}", folder.display())
+        }
         _ => format!("failed with code {code}; outputs are in {}", folder.display()),
     };
     events.send(Event::Finished { phase: Phase::Run, detail });
     let document = json!({
         "schema": 1, "run": run, "target": record.target, "code": code, "first_failed": first.map(|(rank, _)| rank),
-        "ranks": outcome.ends, "outputs": folder, "missing_outputs": outcome.missing_outputs, "timings": output.timings(),
+        "ranks": outcome.ends, "lost": outcome.excused, "outputs": folder, "missing_outputs": outcome.missing_outputs, "timings": output.timings(),
     });
     output.result("", &document);
     record.code = Some(code);

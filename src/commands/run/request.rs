@@ -12,17 +12,15 @@ use crate::diagnosis::Result;
 use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
 use crate::image::EnvironmentPlan;
-use crate::job::{Cpu, Deadlines, Launch, Memory, Resources, RestartOn, Restarts, RunSpec, duration};
+use crate::job::{Cpu, Deadlines, Launch, Memory, Nodes, Resources, RestartOn, Restarts, RunSpec, duration};
 use crate::output::bytes;
 use crate::project::{Project, run_name};
 use crate::secret::Secret;
 use crate::settings::{RunSection, Setting, Source};
 use crate::snapshot::{self, Snapshot};
 
-/// More ranks than this are a slip of the finger.
 /// A project of more bytes than this has something in it that was not meant to travel.
 const LARGE: u64 = 100_000_000;
-const MOST_NODES: u32 = 4096;
 
 /// Everything decided before anything is done.
 pub(super) struct Request {
@@ -48,7 +46,11 @@ fn announce(spec: &RunSpec, destination: &Setting<Destination>, events: &Events)
         Destination::Local => "Docker here".to_owned(),
         Destination::Cluster(name, _) => format!("target {name}"),
     };
-    let ranks = if spec.nodes == 1 { "1 rank".to_owned() } else { format!("{} ranks", spec.nodes) };
+    let ranks = match (spec.nodes, spec.min_nodes) {
+        (1, _) => "1 rank".to_owned(),
+        (most, None) => format!("{most} ranks"),
+        (most, Some(least)) => format!("{most} ranks, and goes on with {least}"),
+    };
     let launch = if spec.launch.is_host(spec.nodes - 1) { "; rank 0 starts the programs of all" } else { "" };
     events.note(format!("{} runs on {place} with {ranks} (from {}){launch}", spec.name, destination.source));
 }
@@ -121,12 +123,13 @@ fn ca_bundle(project: &Project, context: &Context) -> Result<Option<PathBuf>> {
 /// All but the snapshot, which takes longer.
 fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec> {
     let section = &project.file.run;
-    let nodes =
-        Setting::first([(args.nodes, Source::Flag("--nodes")), (section.nodes, Source::ProjectFile("run.nodes"))], 1);
-    if !(1..=MOST_NODES).contains(&nodes.value) {
-        let (what, value) = (format!("the number of ranks (from {})", nodes.source), nodes.value.to_string());
-        return Err(RunError::Value { what, value, hint: format!("choose 1 to {MOST_NODES}") }.into());
-    }
+    let nodes = match &args.nodes {
+        Some(text) => {
+            let source_text = Source::Flag("--nodes").to_string();
+            text.parse().map_err(|error| RunError::Nodes { error, source_text })?
+        }
+        None => section.nodes.unwrap_or(Nodes::all(1)),
+    };
     let mut env: BTreeMap<String, String> = section.env.clone();
     for pair in &args.env {
         let named = pair.split_once('=').filter(|(name, _)| !name.is_empty() && !name.contains(['\0', ' ']));
@@ -153,13 +156,18 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
         .map_err(RunError::from)?;
     let command = command(args, project)?;
     let launch = launch(args, section, &command)?;
+    let min_nodes = nodes.is_elastic().then_some(nodes.least);
+    if launch == Launch::Rank0 && min_nodes.is_some() {
+        return Err(RunError::ElasticLaunch(nodes).into());
+    }
     let name = project.name();
     let random = getrandom::u64().map_err(RunError::Random)?;
     Ok(RunSpec {
         name: run_name(args.name.as_deref().unwrap_or(&name), random),
         project: name,
         user: context.user(),
-        nodes: nodes.value,
+        nodes: nodes.most,
+        min_nodes,
         command,
         env,
         resources: Resources { cpu, memory, gpus: args.gpus.or(section.gpus).unwrap_or(0) },
@@ -173,9 +181,12 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
 
 fn deadlines(args: &RunArgs, section: &RunSection) -> Result<Deadlines> {
     let mut deadlines = Deadlines::default();
-    if let Some(text) = args.max_duration.as_ref().or(section.max_duration.as_ref()) {
-        deadlines.run = duration(text).map_err(RunError::from)?;
-    }
+    let time = |flag: &Option<String>, key: &Option<String>| {
+        flag.as_ref().or(key.as_ref()).map(|text| duration(text)).transpose().map_err(RunError::from)
+    };
+    deadlines.run = time(&args.max_duration, &section.max_duration)?.unwrap_or(deadlines.run);
+    deadlines.grace = time(&args.grace, &section.grace)?.unwrap_or(deadlines.grace);
+    deadlines.stall = time(&args.stall_timeout, &section.stall_timeout)?;
     Ok(deadlines)
 }
 

@@ -141,21 +141,19 @@ fn environment(spec: &RunSpec, at: &ClusterRun) -> Vec<EnvVar> {
         environment.retain(|former| former.name != name);
         environment.push(EnvVar { name, value: Some(escape_expansion(&value)), value_from: None });
     }
-    if spec.restarts.most > 0 {
+    if spec.replaces_lost() {
         environment.push(EnvVar { name: env_vars::REPLACED.to_owned(), value: Some("1".to_owned()), value_from: None });
     }
-    environment.retain(|former| former.name != env_vars::RANK);
-    environment.push(EnvVar {
-        name: env_vars::RANK.to_owned(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                api_version: None,
-                field_path: format!("metadata.annotations['{COMPLETION_INDEX}']"),
-            }),
-            ..EnvVarSource::default()
-        }),
-    });
+    let told = [
+        (env_vars::NODE, "spec.nodeName".to_owned()),
+        (env_vars::RANK, format!("metadata.annotations['{COMPLETION_INDEX}']")),
+    ];
+    for (name, field_path) in told {
+        environment.retain(|former| former.name != name);
+        let field_ref = Some(ObjectFieldSelector { api_version: None, field_path });
+        let value_from = Some(EnvVarSource { field_ref, ..EnvVarSource::default() });
+        environment.push(EnvVar { name: name.to_owned(), value: None, value_from });
+    }
     environment
 }
 

@@ -1,6 +1,7 @@
 //! A link between two ranks: authenticated by the run's key and encrypted (Noise protocol framework, pattern `NNpsk0`).
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -105,8 +106,13 @@ impl Channel {
     }
 
     /// This side's address.
-    pub(super) fn local_address(&self) -> Option<std::net::IpAddr> {
-        self.framed.get_ref().local_addr().ok().map(|address| address.ip())
+    pub(super) fn local_address(&self) -> Option<IpAddr> {
+        self.framed.get_ref().local_addr().ok().map(|address| address.ip().to_canonical())
+    }
+
+    /// The address that the link comes from.
+    pub(super) fn peer_address(&self) -> Option<IpAddr> {
+        self.framed.get_ref().peer_addr().ok().map(|address| address.ip().to_canonical())
     }
 }
 

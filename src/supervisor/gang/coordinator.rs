@@ -1,7 +1,7 @@
 //! Rank 0's side: listens for the others, and keeps the clock of their gathering.
 
 use std::cell::RefCell;
-use std::net::Ipv6Addr;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,25 +11,29 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 
 use super::channel::{Channel, Side};
+use super::preflight::report;
 use super::ranks::{Phase, Ranks};
-use super::{BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Message, SILENT, interface_of, order_of};
+use super::{BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Message, NotMet, SILENT, interface_of, listen, order_of};
 use crate::layout;
+use crate::supervisor::inspection::{Inspection, inspect};
 
+/// How long ranks may take to look around.
+const LOOK: Duration = Duration::from_secs(6);
 /// How often the waiting is told.
 const TELL: Duration = Duration::from_secs(5);
 
 type Shared = Rc<RefCell<Ranks>>;
 
 /// Waits until every rank has come, or names those that have not.
-pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Result<Gang, String> {
+pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Result<Gang, NotMet> {
     let (ranks, mut messages) = Ranks::new(config.clone());
     let streams = Rc::clone(&config.streams);
     let ranks = Rc::new(RefCell::new(ranks));
     streams.lead_to(&ranks);
     if config.nodes > 1 {
-        let listener = listen()
-            .await
-            .map_err(|error| format!("cannot wait for the other ranks on port {}: {error}", layout::GANG_PORT))?;
+        let listener = listen().await.map_err(|error| {
+            NotMet::Failed(format!("cannot wait for the other ranks on port {}: {error}", layout::GANG_PORT))
+        })?;
         spawn_local(accept(listener, Rc::clone(&ranks)));
     }
     let (orders_tx, orders) = mpsc::unbounded_channel();
@@ -47,8 +51,8 @@ pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Re
         }
     });
     spawn_local(keep_time(ranks, finished_tx, say));
-    let interface = if config.nodes > 1 { own_interface(&config.coordinator).await } else { None };
-    let met = Gang::begin(orders, reports_tx, finished, interface).await;
+    let address = if config.nodes > 1 { own_address(&config.coordinator).await } else { None };
+    let met = Gang::begin(orders, reports_tx, finished, address).await;
     if met.is_err() {
         // The refusals go out before the listener does.
         sleep(Duration::from_millis(200)).await;
@@ -56,17 +60,54 @@ pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Re
     met
 }
 
-/// Tells what a gathering waits for, and ends one that takes too long; until nothing begins any more.
+/// Tells what a gathering waits for, and ends one that takes too long, or an attempt that has stalled; until nothing begins any
+/// more.
 async fn keep_time(ranks: Shared, finished_tx: watch::Sender<bool>, say: impl Fn(&str)) {
     let mut phase = ranks.borrow().phase();
     while *phase.borrow_and_update() != Phase::Over {
-        let gathered = gather(&ranks, &mut phase, &say).await;
-        if let Err(reason) = gathered {
-            ranks.borrow_mut().give_up(&reason);
+        match gather(&ranks, &mut phase, &say).await {
+            Ok(()) if ranks.borrow().is_first_attempt() => drop(spawn_local(look_around(Rc::clone(&ranks)))),
+            Ok(()) => {}
+            Err(reason) => ranks.borrow_mut().give_up(&reason),
         }
-        let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+        tokio::select! {
+            _ = phase.wait_for(|phase| *phase != Phase::Running) => {}
+            () = watch_over(&ranks) => {}
+        }
     }
     finished_tx.send_replace(true);
+}
+
+/// Looks for signs of life, for ever.
+async fn watch_over(ranks: &Shared) {
+    let Some(limit) = ranks.borrow().config().stall else { return std::future::pending().await };
+    loop {
+        sleep(HEARTBEAT / 2).await;
+        let own = ranks.borrow().config().quiet();
+        ranks.borrow_mut().watch_over(own, limit);
+    }
+}
+
+/// Has all ranks look around, beside their programs, and says what they found.
+async fn look_around(ranks: Shared) {
+    ranks.borrow_mut().look_around();
+    let config = ranks.borrow().config().clone();
+    // Every other rank has reached this one.
+    let next = ranks.borrow().neighbour(0);
+    let found = inspect(config.node.clone(), &config.outputs, next).await;
+    ranks.borrow_mut().inspected(0, Inspection { clock: 0, ..found });
+    let deadline = Instant::now() + LOOK;
+    let found = loop {
+        if let Some(found) = ranks.borrow().inspections(Instant::now() > deadline) {
+            break found;
+        }
+        if *ranks.borrow().phase().borrow() != Phase::Running {
+            // What came of the attempt is known by now.
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+    };
+    report(&found, config.nodes, config.accelerators).iter().for_each(|line| config.say(line));
 }
 
 /// Until all are there; fails with who is not.
@@ -86,17 +127,10 @@ async fn gather(ranks: &Shared, phase: &mut watch::Receiver<Phase>, say: &impl F
     }
 }
 
-/// The interface whose address rank 0's own name leads to.
-async fn own_interface(name: &str) -> Option<String> {
-    lookup_host((name, layout::GANG_PORT)).await.ok()?.find_map(|address| interface_of(address.ip()))
-}
-
-/// On all addresses, of both families where the kernel has both.
-async fn listen() -> std::io::Result<TcpListener> {
-    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, layout::GANG_PORT)).await {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind(("0.0.0.0", layout::GANG_PORT)).await,
-    }
+/// The address that rank 0's own name leads to.
+async fn own_address(name: &str) -> Option<IpAddr> {
+    let mut addresses = lookup_host((name, layout::GANG_PORT)).await.ok()?.map(|address| address.ip());
+    addresses.find(|address| interface_of(*address).is_some())
 }
 
 async fn accept(listener: TcpListener, ranks: Shared) {
@@ -120,7 +154,7 @@ async fn serve(stream: TcpStream, ranks: Shared) {
         }
         _ => return,
     };
-    let arrived = ranks.borrow_mut().arrive(&hello);
+    let arrived = ranks.borrow_mut().arrive(&hello, channel.peer_address());
     let mut messages = match arrived {
         Ok(messages) => messages,
         Err(reason) => {
@@ -160,8 +194,15 @@ async fn converse(
             },
             message = channel.receive() => {
                 last_heard = Instant::now();
-                if let Message::Ended(report) = message.map_err(|_| Broken::Link)? {
-                    ranks.borrow_mut().report(rank, report);
+                let mut ranks = ranks.borrow_mut();
+                match message.map_err(|_| Broken::Link)? {
+                    Message::Ended(report) => ranks.report(rank, report),
+                    Message::Pong { quiet } => ranks.quiet(rank, Duration::from_millis(quiet)),
+                    Message::Inspected(mut found) => {
+                        found.clock -= jiff::Timestamp::now().as_millisecond();
+                        ranks.inspected(rank, *found);
+                    }
+                    _ => {}
                 }
             }
             _ = heartbeat.tick() => {

@@ -9,9 +9,10 @@ use tokio::time::{Instant, interval, sleep, timeout};
 
 use super::channel::{Channel, Side};
 use super::{
-    BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Hello, Message, Order, Report, SILENT, Streams, interface_of, order_of,
+    BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Hello, Message, NotMet, Order, Report, SILENT, Streams, listen, order_of,
 };
 use crate::layout;
+use crate::supervisor::inspection::inspect;
 
 /// A connection that is not made within this time is tried again.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -27,7 +28,8 @@ struct Standing {
 }
 
 /// Finds rank 0 and waits for its word.
-pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Result<Gang, String> {
+pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Result<Gang, NotMet> {
+    spawn_local(answer_neighbours());
     let deadline = config.deadline + Duration::from_secs(2);
     let limit = config.deadline.as_secs();
     let mut standing = Standing { started: config.started, config, running: false, report: None };
@@ -44,19 +46,25 @@ pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Re
             channel
         };
         let Ok(channel) = timeout(deadline, first).await else { return };
-        reached_tx.send_replace(Some(channel.local_address().and_then(interface_of)));
+        reached_tx.send_replace(Some(channel.local_address()));
         hold(&mut standing, channel, &orders_tx, &mut reports, &finished_tx).await;
         finished_tx.send_replace(true);
     });
     let begun = async {
-        let interface = reached.wait_for(Option::is_some).await.map_err(|_| String::new())?.clone().flatten();
-        Gang::begin(orders, reports_tx, finished, interface).await
+        let address = reached.wait_for(Option::is_some).await.ok()?.flatten();
+        Some(Gang::begin(orders, reports_tx, finished, address).await)
     };
-    let too_late = || format!("{} within {limit} s", *last_word.borrow());
-    match timeout(deadline, begun).await {
-        Ok(Err(reason)) if reason.is_empty() => Err(too_late()),
-        Ok(outcome) => outcome,
-        Err(_) => Err(too_late()),
+    let met = timeout(deadline, begun).await.ok().flatten();
+    met.unwrap_or_else(|| Err(NotMet::Failed(format!("{} within {limit} s", *last_word.borrow()))))
+}
+
+/// Takes the connections by which other ranks find out whether they reach this one.
+async fn answer_neighbours() {
+    let Ok(listener) = listen().await else { return };
+    loop {
+        if listener.accept().await.is_err() {
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 
@@ -155,6 +163,7 @@ async fn converse(
     }
     let mut heartbeat = interval(HEARTBEAT);
     let mut last_heard = Instant::now();
+    let (inspected_tx, mut inspected) = mpsc::unbounded_channel();
     loop {
         tokio::select! {
             report = reports.recv() => {
@@ -167,13 +176,21 @@ async fn converse(
             message = channel.receive() => {
                 last_heard = Instant::now();
                 let message = message?;
-                if message == Message::Ping {
+                match message {
                     // Every one is answered, so that rank 0 knows we are there.
-                    channel.send(&Message::Ping).await?;
-                }
-                if let Message::Dial { dial, purpose } = message {
-                    Streams::dial(&standing.config, dial, purpose);
-                    continue;
+                    Message::Ping => {
+                        let quiet = u64::try_from(standing.config.quiet().as_millis()).unwrap_or(u64::MAX);
+                        channel.send(&Message::Pong { quiet }).await?;
+                    }
+                    Message::Dial { dial, purpose } => Streams::dial(&standing.config, dial, purpose),
+                    Message::Inspect { neighbour } => {
+                        let (config, inspected_tx) = (standing.config.clone(), inspected_tx.clone());
+                        spawn_local(async move {
+                            let found = inspect(config.node.clone(), &config.outputs, neighbour).await;
+                            let _ = inspected_tx.send(found);
+                        });
+                    }
+                    _ => {}
                 }
                 let refused = matches!(message, Message::Refused { .. });
                 // The link stays: the workstation still reads what this rank has to say through rank 0.
@@ -195,6 +212,7 @@ async fn converse(
                     return Ok(());
                 }
             }
+            Some(found) = inspected.recv() => channel.send(&Message::Inspected(Box::new(found))).await?,
             _ = heartbeat.tick() => {
                 if last_heard.elapsed() > SILENT {
                     return Err("nothing was heard".to_owned());

@@ -6,19 +6,28 @@
 mod channel;
 mod coordinator;
 mod member;
+mod preflight;
 mod ranks;
 mod streams;
 
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::event::End;
 use crate::job::{Launch, Restarts};
+use crate::layout;
 
 pub(super) use streams::{Arrival, Purpose, Streams};
+
+use super::inspection::{Inspection, Neighbour};
+use super::journal::Journal;
 
 /// Between two signs of life on a link.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -34,6 +43,8 @@ pub(super) struct GangConfig {
     pub(super) run: String,
     pub(super) rank: u32,
     pub(super) nodes: u32,
+    /// With how few of them the run goes on; all where it is not less.
+    pub(super) min_nodes: u32,
     /// The name of rank 0.
     pub(super) coordinator: String,
     pub(super) key: [u8; 32],
@@ -43,12 +54,42 @@ pub(super) struct GangConfig {
     pub(super) restarts: Restarts,
     /// Whether the engine makes another container for one that is lost.
     pub(super) replaced: bool,
+    /// How long no rank may give a sign of life.
+    pub(super) stall: Option<Duration>,
     /// Which ranks run the command.
     pub(super) launch: Launch,
+    /// The cluster's name of this machine.
+    pub(super) node: Option<String>,
+    /// How many accelerators each rank was promised.
+    pub(super) accelerators: u32,
+    pub(super) outputs: PathBuf,
+    /// Where the program's signs of life are, and where what concerns the gang is said.
+    pub(super) journal: Option<Arc<Journal>>,
     /// How many attempts this supervisor has begun.
     pub(super) started: u32,
     /// Byte streams to and from other ranks.
     pub(super) streams: Rc<Streams>,
+}
+
+impl GangConfig {
+    fn say(&self, text: &str) {
+        if let Some(journal) = &self.journal {
+            journal.say(text);
+        }
+    }
+
+    /// How long this rank's program has given no sign of life.
+    fn quiet(&self) -> Duration {
+        self.journal.as_ref().map_or(Duration::ZERO, |journal| journal.quiet())
+    }
+}
+
+/// Why a rank has not met its gang.
+pub(super) enum NotMet {
+    /// The others have done the work without it.
+    Dismissed,
+    /// One sentence: who is missing, or what is wrong.
+    Failed(String),
 }
 
 /// What the gang tells a rank.
@@ -58,7 +99,10 @@ pub(super) enum Order {
     Start(Start),
     /// Another rank failed first.
     Stop { first_failed: u32 },
-    /// Rank 0's program, which starts the others', has done its work.
+    /// No rank has given a sign of life for so many seconds.
+    Stalled { seconds: u64 },
+    /// This rank is not needed any more: rank 0's program, which starts the others', has done its work, or the others have
+    /// done theirs before this rank came.
     Dismissed,
     /// Rank 0 cannot be reached any more.
     Alone { message: String },
@@ -85,8 +129,8 @@ pub(super) struct Gang {
     reports_tx: mpsc::UnboundedSender<Report>,
     /// Whether nothing begins any more, as far as this rank knows.
     finished: watch::Receiver<bool>,
-    /// The network interface that leads to rank 0.
-    pub(super) interface: Option<String>,
+    /// This rank's own address, by which it reaches rank 0.
+    pub(super) address: Option<IpAddr>,
     /// The attempt that is to be made now.
     pub(super) start: Start,
     /// Whether rank 0 is gone.
@@ -145,8 +189,18 @@ enum Message {
     Stop {
         first_failed: u32,
     },
-    /// Rank 0's program, which starts the others', has done its work.
+    /// No rank has given a sign of life for so many seconds.
+    Stalled {
+        seconds: u64,
+    },
+    /// This rank is not needed any more.
     Dismissed,
+    /// Look around.
+    Inspect {
+        neighbour: Option<Neighbour>,
+    },
+    /// What was found.
+    Inspected(Box<Inspection>),
     /// All programs are no more, and none begins again.
     Finished,
     /// Make a connection for a stream.
@@ -158,8 +212,12 @@ enum Message {
     Dialled {
         dial: u64,
     },
-    /// Still there.
+    /// Rank 0 is still there.
     Ping,
+    /// And so is a rank, whose program has given no sign of life for so many milliseconds.
+    Pong {
+        quiet: u64,
+    },
 }
 
 /// What a message means for a rank; nothing where it is only a sign of life.
@@ -168,15 +226,23 @@ fn order_of(message: Message) -> Option<Order> {
         Message::Release { attempt, after } => Some(Order::Start(Start { attempt, after })),
         Message::Stop { first_failed } => Some(Order::Stop { first_failed }),
         Message::Refused { reason } => Some(Order::Refused { reason }),
+        Message::Stalled { seconds } => Some(Order::Stalled { seconds }),
         Message::Dismissed => Some(Order::Dismissed),
         Message::Finished => Some(Order::Over),
-        Message::Hello(_) | Message::Ended(_) | Message::Dial { .. } | Message::Dialled { .. } | Message::Ping => None,
+        Message::Hello(_)
+        | Message::Ended(_)
+        | Message::Inspect { .. }
+        | Message::Inspected(_)
+        | Message::Dial { .. }
+        | Message::Dialled { .. }
+        | Message::Ping
+        | Message::Pong { .. } => None,
     }
 }
 
 impl Gang {
-    /// Meets the other ranks; `say` tells what is waited for. The error is one sentence: who is missing, or what is wrong.
-    pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Result<Self, String> {
+    /// Meets the other ranks; `say` tells what is waited for.
+    pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Result<Self, NotMet> {
         if config.rank == 0 { coordinator::meet(config, say).await } else { member::meet(config, say).await }
     }
 
@@ -185,17 +251,20 @@ impl Gang {
         mut orders: mpsc::UnboundedReceiver<Order>,
         reports_tx: mpsc::UnboundedSender<Report>,
         finished: watch::Receiver<bool>,
-        interface: Option<String>,
-    ) -> Result<Self, String> {
+        address: Option<IpAddr>,
+    ) -> Result<Self, NotMet> {
         loop {
             match orders.recv().await {
                 Some(Order::Start(start)) => {
-                    return Ok(Self { orders, reports_tx, finished, interface, start, alone: false });
+                    return Ok(Self { orders, reports_tx, finished, address, start, alone: false });
                 }
-                Some(Order::Refused { reason } | Order::Alone { message: reason }) => return Err(reason),
-                Some(Order::Over) | None => return Err("the run is over".to_owned()),
+                Some(Order::Dismissed) => return Err(NotMet::Dismissed),
+                Some(Order::Refused { reason } | Order::Alone { message: reason }) => {
+                    return Err(NotMet::Failed(reason));
+                }
+                Some(Order::Over) | None => return Err(NotMet::Failed("the run is over".to_owned())),
                 // Meant for a program that ran before this rank was started anew.
-                Some(Order::Stop { .. } | Order::Dismissed) => {}
+                Some(Order::Stop { .. } | Order::Stalled { .. }) => {}
             }
         }
     }
@@ -226,9 +295,14 @@ impl Gang {
                 }
                 Order::Over => return Verdict::Over(None),
                 Order::Refused { reason } => return Verdict::Over(Some(reason)),
-                Order::Stop { .. } | Order::Dismissed | Order::Alone { .. } => {}
+                Order::Stop { .. } | Order::Stalled { .. } | Order::Dismissed | Order::Alone { .. } => {}
             }
         }
+    }
+
+    /// The network interface that leads to rank 0.
+    pub(super) fn interface(&self) -> Option<String> {
+        self.address.and_then(interface_of)
     }
 
     /// Until nothing begins any more, or nobody can be asked.
@@ -238,16 +312,24 @@ impl Gang {
     }
 }
 
+/// On all addresses, of both families where the kernel has both.
+async fn listen() -> std::io::Result<TcpListener> {
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, layout::GANG_PORT)).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind(("0.0.0.0", layout::GANG_PORT)).await,
+    }
+}
+
 /// The name of the interface with an address, when it is no loopback.
-fn interface_of(address: std::net::IpAddr) -> Option<String> {
+fn interface_of(address: IpAddr) -> Option<String> {
     let interfaces = nix::ifaddrs::getifaddrs().ok()?;
     interfaces
         .filter(|interface| !interface.flags.contains(nix::net::if_::InterfaceFlags::IFF_LOOPBACK))
         .find(|interface| {
             let own = interface.address.as_ref();
             match address {
-                std::net::IpAddr::V4(v4) => own.and_then(|a| a.as_sockaddr_in()).is_some_and(|a| a.ip() == v4),
-                std::net::IpAddr::V6(v6) => own.and_then(|a| a.as_sockaddr_in6()).is_some_and(|a| a.ip() == v6),
+                IpAddr::V4(v4) => own.and_then(|a| a.as_sockaddr_in()).is_some_and(|a| a.ip() == v4),
+                IpAddr::V6(v6) => own.and_then(|a| a.as_sockaddr_in6()).is_some_and(|a| a.ip() == v6),
             }
         })
         .map(|interface| interface.interface_name)

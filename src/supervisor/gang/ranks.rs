@@ -1,11 +1,13 @@
 //! What rank 0 knows of all ranks, and what follows from it: when they begin, stop, begin again, and are done. No clock
 //! and no link is here: who calls says what happened, and messages go into channels.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::{GangConfig, Hello, Message, Report};
+use super::{GangConfig, Hello, Inspection, Message, Neighbour, Report};
 use crate::event::{End, Reason};
 use crate::job::Launch;
 
@@ -32,6 +34,14 @@ pub(super) struct Ranks {
     /// How ranks ended in this attempt.
     ended: BTreeMap<u32, End>,
     first_failed: Option<u32>,
+    /// Lost ranks that the attempt goes on without; others may come in their place.
+    absent: BTreeSet<u32>,
+    /// What ranks found around them.
+    inspections: BTreeMap<u32, Inspection>,
+    /// Whether the attempt has stalled.
+    stalled: bool,
+    /// Whether the work is done.
+    done: bool,
     /// The first to fail in the former attempt, and how.
     former: Option<(u32, End)>,
     /// Somebody wanted the run to end.
@@ -45,13 +55,18 @@ struct Member {
     linked: bool,
     /// Whether no program runs there.
     idle: bool,
+    /// Where it is reached.
+    address: Option<IpAddr>,
+    /// How long its program had given no sign of life when it was last heard of.
+    quiet: Duration,
 }
 
 impl Ranks {
     /// Rank 0 alone; what it is told comes out of the receiver.
     pub(super) fn new(config: GangConfig) -> (Self, mpsc::UnboundedReceiver<Message>) {
         let (to, messages) = mpsc::unbounded_channel();
-        let own = Member { instance: config.instance.clone(), to, linked: true, idle: true };
+        let (instance, quiet) = (config.instance.clone(), Duration::ZERO);
+        let own = Member { instance, to, linked: true, idle: true, address: None, quiet };
         let mut ranks = Self {
             attempt: config.started + 1,
             config,
@@ -60,6 +75,10 @@ impl Ranks {
             replaced: HashSet::new(),
             ended: BTreeMap::new(),
             first_failed: None,
+            absent: BTreeSet::new(),
+            inspections: BTreeMap::new(),
+            stalled: false,
+            done: false,
             former: None,
             unwanted: false,
         };
@@ -76,7 +95,11 @@ impl Ranks {
     }
 
     /// Takes a rank in, or says why not. Gives what is to be sent to it.
-    pub(super) fn arrive(&mut self, hello: &Hello) -> Result<mpsc::UnboundedReceiver<Message>, String> {
+    pub(super) fn arrive(
+        &mut self,
+        hello: &Hello,
+        address: Option<IpAddr>,
+    ) -> Result<mpsc::UnboundedReceiver<Message>, String> {
         let rank = hello.rank;
         if hello.run != self.config.run || rank == 0 || rank >= self.config.nodes {
             return Err(format!("rank {rank} of `{}` is none of this run's", hello.run));
@@ -94,10 +117,16 @@ impl Ranks {
             self.attempt = hello.started + 1;
         }
         let (to, messages) = mpsc::unbounded_channel();
-        let misses_start = is_back && hello.started < self.attempt;
+        // A run that goes on with fewer takes them in again as they come.
+        let joins = phase == Phase::Running && !is_back && self.absent.remove(&rank);
+        if joins {
+            self.say_strength(&format!("rank {rank} is there again"));
+        }
+        let misses_start = (is_back || joins) && hello.started < self.attempt;
         let word = match phase {
             Phase::Running if misses_start => Some(self.release()),
             Phase::Gathering if hello.running => Some(Message::Stop { first_failed: self.blamed() }),
+            Phase::Over if self.done && !is_back => Some(Message::Dismissed),
             Phase::Over => Some(Message::Finished),
             _ => None,
         };
@@ -109,7 +138,8 @@ impl Ranks {
         }
         let begins_now = phase == Phase::Running && misses_start;
         let idle = !hello.running && !begins_now;
-        self.members.insert(rank, Member { instance: hello.instance.clone(), to, linked: true, idle });
+        let (instance, quiet) = (hello.instance.clone(), Duration::ZERO);
+        self.members.insert(rank, Member { instance, to, linked: true, idle, address, quiet });
         self.settle();
         Ok(messages)
     }
@@ -117,11 +147,11 @@ impl Ranks {
     /// Another container is this rank from now on, if it may.
     fn replace(&mut self, rank: u32, phase: Phase) -> Result<(), String> {
         match phase {
-            Phase::Over => return Err(format!("rank {rank} came again, after the run had ended")),
+            Phase::Over if !self.done => return Err(format!("rank {rank} came again, after the run had ended")),
             Phase::Running if !self.config.replaced => {
                 return Err(format!("rank {rank} came again, after the run had started"));
             }
-            Phase::Running | Phase::Gathering => {}
+            Phase::Running | Phase::Gathering | Phase::Over => {}
         }
         if let Some(former) = self.members.remove(&rank) {
             let reason = format!("another container has taken the place of rank {rank}");
@@ -163,7 +193,13 @@ impl Ranks {
     }
 
     fn ended(&mut self, rank: u32, end: End, leaving: bool) {
-        if *self.phase.borrow() != Phase::Running || self.ended.contains_key(&rank) {
+        let is_known = self.ended.contains_key(&rank) || self.absent.contains(&rank);
+        if *self.phase.borrow() != Phase::Running || is_known {
+            return;
+        }
+        if self.goes_on_without(rank, &end, leaving) {
+            self.absent.insert(rank);
+            self.say_strength(&format!("rank {rank} {end}"));
             return;
         }
         // Of programs that rank 0's has started, the one that was killed is the first to fail, not the one that saw it.
@@ -186,6 +222,66 @@ impl Ranks {
         }
     }
 
+    /// Whether the run goes on with fewer ranks where this one is lost. Rank 0 holds what the others meet by.
+    fn goes_on_without(&self, rank: u32, end: &End, leaving: bool) -> bool {
+        let lost = matches!(end.reason, Reason::Lost { .. }) || leaving && matches!(end.reason, Reason::Stopped { .. });
+        let left = self.config.nodes.saturating_sub(1 + u32::try_from(self.absent.len()).unwrap_or(u32::MAX));
+        let enough = (1..self.config.nodes).contains(&self.config.min_nodes) && left >= self.config.min_nodes;
+        lost && enough && rank != 0 && self.first_failed.is_none() && !self.stalled
+    }
+
+    fn say_strength(&self, what: &str) {
+        let (nodes, absent) = (self.config.nodes as usize, self.absent.len());
+        self.config.say(&format!("{what}; the run goes on with {} of {nodes} ranks", nodes - absent));
+    }
+
+    /// A rank's program has given no sign of life for so long.
+    pub(super) fn quiet(&mut self, rank: u32, quiet: Duration) {
+        if let Some(member) = self.members.get_mut(&rank) {
+            member.quiet = quiet;
+        }
+    }
+
+    /// Ends an attempt in which no program has given a sign of life for too long, rank 0's for `own`.
+    pub(super) fn watch_over(&mut self, own: Duration, limit: Duration) {
+        self.quiet(0, own);
+        let running = self.members.values().filter(|member| member.linked && !member.idle);
+        let Some(quiet) = running.map(|member| member.quiet).min() else { return };
+        let may_stall = *self.phase.borrow() == Phase::Running && self.first_failed.is_none() && !self.stalled;
+        if may_stall && quiet >= limit {
+            self.stalled = true;
+            self.tell_all(&Message::Stalled { seconds: quiet.as_secs() });
+        }
+    }
+
+    pub(super) const fn is_first_attempt(&self) -> bool {
+        self.attempt == 1
+    }
+
+    /// The rank behind this one, and where it is.
+    pub(super) fn neighbour(&self, rank: u32) -> Option<Neighbour> {
+        let next = self.members.get(&(rank + 1))?;
+        Some((rank + 1, next.address?))
+    }
+
+    /// Has all others look around.
+    pub(super) fn look_around(&self) {
+        for (rank, member) in self.members.range(1..) {
+            let _ = member.to.send(Message::Inspect { neighbour: self.neighbour(*rank) });
+        }
+    }
+
+    /// What a rank found around it; the clock is told as it differs from ours.
+    pub(super) fn inspected(&mut self, rank: u32, found: Inspection) {
+        self.inspections.insert(rank, found);
+    }
+
+    /// What all ranks found, or what is there when it is `late`.
+    pub(super) fn inspections(&self, late: bool) -> Option<BTreeMap<u32, Inspection>> {
+        let is_whole = self.inspections.len() == self.config.nodes as usize;
+        (is_whole || late).then(|| self.inspections.clone())
+    }
+
     /// Whether the hosts of rank 0's program are not needed any more.
     fn dismisses(&self) -> bool {
         self.config.launch == Launch::Rank0 && self.ended.get(&0).is_some_and(End::is_success)
@@ -200,11 +296,13 @@ impl Ranks {
                 self.give_up("there are no restarts left");
                 return;
             }
-            self.members.values_mut().for_each(|member| member.idle = false);
+            for member in self.members.values_mut() {
+                (member.idle, member.quiet) = (false, Duration::ZERO);
+            }
             self.tell_all(&self.release());
             self.phase.send_replace(Phase::Running);
         }
-        if phase == Phase::Running && self.ended.len() == nodes {
+        if phase == Phase::Running && self.ended.len() + self.absent.len() == nodes {
             self.conclude();
         }
     }
@@ -221,12 +319,14 @@ impl Ranks {
             Some(failure) => {
                 self.attempt += 1;
                 self.ended.clear();
-                self.first_failed = None;
+                self.absent.clear();
+                (self.first_failed, self.stalled) = (None, false);
                 self.former = Some(failure);
                 self.phase.send_replace(Phase::Gathering);
                 self.settle();
             }
             None => {
+                self.done = self.ended.values().all(End::is_success);
                 self.tell_all(&Message::Finished);
                 self.phase.send_replace(Phase::Over);
             }
@@ -307,9 +407,9 @@ mod tests {
     #[test]
     fn all_begin_when_the_last_has_come_and_end_together() {
         let (mut ranks, mut own) = gang(3, 0);
-        let mut one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        let mut one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
         assert!(heard(&mut own).is_empty() && ranks.missing() == "rank 2");
-        let mut two = ranks.arrive(&hello(2, "b", 0, false)).expect("ours");
+        let mut two = ranks.arrive(&hello(2, "b", 0, false), None).expect("ours");
         for messages in [&mut own, &mut one, &mut two] {
             assert_eq!(heard(messages), [Message::Release { attempt: 1, after: None }]);
         }
@@ -319,13 +419,13 @@ mod tests {
         ranks.report(2, stopped_with(1, 1));
         assert_eq!(heard(&mut two), [Message::Finished]);
         assert_eq!(*ranks.phase().borrow(), Phase::Over);
-        assert!(ranks.arrive(&hello(2, "c", 0, false)).is_err());
+        assert!(ranks.arrive(&hello(2, "c", 0, false), None).is_err());
     }
 
     #[test]
     fn a_gang_begins_again_as_often_as_it_may() {
         let (mut ranks, mut own) = gang(2, 2);
-        let mut one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        let mut one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
         for attempt in 1..=3 {
             assert_eq!(attempts(&heard(&mut own)), [attempt]);
             ranks.report(1, report(attempt, 3));
@@ -343,16 +443,16 @@ mod tests {
     #[test]
     fn a_lost_rank_is_waited_for_and_its_former_container_stays_out() {
         let (mut ranks, mut own) = gang(2, 1);
-        let mut former = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        let mut former = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
         let _ = heard(&mut own);
         // The other container comes before anybody has missed the first.
-        let mut one = ranks.arrive(&hello(1, "b", 0, false)).expect("takes its place");
+        let mut one = ranks.arrive(&hello(1, "b", 0, false), None).expect("takes its place");
         assert!(matches!(heard(&mut former).last(), Some(Message::Refused { .. })));
         assert_eq!(heard(&mut own), [STOP_1]);
         assert!(heard(&mut one).is_empty(), "not before rank 0 has stopped");
         ranks.report(0, stopped_with(1, 1));
         assert_eq!((attempts(&heard(&mut own)), attempts(&heard(&mut one))), (vec![2], vec![2]));
-        assert!(ranks.arrive(&hello(1, "a", 1, true)).is_err());
+        assert!(ranks.arrive(&hello(1, "a", 1, true), None).is_err());
         // Now it is lost without a successor, and there is no attempt left.
         drop(one);
         ranks.lost(1, "b");
@@ -363,28 +463,28 @@ mod tests {
     #[test]
     fn a_link_that_breaks_and_comes_back_loses_nothing() {
         let (mut ranks, mut own) = gang(2, 1);
-        let one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        let one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
         let _ = heard(&mut own);
         drop(one);
         // It had not heard that it may begin.
-        let mut one = ranks.arrive(&hello(1, "a", 0, false)).expect("back");
+        let mut one = ranks.arrive(&hello(1, "a", 0, false), None).expect("back");
         assert_eq!(attempts(&heard(&mut one)), [1]);
         ranks.lost(1, "a");
         ranks.report(0, report(1, 4));
         drop(one);
-        let mut one = ranks.arrive(&hello(1, "a", 1, true)).expect("back");
+        let mut one = ranks.arrive(&hello(1, "a", 1, true), None).expect("back");
         assert_eq!(heard(&mut one), [Message::Stop { first_failed: 0 }]);
     }
 
     #[test]
     fn a_new_rank_0_learns_how_far_the_run_is() {
         let (mut ranks, mut own) = gang(2, 2);
-        let mut one = ranks.arrive(&hello(1, "a", 2, true)).expect("ours");
+        let mut one = ranks.arrive(&hello(1, "a", 2, true), None).expect("ours");
         assert_eq!(heard(&mut one), [Message::Stop { first_failed: 0 }]);
         ranks.report(1, stopped_with(2, 0));
         assert_eq!(attempts(&heard(&mut own)), [3]);
         let (mut ranks, mut own) = gang(2, 1);
-        let _one = ranks.arrive(&hello(1, "a", 2, false)).expect("ours");
+        let _one = ranks.arrive(&hello(1, "a", 2, false), None).expect("ours");
         assert!(matches!(heard(&mut own)[..], [Message::Refused { .. }]), "no attempt is left");
     }
 
@@ -396,19 +496,19 @@ mod tests {
             leaving,
         };
         let (mut ranks, mut own) = gang(2, 1);
-        let _one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        let _one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
         ranks.report(1, stopped(true));
         assert_eq!(heard(&mut own)[1..], [STOP_1]);
         ranks.report(0, stopped_with(1, 1));
         assert_eq!((*ranks.phase().borrow(), ranks.missing().as_str()), (Phase::Gathering, "rank 1"));
         let (mut ranks, mut own) = gang(2, 1);
-        let _one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        let _one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
         ranks.report(1, stopped(false));
         ranks.report(0, report(1, 1));
         assert_eq!(heard(&mut own).last(), Some(&Message::Finished));
         // Rank 0 goes itself: the others hear nothing, and look for its successor.
         let (mut ranks, _own) = gang(2, 1);
-        let mut one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
+        let mut one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
         ranks.report(0, stopped(true));
         ranks.report(1, stopped_with(1, 0));
         assert_eq!(heard(&mut one).last(), Some(&Message::Stop { first_failed: 0 }));
@@ -422,21 +522,21 @@ mod tests {
             Ranks::new(GangConfig { nodes: 3, restarts, launch: Launch::Rank0, ..GangConfig::default() })
         };
         let (mut ranks, mut own) = launching(0);
-        let one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
-        let mut two = ranks.arrive(&hello(2, "b", 0, false)).expect("ours");
+        let one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
+        let mut two = ranks.arrive(&hello(2, "b", 0, false), None).expect("ours");
         ranks.report(0, report(1, 0));
         assert_eq!(heard(&mut two)[1..], [Message::Dismissed]);
         // One whose link was broken meanwhile hears it too.
         drop(one);
-        let mut one = ranks.arrive(&hello(1, "a", 1, true)).expect("back");
+        let mut one = ranks.arrive(&hello(1, "a", 1, true), None).expect("back");
         assert_eq!(heard(&mut one), [Message::Dismissed]);
         ranks.report(1, report(1, 0));
         ranks.report(2, report(1, 0));
         assert_eq!(heard(&mut own).last(), Some(&Message::Finished));
 
         let (mut ranks, mut own) = launching(1);
-        let mut one = ranks.arrive(&hello(1, "a", 0, false)).expect("ours");
-        let _two = ranks.arrive(&hello(2, "b", 0, false)).expect("ours");
+        let mut one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
+        let _two = ranks.arrive(&hello(2, "b", 0, false), None).expect("ours");
         ranks.report(0, stopped_with(1, 1));
         assert_eq!(heard(&mut one)[1..], [STOP_1]);
         let killed = End { code: 137, reason: Reason::OutOfMemory };
@@ -445,6 +545,77 @@ mod tests {
         let again = heard(&mut own);
         let after = Some("rank 1 was killed by the kernel: out of memory".to_owned());
         assert_eq!(again.last(), Some(&Message::Release { attempt: 2, after }), "{again:?}");
+    }
+
+    #[test]
+    fn an_elastic_gang_loses_ranks_and_takes_others_in() {
+        let config = GangConfig { nodes: 3, min_nodes: 2, replaced: true, ..GangConfig::default() };
+        let (mut ranks, mut own) = Ranks::new(config);
+        let _one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
+        let two = ranks.arrive(&hello(2, "b", 0, false), None).expect("ours");
+        assert_eq!(attempts(&heard(&mut own)), [1]);
+        drop(two);
+        ranks.lost(2, "b");
+        assert!(heard(&mut own).is_empty(), "nobody is told to stop");
+        let mut two = ranks.arrive(&hello(2, "c", 0, false), None).expect("takes its place");
+        assert_eq!(attempts(&heard(&mut two)), [1]);
+        // The former one stays out, and another one may come before this one is missed.
+        assert!(ranks.arrive(&hello(2, "b", 1, true), None).is_err());
+        let mut two = ranks.arrive(&hello(2, "d", 0, false), None).expect("takes its place");
+        assert_eq!((attempts(&heard(&mut two)), heard(&mut own)), (vec![1], vec![]));
+        // One that the cluster takes away is lost, too; the others do the work, and who comes then is not needed.
+        let stopped = End { code: 143, reason: Reason::Stopped { message: "evicted".to_owned() } };
+        ranks.report(2, Report { attempt: 1, end: stopped, leaving: true });
+        ranks.report(1, report(1, 0));
+        ranks.report(0, report(1, 0));
+        assert_eq!((heard(&mut own), *ranks.phase().borrow()), (vec![Message::Finished], Phase::Over));
+        let mut late = ranks.arrive(&hello(2, "e", 0, false), None).expect("is told");
+        assert_eq!(heard(&mut late), [Message::Dismissed]);
+    }
+
+    #[test]
+    fn an_elastic_gang_needs_enough_ranks_and_none_that_failed() {
+        let gang = || {
+            let (mut ranks, mut own) =
+                Ranks::new(GangConfig { nodes: 3, min_nodes: 2, replaced: true, ..GangConfig::default() });
+            let one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
+            let two = ranks.arrive(&hello(2, "b", 0, false), None).expect("ours");
+            let _ = heard(&mut own);
+            (ranks, own, one, two)
+        };
+        let (mut ranks, mut own, one, two) = gang();
+        drop((one, two));
+        ranks.lost(2, "b");
+        ranks.lost(1, "a");
+        assert_eq!(heard(&mut own), [STOP_1]);
+        ranks.report(0, stopped_with(1, 1));
+        assert_eq!(heard(&mut own), [Message::Finished]);
+        let (mut ranks, mut own, _one, _two) = gang();
+        ranks.report(1, report(1, 3));
+        assert_eq!(heard(&mut own), [STOP_1]);
+    }
+
+    #[test]
+    fn a_gang_has_stalled_when_no_rank_gives_a_sign_of_life() {
+        let (mut ranks, mut own) = gang(2, 1);
+        let mut one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
+        let _ = (heard(&mut own), heard(&mut one));
+        let [short, long, limit] = [2, 12, 10].map(Duration::from_secs);
+        ranks.quiet(1, short);
+        ranks.watch_over(long, limit);
+        ranks.quiet(1, long);
+        ranks.watch_over(short, limit);
+        assert!(heard(&mut own).is_empty());
+        ranks.watch_over(long, limit);
+        ranks.watch_over(long, limit);
+        assert_eq!(
+            (heard(&mut own), heard(&mut one)),
+            (vec![Message::Stalled { seconds: 12 }], vec![Message::Stalled { seconds: 12 }])
+        );
+        let end = End { code: 124, reason: Reason::Stalled { seconds: 12 } };
+        ranks.report(0, Report { attempt: 1, end: end.clone(), leaving: false });
+        ranks.report(1, Report { attempt: 1, end, leaving: false });
+        assert_eq!(attempts(&heard(&mut own)), [2]);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The end of a run, told with faults.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,15 +16,15 @@ use serde_json::Value;
 use super::faults::Faults;
 use super::server::{ApiServer, Entry};
 use super::{Recording, client};
-use crate::support::number;
 use crate::support::random::Random;
+use crate::support::{figure, number};
 
 /// No watch goes on for longer after the last change.
 const PATIENCE: Duration = Duration::from_mins(4);
 
 fn seed() -> u64 {
     let seed = number("NAUTA_TEST_SEED", u64::from(std::process::id()));
-    let _ = writeln!(std::io::stderr(), "NAUTA_TEST_SEED={seed}");
+    figure(&format!("NAUTA_TEST_SEED={seed}"));
     seed
 }
 
@@ -153,7 +152,7 @@ fn the_fold_ends_in_the_truth_whatever_it_hears() {
         assert!(is_true(recording, code, is_lossy), "{at}: {code:?} instead of {}: {view:#?}", recording.code);
         *by_name.entry(recording.name.clone()).or_insert(0) += 1;
     }
-    let _ = writeln!(std::io::stderr(), "{cases} of {cases} tellings ended in the truth: {by_name:?}");
+    figure(&format!("{cases} of {cases} tellings ended in the truth: {by_name:?}"));
 }
 
 /// Plays a recording to a server; counts how far it is.
@@ -228,5 +227,5 @@ async fn a_watch_over_a_bad_network_ends_in_the_truth() {
         futures::stream::iter((0..cases).map(case)).buffer_unordered(60).collect().await;
     let wrong: Vec<String> = outcomes.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{} of {cases}: {}", wrong.len(), wrong.join("\n"));
-    let _ = writeln!(std::io::stderr(), "{cases} of {cases} watches over TCP with faults ended in the truth");
+    figure(&format!("{cases} of {cases} watches over TCP with faults ended in the truth"));
 }

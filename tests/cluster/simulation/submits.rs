@@ -1,7 +1,6 @@
 //! Submissions to a server that loses answers, refuses, is slow, and to which the line breaks: one run is one Job, whatever is
 //! said of it is so, and one deletion removes all.
 
-use std::io::Write;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -13,8 +12,8 @@ use super::client;
 use super::faults::{Badness, Faults};
 use super::server::ApiServer;
 use crate::cluster::support::{at, spec};
-use crate::support::number;
 use crate::support::random::Random;
+use crate::support::{figure, number};
 
 /// Uids of a kind's objects.
 fn uids(server: &ApiServer, wanted: &str) -> Vec<Value> {
@@ -103,7 +102,7 @@ async fn submit_again(cluster: &Cluster, server: &ApiServer, objects: &RunObject
 async fn one_run_is_one_job_whatever_happens_to_the_answers() {
     let cases = number("NAUTA_TEST_SUBMITS", 100);
     let seed = number("NAUTA_TEST_SEED", u64::from(std::process::id()));
-    let _ = writeln!(std::io::stderr(), "NAUTA_TEST_SEED={seed}");
+    figure(&format!("NAUTA_TEST_SEED={seed}"));
     let outcomes = futures::stream::iter((0..cases).map(|number| case(seed.wrapping_add(number))));
     let outcomes: Vec<_> = outcomes.buffer_unordered(100).collect().await;
     let mut counts = std::collections::BTreeMap::new();
@@ -115,5 +114,5 @@ async fn one_run_is_one_job_whatever_happens_to_the_answers() {
         }
     }
     assert!(wrong.is_empty(), "{} of {cases}:\n{}", wrong.len(), wrong.join("\n"));
-    let _ = writeln!(std::io::stderr(), "{cases} of {cases} submissions: no second Job, no orphan, {counts:?}");
+    figure(&format!("{cases} of {cases} submissions: no second Job, no orphan, {counts:?}"));
 }

@@ -7,13 +7,12 @@ mod case;
 pub(crate) mod faults;
 
 use std::collections::VecDeque;
-use std::io::Write;
 use std::sync::Mutex;
 
 use self::case::{Case, Fault};
 use crate::support::cluster_lock::ClusterLock;
 use crate::support::random::Random;
-use crate::support::{Workstation, environment, number};
+use crate::support::{Workstation, environment, figure, number};
 
 /// At the same time.
 const WORKERS: usize = 4;
@@ -74,7 +73,7 @@ fn run_all(workstation: &Workstation, cases: Vec<Case>) -> Vec<String> {
 #[test]
 fn the_end_that_is_told_is_the_end_that_was() {
     let (runs, seed) = (number("NAUTA_TEST_TRUTH", 12), number("NAUTA_TEST_SEED", u64::from(std::process::id())));
-    let _ = writeln!(std::io::stderr(), "NAUTA_TEST_SEED={seed}");
+    figure(&format!("NAUTA_TEST_SEED={seed}"));
     let mut random = Random::new(seed);
     let cases: Vec<Case> = (0..runs).map(|number| Case::draw(number, &mut random)).collect();
     let workstation = workstation();
@@ -93,12 +92,6 @@ fn the_end_that_is_told_is_the_end_that_was() {
         let _lock = ClusterLock::exclusive();
         wrong.extend(run_all(&workstation, some));
     }
-    let _ = writeln!(
-        std::io::stderr(),
-        "{runs} runs ({}): {} disagreements\n{}",
-        counts.join(", "),
-        wrong.len(),
-        wrong.join("\n")
-    );
+    figure(&format!("{runs} runs ({}): {} disagreements\n{}", counts.join(", "), wrong.len(), wrong.join("\n")));
     assert!(wrong.is_empty(), "{} of {runs}: {wrong:#?}", wrong.len());
 }
