@@ -26,7 +26,7 @@ use crate::event::{End, RankState, Reason, STALLED};
 /// The exit code of a rank that was stopped without a program of its own: as if by SIGTERM.
 const STOPPED: u8 = 143;
 
-/// Between two looks at what a halted program has started.
+/// Between two looks at what a halted agent has started.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a program may take to tell where it is.
 const TELLING: Duration = Duration::from_secs(2);
@@ -57,7 +57,7 @@ struct Stopping {
     /// Rank 0's program has done its work: a host is not needed any more.
     dismissed: bool,
     killed: bool,
-    /// Whether the program is halted while what it has started ends.
+    /// Whether torchrun is halted while what it has started ends.
     halted: bool,
     /// The container is to go, not only the program.
     leaving: bool,
@@ -289,30 +289,32 @@ impl Attempt<'_> {
     fn ask(&self, pid: Option<Pid>, stopping: &mut Stopping) {
         stopping.term_at = None;
         stopping.kill_at = Some(Instant::now() + self.config.grace);
-        if let Some(agent) = pid.filter(|_| stopping.leaving && self.others_go_on()) {
+        if stopping.leaving && self.others_go_on() {
             // An agent of torchrun's that hears SIGTERM ends the meeting for all ranks; one that is just gone is missed. What it
             // has started hears it, and has its time.
-            stopping.halted = true;
-            reaper::signal_one(agent, Signal::SIGSTOP);
-            let workers = reaper::descendants().unwrap_or_default();
-            workers.into_iter().filter(|pid| *pid != agent).for_each(|pid| reaper::signal_one(pid, Signal::SIGTERM));
-            return;
+            let (agents, others): (Vec<Pid>, Vec<Pid>) =
+                reaper::descendants().unwrap_or_default().into_iter().partition(|pid| program::is_torch_agent(*pid));
+            if !agents.is_empty() {
+                agents.iter().for_each(|agent| reaper::signal_one(*agent, Signal::SIGSTOP));
+                let workers = others.into_iter().filter(|other| Some(*other) != pid);
+                workers.for_each(|worker| reaper::signal_one(worker, Signal::SIGTERM));
+                stopping.halted = true;
+                return;
+            }
         }
         self.signal(pid, Signal::SIGTERM);
         self.signal(pid, Signal::SIGCONT);
     }
 
-    /// Whether the other ranks' torchrun goes on without this one.
-    fn others_go_on(&self) -> bool {
-        self.config.rank > 0
-            && self.config.min_nodes < self.config.nodes
-            && program::is_torch_agent(&self.config.command)
+    /// Whether the other ranks go on without this one.
+    const fn others_go_on(&self) -> bool {
+        self.config.rank > 0 && self.config.min_nodes < self.config.nodes
     }
 
-    /// A halted program is killed as soon as nothing of what it has started is left.
+    /// What was halted is killed as soon as nothing of what it has started is left.
     fn end_halted(&self, pid: Option<Pid>, stopping: &mut Stopping) {
         let rest = reaper::descendants().unwrap_or_default();
-        if rest.iter().all(|other| Some(*other) == pid) {
+        if rest.iter().all(|other| Some(*other) == pid || program::is_torch_agent(*other)) {
             stopping.halted = false;
             self.kill(pid, stopping);
         }

@@ -50,13 +50,16 @@ pub(super) fn start_with_input(
     Ok((Program { pid, stdout, stderr }, child.stdin.take()))
 }
 
-/// Whether a command starts an agent of torchrun's, which starts the program itself.
-pub(super) fn is_torch_agent(command: &[OsString]) -> bool {
-    let name = |word: &OsString| Path::new(word).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let is_module =
-        |word: &OsString| matches!(word.to_str(), Some("torch.distributed.run" | "torch.distributed.launch"));
-    command.first().is_some_and(|word| matches!(name(word).as_str(), "torchrun" | "accelerate"))
-        || command.iter().take(4).any(is_module)
+/// Whether a process is an agent of torchrun's, which starts the program itself; `accelerate launch` is one too.
+pub(super) fn is_torch_agent(pid: Pid) -> bool {
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    // An interpreter, its options, and then what it runs.
+    command.split(|byte| *byte == 0).take(4).any(|word| {
+        let name = Path::new(OsStr::from_bytes(word)).file_name().unwrap_or_default();
+        ["torchrun", "accelerate", "torch.distributed.run", "torch.distributed.launch"]
+            .iter()
+            .any(|agent| name == *agent)
+    })
 }
 
 /// What means more to a shell than itself.
