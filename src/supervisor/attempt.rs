@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rustix::process::WaitStatus;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::config::Config;
 use super::control_server::{Board, Wish};
@@ -57,8 +57,8 @@ struct Stopping {
     /// Rank 0's program has done its work: a host is not needed any more.
     dismissed: bool,
     killed: bool,
-    /// Whether torchrun is halted while what it has started ends.
-    halted: bool,
+    /// When a halted torchrun is looked at next, whose workers are ending.
+    look_at: Option<Instant>,
     /// The container is to go, not only the program.
     leaving: bool,
 }
@@ -185,7 +185,7 @@ impl Attempt<'_> {
     async fn until_gone(&mut self, pid: Option<Pid>, kills: &mut Kills) -> (Option<WaitStatus>, Stopping) {
         let mut stopping = Stopping::default();
         loop {
-            let (term_at, kill_at, halted) = (stopping.term_at, stopping.kill_at, stopping.halted);
+            let (term_at, kill_at, look_at) = (stopping.term_at, stopping.kill_at, stopping.look_at);
             tokio::select! {
                 incoming = self.inbox.next() => {
                     if let Some(status) = self.take(incoming, pid, &mut stopping) {
@@ -194,7 +194,7 @@ impl Attempt<'_> {
                 }
                 killed = kills.rise() => self.say_killed(killed),
                 order = self.gang.order() => self.obey(order, pid, &mut stopping),
-                () = sleep(LOOK), if halted => self.end_halted(pid, &mut stopping),
+                () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => self.end_halted(pid, &mut stopping),
                 () = sleep_until(term_at.unwrap_or_else(Instant::now)), if term_at.is_some() => self.ask(pid, &mut stopping),
                 () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => self.kill(pid, &mut stopping),
             }
@@ -270,7 +270,9 @@ impl Attempt<'_> {
         if !self.begin_to_stop(stopping, Reason::Stalled { seconds }) {
             return;
         }
-        stall::whereabouts().iter().for_each(|line| self.board.journal.say(line));
+        for line in stall::whereabouts() {
+            self.board.journal.say(&line);
+        }
         let told = if stall::make_them_tell() { TELLING } else { Duration::ZERO };
         stopping.term_at = Some(Instant::now() + told);
     }
@@ -295,10 +297,12 @@ impl Attempt<'_> {
             let (agents, others): (Vec<Pid>, Vec<Pid>) =
                 reaper::descendants().unwrap_or_default().into_iter().partition(|pid| program::is_torch_agent(*pid));
             if !agents.is_empty() {
-                agents.iter().for_each(|agent| reaper::signal_one(*agent, Signal::SIGSTOP));
+                for agent in agents {
+                    reaper::signal_one(agent, Signal::SIGSTOP);
+                }
                 let workers = others.into_iter().filter(|other| Some(*other) != pid);
                 workers.for_each(|worker| reaper::signal_one(worker, Signal::SIGTERM));
-                stopping.halted = true;
+                stopping.look_at = Some(Instant::now() + LOOK);
                 return;
             }
         }
@@ -315,14 +319,15 @@ impl Attempt<'_> {
     fn end_halted(&self, pid: Option<Pid>, stopping: &mut Stopping) {
         let rest = reaper::descendants().unwrap_or_default();
         if rest.iter().all(|other| Some(*other) == pid || program::is_torch_agent(*other)) {
-            stopping.halted = false;
             self.kill(pid, stopping);
+        } else {
+            stopping.look_at = Some(Instant::now() + LOOK);
         }
     }
 
     fn kill(&self, pid: Option<Pid>, stopping: &mut Stopping) {
         stopping.killed = true;
-        (stopping.term_at, stopping.kill_at) = (None, None);
+        (stopping.term_at, stopping.kill_at, stopping.look_at) = (None, None, None);
         self.signal(pid, Signal::SIGKILL);
     }
 

@@ -85,7 +85,6 @@ pub(super) fn program_environment(
     let address = format!("{}:{master_port}", place.coordinator);
     let tf_config = if place.nodes > 1 { tf_config(place, &master_port) } else { String::new() };
     let range = Nodes { least: place.min_nodes, most: place.nodes }.to_string();
-    let elastic = for_elastic(place, &address);
     let defaults = [
         (env_vars::MASTER_PORT, master_port.as_str()),
         (env_vars::PET_NNODES, &range),
@@ -103,8 +102,8 @@ pub(super) fn program_environment(
         (env_vars::USER, "nauta"),
         (env_vars::LOGNAME, "nauta"),
     ];
-    let elastic = elastic.iter().map(|(name, value)| (*name, value.as_str()));
-    for (name, value) in defaults.into_iter().chain(elastic) {
+    let defaults = defaults.map(|(name, value)| (name, value.to_owned()));
+    for (name, value) in defaults.into_iter().chain(for_elastic(place, &address)) {
         if !value.is_empty() {
             environment.entry(name.into()).or_insert_with(|| value.into());
         }

@@ -41,7 +41,9 @@ fn describe(pid: Pid) -> Option<String> {
 /// writes the stack of each thread, and ends. Whether there was one.
 pub(super) fn make_them_tell() -> bool {
     let willing: Vec<Pid> = reaper::descendants().unwrap_or_default().into_iter().filter(|pid| catches(*pid)).collect();
-    willing.iter().for_each(|pid| reaper::signal_one(*pid, Signal::SIGABRT));
+    for pid in &willing {
+        reaper::signal_one(*pid, Signal::SIGABRT);
+    }
     !willing.is_empty()
 }
 

@@ -17,7 +17,7 @@ save = train.save
 
 def save_slowly(*state):
     save(*state)
-    time.sleep(0.5)
+    time.sleep(0.4)
 
 train.save = save_slowly
 train.main()
@@ -106,7 +106,7 @@ fn on_the_cluster_torchrun_goes_from_four_to_three_to_four() {
     let workstation = from_template("elastic", &base("NAUTA_TEST_IMAGE_PYTORCH"));
     workstation.configure_cluster("");
     let _cleanup = Cleanup(&workstation);
-    let mut run = Run::start(&workstation, &["-n", "3:4", "-e", "EPOCHS=250"]);
+    let mut run = Run::start(&workstation, &["-n", "3:4", "-e", "EPOCHS=200"]);
     // Killed without a word, and then another one deleted, which has its time for a last checkpoint.
     kill_supervisor(&run.name, 3, false);
     run.until("of 3 ranks");
@@ -116,7 +116,7 @@ fn on_the_cluster_torchrun_goes_from_four_to_three_to_four() {
     run.until("of 4 ranks");
     let (stdout, stderr, code) = run.end();
     assert_eq!(code, Some(0), "{stdout}\n{stderr}");
-    every_epoch(&stdout, 250);
+    every_epoch(&stdout, 200);
     let digests = parameters(&stdout);
     assert!(digests.len() == 4 && digests.iter().all(|digest| *digest == digests[0]), "{stdout}");
 }

@@ -33,7 +33,9 @@ fn a_lost_rank_does_not_stop_the_others_and_another_one_joins_them() {
     let (network, key) = (Network::new("elastic"), key("ab"));
     let ranks = ["0", "1", "2"].map(|it| rank(&network, it, &key));
     let mut started = ranks.each_ref().map(|rank| rank.starts(SCRIPT));
-    started.iter_mut().for_each(|child| until(child, "up"));
+    for child in &mut started {
+        until(child, "up");
+    }
     ranks[2].signal("KILL");
     let another = rank(&network, "2", &key);
     let mut there_again = another.starts(SCRIPT);
@@ -52,7 +54,9 @@ fn a_run_is_done_without_the_lost_rank_and_who_comes_after_that_leaves() {
     let ranks = ["0", "1", "2"].map(|it| rank(&network, it, &key));
     // Rank 0 stays a while for whoever follows it; that is not this test's matter.
     let mut started = ranks.each_ref().map(|rank| rank.starts(SCRIPT));
-    started.iter_mut().for_each(|child| until(child, "up"));
+    for child in &mut started {
+        until(child, "up");
+    }
     ranks[2].signal("KILL");
     let [mut zero, one, two] = started;
     ends(two, 137, "");
@@ -68,7 +72,9 @@ fn too_few_ranks_a_failed_program_and_a_lost_rank_0_end_it() {
     let (network, key) = (Network::new("few"), key("ab"));
     let ranks = ["0", "1", "2"].map(|it| rank(&network, it, &key));
     let mut started = ranks.each_ref().map(|rank| rank.starts(SCRIPT));
-    started.iter_mut().for_each(|child| until(child, "up"));
+    for child in &mut started {
+        until(child, "up");
+    }
     ranks[2].signal("KILL");
     ranks[1].signal("KILL");
     let [zero, ..] = started;

@@ -107,7 +107,9 @@ async fn look_around(ranks: Shared) {
         }
         sleep(Duration::from_millis(20)).await;
     };
-    report(&found, config.nodes, config.accelerators).iter().for_each(|line| config.say(line));
+    for line in report(&found, config.nodes, config.accelerators) {
+        config.say(&line);
+    }
 }
 
 /// Until all are there; fails with who is not.

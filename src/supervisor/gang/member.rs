@@ -12,7 +12,7 @@ use super::{
     BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Hello, Message, NotMet, Order, Report, SILENT, Streams, listen, order_of,
 };
 use crate::layout;
-use crate::supervisor::inspection::inspect;
+use crate::supervisor::inspection::{Inspection, Neighbour, inspect};
 
 /// A connection that is not made within this time is tried again.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -150,6 +150,14 @@ async fn hold(
     }
 }
 
+async fn look_around(
+    config: GangConfig,
+    neighbour: Option<Neighbour>,
+    inspected_tx: mpsc::UnboundedSender<Inspection>,
+) {
+    let _ = inspected_tx.send(inspect(config.node.clone(), &config.outputs, neighbour).await);
+}
+
 /// Until nobody needs the link any more (`Ok`) or it breaks.
 async fn converse(
     standing: &mut Standing,
@@ -184,11 +192,7 @@ async fn converse(
                     }
                     Message::Dial { dial, purpose } => Streams::dial(&standing.config, dial, purpose),
                     Message::Inspect { neighbour } => {
-                        let (config, inspected_tx) = (standing.config.clone(), inspected_tx.clone());
-                        spawn_local(async move {
-                            let found = inspect(config.node.clone(), &config.outputs, neighbour).await;
-                            let _ = inspected_tx.send(found);
-                        });
+                        spawn_local(look_around(standing.config.clone(), neighbour, inspected_tx.clone()));
                     }
                     _ => {}
                 }
