@@ -47,10 +47,7 @@ impl Selection {
                 self.pass(rank, stream, time, bytes);
             }
             Event::LogCurrent { rank } => {
-                let held = self.tails.as_ref().map(|tails| locked(tails).release(rank)).unwrap_or_default();
-                for event in held {
-                    self.events.send(event);
-                }
+                self.release(rank);
                 self.events.send(Event::LogCurrent { rank });
             }
             other => self.events.send(other),
@@ -77,10 +74,15 @@ impl Selection {
         let Some(tails) = &self.tails else { return };
         let ranks: Vec<u32> = locked(tails).ranks.keys().copied().collect();
         for rank in ranks {
-            let held = locked(tails).release(rank);
-            for event in held {
-                self.events.send(event);
-            }
+            self.release(rank);
+        }
+    }
+
+    /// Passes on what was held back of a rank.
+    fn release(&self, rank: u32) {
+        let held = self.tails.as_ref().map(|tails| locked(tails).release(rank));
+        for Line { stream, time, bytes } in held.into_iter().flatten() {
+            self.events.send(Event::Log { rank, stream, time, bytes: bytes.into() });
         }
     }
 }
@@ -155,7 +157,7 @@ impl Line {
 
 impl Tails {
     /// No more than this is held back, in bytes: the oldest lines go first.
-    const MOST: usize = 16 * 1024 * 1024;
+    const MOST: usize = 8 * 1024 * 1024;
 
     /// Holds bytes back; gives them where there is no more reason to.
     fn hold(&mut self, rank: u32, stream: Stream, time: i64, bytes: Bytes) -> Option<Bytes> {
@@ -176,11 +178,10 @@ impl Tails {
         None
     }
 
-    fn release(&mut self, rank: u32) -> Vec<Event> {
+    fn release(&mut self, rank: u32) -> VecDeque<Line> {
         let held = self.ranks.insert(rank, None).flatten().unwrap_or_default();
         self.size -= held.iter().map(|line| line.bytes.len()).sum::<usize>();
-        let event = |Line { stream, time, bytes }| Event::Log { rank, stream, time, bytes: bytes.into() };
-        held.into_iter().map(event).collect()
+        held
     }
 }
 
@@ -194,14 +195,7 @@ mod tests {
         for piece in ["a\nb", "b\nc", "\nd"] {
             assert_eq!(tails.hold(0, Stream::Stdout, 0, Bytes::from_static(piece.as_bytes())), None);
         }
-        let text: Vec<u8> = tails
-            .release(0)
-            .into_iter()
-            .flat_map(|event| match event {
-                Event::Log { bytes, .. } => bytes.to_vec(),
-                _ => Vec::new(),
-            })
-            .collect();
+        let text: Vec<u8> = tails.release(0).into_iter().flat_map(|line| line.bytes).collect();
         assert_eq!((text, tails.size), (b"c\nd".to_vec(), 0));
         assert!(tails.hold(0, Stream::Stdout, 0, Bytes::from_static(b"e")).is_some());
     }

@@ -99,7 +99,8 @@ pub async fn follow(
                 Some(Ok(done)) => {
                     outcome.first_failed = outcome.first_failed.or(done.first_failed);
                     // Of a rank that is lost there is what it had delivered, where the run goes on without it.
-                    let is_lost = strength.is_elastic() && done.rank > 0 && !done.spoke;
+                    let is_gone = !done.spoke || matches!(done.end.reason, Reason::Stopped { .. });
+                    let is_lost = strength.is_elastic() && done.rank > 0 && is_gone;
                     if is_lost {
                         lost.insert(done.rank);
                         done.missing.iter().for_each(|missing| events.warn(missing));

@@ -25,8 +25,9 @@ fn bad_input_says_what_where_and_what_next() {
     fails(&["stauts"], 2, &["status"]);
     fails(&["template", "show", "pytroch"], 1, &["did you mean `pytorch`?"]);
     workstation.write("train.py", "");
-    fails(&["run", "--nodes", "0"], 125, &["from --nodes", "choose 1 to"]);
-    fails(&["run", "--nodes", "10000"], 125, &["cannot be 10000"]);
+    fails(&["run", "--nodes", "0"], 125, &["from --nodes", "`0` is no number of ranks: 1 to 4096"]);
+    fails(&["run", "--nodes", "10000"], 125, &["`10000` is no number of ranks"]);
+    fails(&["run", "--nodes", "4:3"], 125, &["`LEAST:MOST` such as `3:4`"]);
     fails(&["run", "--cpu", "many"], 125, &["`many` is no amount of processors"]);
     fails(&["run", "--env", "nonsense"], 125, &["NAME=VALUE"]);
     fails(&["run", "--target", "nowhere"], 125, &["there is no target `nowhere` (from --target)"]);
