@@ -66,7 +66,7 @@ async fn keep_time(ranks: Shared, finished_tx: watch::Sender<bool>, say: impl Fn
     let mut phase = ranks.borrow().phase();
     while *phase.borrow_and_update() != Phase::Over {
         match gather(&ranks, &mut phase, &say).await {
-            Ok(()) if ranks.borrow().is_first_attempt() => drop(spawn_local(look_around(Rc::clone(&ranks)))),
+            Ok(()) if ranks.borrow().is_worth_a_look() => drop(spawn_local(look_around(Rc::clone(&ranks)))),
             Ok(()) => {}
             Err(reason) => ranks.borrow_mut().give_up(&reason),
         }

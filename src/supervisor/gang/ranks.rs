@@ -254,8 +254,10 @@ impl Ranks {
         }
     }
 
-    pub(super) const fn is_first_attempt(&self) -> bool {
-        self.attempt == 1
+    /// Whether the ranks are to look around: once, and where there are several, or accelerators that may be missing. One rank
+    /// alone finds out the rest by itself.
+    pub(super) const fn is_worth_a_look(&self) -> bool {
+        self.attempt == 1 && (self.config.nodes > 1 || self.config.accelerators > 0)
     }
 
     /// The rank behind this one, and where it is.
