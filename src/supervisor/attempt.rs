@@ -22,6 +22,7 @@ use super::memory::Kills;
 use super::output::Output;
 use super::{program, reaper, stall};
 use crate::event::{End, RankState, Reason, STALLED};
+use crate::job::Nodes;
 
 /// The exit code of a rank that was stopped without a program of its own: as if by SIGTERM.
 const STOPPED: u8 = 143;
@@ -30,6 +31,12 @@ const STOPPED: u8 = 143;
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a program may take to tell where it is.
 const TELLING: Duration = Duration::from_secs(2);
+
+/// The end of a rank that was stopped: with this code, unless the reason has one of its own.
+fn stopped(reason: Reason, code: u8) -> End {
+    let code = if matches!(reason, Reason::Stalled { .. }) { STALLED } else { code };
+    End { code, reason }
+}
 
 /// What an attempt has to do with.
 pub(super) struct Attempt<'a> {
@@ -103,8 +110,7 @@ impl Attempt<'_> {
                 let killed = self.board.remotes.casualty().map(|casualty| casualty.end);
                 killed.unwrap_or(End { code: STOPPED, reason: Reason::PeerFailed { rank: 0 } })
             }
-            Some(reason @ Reason::Stalled { .. }) => End { code: STALLED, reason },
-            Some(reason) => End { code: STOPPED, reason },
+            Some(reason) => stopped(reason, STOPPED),
         };
         (end, stopping.leaving)
     }
@@ -135,12 +141,7 @@ impl Attempt<'_> {
             self.board.journal.say(&advice);
         }
         match stopping.reason {
-            Some(reason) => {
-                if let Reason::Stalled { .. } = reason {
-                    end.code = STALLED;
-                }
-                end.reason = reason;
-            }
+            Some(reason) => end = stopped(reason, end.code),
             None => self.blame(&mut end).await,
         }
         (end, stopping.leaving)
@@ -311,8 +312,8 @@ impl Attempt<'_> {
     }
 
     /// Whether the other ranks go on without this one.
-    const fn others_go_on(&self) -> bool {
-        self.config.rank > 0 && self.config.min_nodes < self.config.nodes
+    fn others_go_on(&self) -> bool {
+        self.config.rank > 0 && Nodes::of(self.config.nodes, self.config.min_nodes).is_elastic()
     }
 
     /// What was halted is killed as soon as nothing of what it has started is left.

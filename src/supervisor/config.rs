@@ -17,8 +17,8 @@ pub(super) struct Config {
     pub(super) project: String,
     pub(super) rank: u32,
     pub(super) nodes: u32,
-    /// With how few ranks the run goes on when some are lost.
-    pub(super) min_nodes: u32,
+    /// With how few ranks the run goes on when some are lost; absent: all are needed.
+    pub(super) min_nodes: Option<u32>,
     pub(super) coordinator: String,
     pub(super) command: Vec<OsString>,
     pub(super) outputs: PathBuf,
@@ -96,7 +96,7 @@ impl Config {
             project: text(env_vars::PROJECT).unwrap_or_default(),
             rank: small(rank)?,
             nodes: small(nodes)?,
-            min_nodes: small(number(env_vars::MIN_NODES, Some(nodes))?)?,
+            min_nodes: optional(env_vars::MIN_NODES)?.map(small).transpose()?,
             coordinator: text(env_vars::COORDINATOR).unwrap_or_else(|| "localhost".to_owned()),
             command,
             outputs: text(env_vars::OUTPUTS).unwrap_or_else(|| layout::OUTPUTS.to_owned()).into(),

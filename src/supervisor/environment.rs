@@ -15,8 +15,8 @@ pub(super) struct Place<'a> {
     pub(super) project: &'a str,
     pub(super) rank: u32,
     pub(super) nodes: u32,
-    /// With how few of them the run goes on.
-    pub(super) min_nodes: u32,
+    /// With how few of them the run goes on; absent: all are needed.
+    pub(super) min_nodes: Option<u32>,
     /// From 1.
     pub(super) attempt: u32,
     /// The name that rank 0 answers to.
@@ -84,7 +84,7 @@ pub(super) fn program_environment(
     let interface = place.interface.unwrap_or_default();
     let address = format!("{}:{master_port}", place.coordinator);
     let tf_config = if place.nodes > 1 { tf_config(place, &master_port) } else { String::new() };
-    let range = Nodes { least: place.min_nodes, most: place.nodes }.to_string();
+    let range = Nodes::of(place.nodes, place.min_nodes).to_string();
     let defaults = [
         (env_vars::MASTER_PORT, master_port.as_str()),
         (env_vars::PET_NNODES, &range),
@@ -125,7 +125,7 @@ pub(super) fn program_environment(
 /// A rank's agent goes by its address, its process and nothing else ("`_NodeDesc`" in its dynamic rendezvous): by name, one
 /// that takes a lost one's place would be taken for that, as containers count their processes from 1.
 fn for_elastic(place: &Place<'_>, meeting_point: &str) -> Vec<(&'static str, String)> {
-    if place.min_nodes == place.nodes {
+    if !Nodes::of(place.nodes, place.min_nodes).is_elastic() {
         return Vec::new();
     }
     let mut variables = vec![
@@ -202,7 +202,7 @@ mod tests {
             project: "p",
             rank: 1,
             nodes: 4,
-            min_nodes: 4,
+            min_nodes: None,
             attempt: 2,
             coordinator: "r-0.r",
             interface: Some("eth0"),
@@ -235,7 +235,7 @@ mod tests {
             project: "p",
             rank: 1,
             nodes: 4,
-            min_nodes: 3,
+            min_nodes: Some(3),
             attempt: 2,
             coordinator: "r-0.r",
             interface: None,
@@ -262,7 +262,7 @@ mod tests {
             project: "p",
             rank: 0,
             nodes: 2,
-            min_nodes: 2,
+            min_nodes: None,
             attempt: 1,
             coordinator: "r-0.r",
             interface: Some("eth0"),

@@ -69,11 +69,16 @@ impl Run {
         }
     }
 
-    /// Its end: what was printed, what nauta said.
-    fn end(mut self) -> (String, String, Option<i32>) {
+    /// Its end: all epochs were trained, and so many processes have come to the same parameters. Gives what nauta said.
+    fn trains_to_its_end(mut self, epochs: usize, processes: usize) -> String {
         self.seen.extend(self.lines.iter());
         let output = self.child.wait_with_output().expect("ended");
-        (self.seen.join("\n"), String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code())
+        let (stdout, stderr) = (self.seen.join("\n"), String::from_utf8_lossy(&output.stderr).into_owned());
+        assert_eq!(output.status.code(), Some(0), "{stdout}\n{stderr}");
+        every_epoch(&stdout, epochs);
+        let digests = parameters(&stdout);
+        assert!(digests.len() == processes && digests.iter().all(|digest| *digest == digests[0]), "{stdout}");
+        stderr
     }
 }
 
@@ -93,11 +98,7 @@ fn on_docker_three_of_four_go_on() {
     let mut run = Run::start(&workstation, &["--local", "-n", "3:4", "-e", "EPOCHS=24"]);
     kill_supervisor(&run.name, 2, true);
     run.until("of 3 ranks");
-    let (stdout, stderr, code) = run.end();
-    assert_eq!(code, Some(0), "{stdout}\n{stderr}");
-    every_epoch(&stdout, 24);
-    let digests = parameters(&stdout);
-    assert!(digests.len() == 3 && digests.iter().all(|digest| *digest == digests[0]), "{stdout}");
+    let stderr = run.trains_to_its_end(24, 3);
     assert!(stderr.contains("rank 2 was lost, and the others have done the work"), "{stderr}");
 }
 
@@ -114,9 +115,5 @@ fn on_the_cluster_torchrun_goes_from_four_to_three_to_four() {
     delete_pod(&run.name, 1, false);
     run.until("of 3 ranks");
     run.until("of 4 ranks");
-    let (stdout, stderr, code) = run.end();
-    assert_eq!(code, Some(0), "{stdout}\n{stderr}");
-    every_epoch(&stdout, 200);
-    let digests = parameters(&stdout);
-    assert!(digests.len() == 4 && digests.iter().all(|digest| *digest == digests[0]), "{stdout}");
+    let _ = run.trains_to_its_end(200, 4);
 }

@@ -1,6 +1,6 @@
 //! Runs that stand still.
 
-use super::cluster::{Cleanup, base, shell};
+use super::cluster::{Cleanup, shell};
 use crate::support::{Workstation, environment};
 
 /// Two Pythons wait for each other, in functions with names.
@@ -42,7 +42,6 @@ fn on_the_cluster_a_stalled_run_ends_with_124() {
     let workstation = shell("echo up; sleep 600");
     workstation.configure_cluster("");
     let _cleanup = Cleanup(&workstation);
-    let _ = base("NAUTA_TEST_IMAGE_BUSYBOX");
     let done = workstation.nauta(&["run", "-n", "2", "--stall-timeout", "4s", "--grace", "2s"]);
     assert_eq!(done.code, 124, "{done:?}");
     assert!(done.stderr.contains("stalled: the words of each rank say where it was"), "{done:?}");

@@ -17,6 +17,16 @@ fn rank(network: &Network, rank: &str, key: &tempfile::NamedTempFile) -> Rank {
 /// Works until somebody leaves a word.
 const SCRIPT: &str = "echo up; until [ -e /tmp/enough ]; do sleep 0.1; done; echo done";
 
+/// Three ranks whose programs run.
+fn three(network: &Network, key: &tempfile::NamedTempFile) -> ([Rank; 3], [Child; 3]) {
+    let ranks = ["0", "1", "2"].map(|it| rank(network, it, key));
+    let mut started = ranks.each_ref().map(|rank| rank.starts(SCRIPT));
+    for child in &mut started {
+        until(child, "up");
+    }
+    (ranks, started)
+}
+
 fn enough(rank: &Rank) {
     let _ = crate::support::tool("docker", &["exec", &rank.name, "touch", "/tmp/enough"]);
 }
@@ -31,11 +41,7 @@ fn ends(child: Child, code: i32, said: &str) {
 #[test]
 fn a_lost_rank_does_not_stop_the_others_and_another_one_joins_them() {
     let (network, key) = (Network::new("elastic"), key("ab"));
-    let ranks = ["0", "1", "2"].map(|it| rank(&network, it, &key));
-    let mut started = ranks.each_ref().map(|rank| rank.starts(SCRIPT));
-    for child in &mut started {
-        until(child, "up");
-    }
+    let (ranks, started) = three(&network, &key);
     ranks[2].signal("KILL");
     let another = rank(&network, "2", &key);
     let mut there_again = another.starts(SCRIPT);
@@ -51,12 +57,7 @@ fn a_lost_rank_does_not_stop_the_others_and_another_one_joins_them() {
 #[test]
 fn a_run_is_done_without_the_lost_rank_and_who_comes_after_that_leaves() {
     let (network, key) = (Network::new("late"), key("ab"));
-    let ranks = ["0", "1", "2"].map(|it| rank(&network, it, &key));
-    // Rank 0 stays a while for whoever follows it; that is not this test's matter.
-    let mut started = ranks.each_ref().map(|rank| rank.starts(SCRIPT));
-    for child in &mut started {
-        until(child, "up");
-    }
+    let (ranks, started) = three(&network, &key);
     ranks[2].signal("KILL");
     let [mut zero, one, two] = started;
     ends(two, 137, "");
@@ -68,13 +69,9 @@ fn a_run_is_done_without_the_lost_rank_and_who_comes_after_that_leaves() {
 }
 
 #[test]
-fn too_few_ranks_a_failed_program_and_a_lost_rank_0_end_it() {
+fn too_few_ranks_and_a_failed_program_end_it() {
     let (network, key) = (Network::new("few"), key("ab"));
-    let ranks = ["0", "1", "2"].map(|it| rank(&network, it, &key));
-    let mut started = ranks.each_ref().map(|rank| rank.starts(SCRIPT));
-    for child in &mut started {
-        until(child, "up");
-    }
+    let (ranks, started) = three(&network, &key);
     ranks[2].signal("KILL");
     ranks[1].signal("KILL");
     let [zero, ..] = started;

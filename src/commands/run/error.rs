@@ -17,8 +17,8 @@ pub(super) enum RunError {
     Quantity(#[from] crate::job::quantity::InvalidQuantity),
     #[error(transparent)]
     Restarts(#[from] crate::job::restarts::InvalidRestarts),
-    #[error("{error} (from {source_text})")]
-    Nodes { error: crate::job::nodes::InvalidNodes, source_text: String },
+    #[error("{0} (from --nodes)")]
+    Nodes(#[from] crate::job::nodes::InvalidNodes),
     #[error("a run whose ranks are started by rank 0 needs all of them, and `--nodes {0}` lets it go on with fewer")]
     ElasticLaunch(Nodes),
     #[error(transparent)]
@@ -48,7 +48,7 @@ impl Diagnosis for RunError {
             Self::Empty => "begin with `nauta init --template pytorch`, or go to your program's directory".to_owned(),
             Self::Quantity(_) => "amounts are written as Kubernetes writes them".to_owned(),
             Self::Restarts(_) => "for example `--restarts 3 --restart-on signal,lost,75`".to_owned(),
-            Self::Nodes { .. } => "for example `--nodes 4`".to_owned(),
+            Self::Nodes(_) => "for example `--nodes 4`".to_owned(),
             Self::ElasticLaunch(nodes) => format!("`--nodes {}`, or a program that all ranks run", nodes.most),
             Self::Launch(_) => {
                 "`--launch rank0` for a program that starts the other ranks' itself, as mpirun does".to_owned()

@@ -124,10 +124,7 @@ fn ca_bundle(project: &Project, context: &Context) -> Result<Option<PathBuf>> {
 fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec> {
     let section = &project.file.run;
     let nodes = match &args.nodes {
-        Some(text) => {
-            let source_text = Source::Flag("--nodes").to_string();
-            text.parse().map_err(|error| RunError::Nodes { error, source_text })?
-        }
+        Some(text) => text.parse().map_err(RunError::Nodes)?,
         None => section.nodes.unwrap_or(Nodes::all(1)),
     };
     let mut env: BTreeMap<String, String> = section.env.clone();

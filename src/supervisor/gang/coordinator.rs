@@ -90,7 +90,7 @@ async fn watch_over(ranks: &Shared) {
 
 /// Has all ranks look around, beside their programs, and says what they found.
 async fn look_around(ranks: Shared) {
-    ranks.borrow_mut().look_around();
+    ranks.borrow().look_around();
     let config = ranks.borrow().config().clone();
     // Every other rank has reached this one.
     let next = ranks.borrow().neighbour(0);

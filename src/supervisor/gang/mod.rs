@@ -43,8 +43,8 @@ pub(super) struct GangConfig {
     pub(super) run: String,
     pub(super) rank: u32,
     pub(super) nodes: u32,
-    /// With how few of them the run goes on; all where it is not less.
-    pub(super) min_nodes: u32,
+    /// With how few of them the run goes on; absent: all are needed.
+    pub(super) min_nodes: Option<u32>,
     /// The name of rank 0.
     pub(super) coordinator: String,
     pub(super) key: [u8; 32],

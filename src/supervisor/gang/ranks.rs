@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{GangConfig, Hello, Inspection, Message, Neighbour, Report};
 use crate::event::{End, Reason};
-use crate::job::Launch;
+use crate::job::{Launch, Nodes};
 
 /// Where a gang stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +226,8 @@ impl Ranks {
     fn goes_on_without(&self, rank: u32, end: &End, leaving: bool) -> bool {
         let lost = matches!(end.reason, Reason::Lost { .. }) || leaving && matches!(end.reason, Reason::Stopped { .. });
         let left = self.config.nodes.saturating_sub(1 + u32::try_from(self.absent.len()).unwrap_or(u32::MAX));
-        let enough = (1..self.config.nodes).contains(&self.config.min_nodes) && left >= self.config.min_nodes;
+        let strength = Nodes::of(self.config.nodes, self.config.min_nodes);
+        let enough = strength.is_elastic() && left >= strength.least;
         lost && enough && rank != 0 && self.first_failed.is_none() && !self.stalled
     }
 
@@ -551,7 +552,7 @@ mod tests {
 
     #[test]
     fn an_elastic_gang_loses_ranks_and_takes_others_in() {
-        let config = GangConfig { nodes: 3, min_nodes: 2, replaced: true, ..GangConfig::default() };
+        let config = GangConfig { nodes: 3, min_nodes: Some(2), replaced: true, ..GangConfig::default() };
         let (mut ranks, mut own) = Ranks::new(config);
         let _one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
         let two = ranks.arrive(&hello(2, "b", 0, false), None).expect("ours");
@@ -579,7 +580,7 @@ mod tests {
     fn an_elastic_gang_needs_enough_ranks_and_none_that_failed() {
         let gang = || {
             let (mut ranks, mut own) =
-                Ranks::new(GangConfig { nodes: 3, min_nodes: 2, replaced: true, ..GangConfig::default() });
+                Ranks::new(GangConfig { nodes: 3, min_nodes: Some(2), replaced: true, ..GangConfig::default() });
             let one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
             let two = ranks.arrive(&hello(2, "b", 0, false), None).expect("ours");
             let _ = heard(&mut own);
