@@ -11,7 +11,7 @@ use crate::architecture::Architecture;
 use crate::context::Context;
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::output::{Output, Table};
-use crate::settings::Target;
+use crate::settings::{Target, registry_host};
 
 /// Add, list or choose targets: clusters to run on
 ///
@@ -48,16 +48,16 @@ pub struct AddArgs {
     #[arg(long)]
     namespace: Option<String>,
     /// The registry's host as the nodes pull from it, where it differs
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = registry_host)]
     registry_from_nodes: Option<String>,
     /// The registry's host as pods reach it, where it differs
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = registry_host)]
     registry_from_pods: Option<String>,
     /// The Service that leads to a registry which only the cluster reaches
     #[arg(long, value_name = "[NAMESPACE/]NAME:PORT")]
     registry_service: Option<String>,
     /// A host of the registry that is reached without TLS
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = registry_host)]
     plain_http: Vec<String>,
     /// The nodes' processors (amd64, arm64), where a cluster has both or does not let nodes be listed
     #[arg(long)]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::architecture::Architecture;
 
@@ -45,13 +46,13 @@ pub struct Target {
     /// The registry as this workstation sees it, with an optional prefix: `registry.example.com/team`.
     pub registry: String,
     /// The registry's host as the nodes pull from it, where it differs.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_host")]
     pub registry_from_nodes: Option<String>,
     /// The registry's host as pods reach it, where it differs.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_host")]
     pub registry_from_pods: Option<String>,
     /// Hosts (of the three names above) that are reached without TLS although they are not this machine.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "hosts")]
     pub plain_http: Vec<String>,
     /// The Service that leads to a registry which only the cluster reaches: `NAME:PORT`, or `NAMESPACE/NAME:PORT`. This
     /// workstation then goes through the API server, and `registry` is only the name that images have.
@@ -98,4 +99,22 @@ impl MailboxPolicy {
     fn is_automatic(&self) -> bool {
         *self == Self::Automatic
     }
+}
+
+/// A registry's host as it is named in a target: without a scheme, without a path. The error says what is wrong.
+pub fn registry_host(text: &str) -> Result<String, String> {
+    match text.chars().find(|letter| *letter == '/' || letter.is_whitespace()) {
+        None if !text.is_empty() => Ok(text.to_owned()),
+        _ => Err(format!("`{text}` is no host: `HOST` or `HOST:PORT`; only `registry` may have a path")),
+    }
+}
+
+fn some_host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    registry_host(&text).map(Some).map_err(D::Error::custom)
+}
+
+fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    names.iter().map(|name| registry_host(name).map_err(D::Error::custom)).collect()
 }

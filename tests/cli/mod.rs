@@ -83,3 +83,18 @@ fn targets_are_added_listed_and_chosen() {
     assert_eq!(workstation.nauta(&["target", "use", "lub"]).code, 1);
     assert_eq!(workstation.nauta(&["target", "add", "local", "--registry", "x"]).code, 1);
 }
+
+#[test]
+fn a_host_of_a_target_has_no_path() {
+    let workstation = Workstation::new();
+    let hint = "`r.example.com/team` is no host: `HOST` or `HOST:PORT`; only `registry` may have a path";
+    let flags = ["target", "add", "lab", "--registry", "r", "--registry-from-pods", "r.example.com/team"];
+    let done = workstation.nauta(&flags);
+    assert!(done.code == 2 && done.stderr.contains(hint), "{done:?}");
+    for line in ["registry_from_nodes = 'r.example.com/team'", "plain_http = ['r.example.com/team']"] {
+        workstation.configure(&format!("[targets.lab]\nregistry = 'r'\n{line}\n"));
+        let done = workstation.nauta(&["target", "list"]);
+        assert!(done.code == 1 && done.stderr.contains(hint), "{done:?}");
+        assert!(done.stderr.contains("config.toml") && done.stderr.contains("line 3"), "{done:?}");
+    }
+}
