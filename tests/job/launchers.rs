@@ -1,7 +1,10 @@
 //! Programs that are started from rank 0: Open MPI's and DeepSpeed's launchers, and whatever calls `ssh`. No image has one.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use super::cluster::{Cleanup, base};
-use crate::support::{Done, Workstation, environment};
+use crate::support::{Done, Workstation, environment, nothing_of};
 
 const ALLREDUCE: &str = "\
 import os, shutil, socket, sys
@@ -56,6 +59,27 @@ fn slots_are_processes_and_the_code_of_one_that_fails_is_the_runs() {
     assert_eq!((two_each.code, sums(&two_each)), (0, expected.to_vec()), "{two_each:?}");
     let fails = run(&[], &["python3", "sum.py", "fail"]);
     assert!(fails.code == 3 && fails.stderr.contains("failed: rank 0 exited with code 3"), "{fails:?}");
+}
+
+#[test]
+fn ctrl_c_ends_all_processes_of_mpi() {
+    let workstation = mpi(&environment("NAUTA_TEST_IMAGE_MPI"));
+    let script =
+        "import time; from mpi4py import MPI; MPI.COMM_WORLD.Barrier(); print('up', flush=True); time.sleep(1000)";
+    let mut command = workstation.command(&["run", "--local", "-n", "3", "--", "mpirun", "python3", "-c", script]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nauta starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    // mpirun joins what its processes say at the same moment to one line now and then.
+    let mut up = 0;
+    while up < 3 {
+        up += lines.next().expect("three come up").matches("up").count();
+    }
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("small"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("sent");
+    let rest: Vec<String> = lines.collect();
+    let code = child.wait().expect("ended").code();
+    assert!(code.is_some_and(|code| code > 0 && code != 125), "{code:?} {rest:?}");
+    nothing_of(workstation.only_run().file_name().and_then(|name| name.to_str()).expect("text"));
 }
 
 /// A run of two ranks on busybox in which rank 0's script may start programs on rank 1.
