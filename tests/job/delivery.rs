@@ -1,6 +1,8 @@
 //! What a delivery costs, and what becomes of it when the registry is not what it was.
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::Duration;
 
 use super::code::{LIST, expected, sorted};
 use crate::support::docker_registry::DockerRegistry;
@@ -196,4 +198,33 @@ fn environments_send_what_is_new_in_them() {
     let seen = tool("docker", &["run", "--rm", "--quiet", "--entrypoint", "cat", &third.image, "/one", "/two"]);
     assert_eq!(seen, format!("{unique}\ntwo\n"));
     let _ = tool("docker", &["rmi", "-f", &third.image]);
+}
+
+#[test]
+fn an_environment_that_was_cut_off_goes_on() {
+    let server = DockerRegistry::start();
+    let workstation = project(&server);
+    let base = environment("NAUTA_TEST_IMAGE_BUSYBOX");
+    // Docker gives layers out in an order of its own.
+    let layers: String =
+        (0..5).map(|number| format!("RUN head -c 25000000 /dev/urandom > /layer-{number}\n")).collect();
+    workstation.write("Dockerfile", &format!("FROM {base}\n{layers}"));
+    workstation.write("nauta.toml", "[project]\nname = 'a'\n[run]\ncommand = 'true'\n");
+    let mut cut_off = workstation.command(&["run", "--dry-run"]).stderr(Stdio::null()).spawn().expect("nauta starts");
+    while server.size() < 50_000_000 {
+        assert!(cut_off.try_wait().expect("a child").is_none(), "it ended before");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // Of the two that have arrived at least one is known to have.
+    cut_off.kill().expect("ours to kill");
+    cut_off.wait().expect("ours");
+    assert!(server.size() < 120_000_000, "{}", server.size());
+    let again = deliver(&workstation);
+    let sent = |count: u64| again.said.contains(&format!("sent {count} of 6 layers"));
+    let count = (1..=5).find(|count| sent(*count)).unwrap_or_else(|| panic!("{again:?}"));
+    assert!(again.bytes < count * 25_200_000 + 12_000_000, "{again:?}");
+    let seen =
+        tool("docker", &["run", "--rm", "--quiet", "--entrypoint", "sh", &again.image, "-c", "cat /layer-* | wc -c"]);
+    assert_eq!(seen.trim(), "125000000");
+    let _ = tool("docker", &["rmi", "-f", &again.image]);
 }
