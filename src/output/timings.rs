@@ -68,7 +68,8 @@ impl Timings {
     fn end(&mut self, now: Instant) {
         self.spans.retain(|(phase, ..)| *phase != Phase::Start);
         let moments = [
-            (Phase::Start, self.handed_over, self.running),
+            // A program may be over before anybody sees it run.
+            (Phase::Start, self.handed_over, self.running.or(self.ended)),
             (Phase::Run, self.running, self.ended),
             (Phase::Collect, self.ended, Some(now)),
         ];

@@ -1,9 +1,14 @@
 //! The way of the program's output: from its pipes to the journal, and from there to the container's own output.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -17,34 +22,68 @@ use crate::sync::journal::LARGEST;
 /// read.
 const STUCK: Duration = Duration::from_secs(2);
 
+/// The words of a program that writes line upon line are gathered for so long: a line is not worth waking all who follow it.
+const GATHER: Duration = Duration::from_millis(10);
+/// What a pipe holds meanwhile, in bytes, before the program has to wait; as much as any user may ask for (`pipe(7)`).
+const ROOM: i32 = 1024 * 1024;
+
 /// The program's pipes on their way to the journal.
-pub(super) struct Output(Vec<JoinHandle<()>>);
+pub(super) struct Output(JoinHandle<()>);
 
 impl Output {
     pub(super) fn read(program: Program, journal: &Arc<Journal>) -> Self {
         let Program { stdout, stderr, .. } = program;
-        let pump = |mut pipe: Box<dyn Read + Send>, stream| {
-            let journal = Arc::clone(journal);
-            tokio::task::spawn_blocking(move || {
-                let mut buffer = vec![0; LARGEST];
-                loop {
-                    match pipe.read(&mut buffer) {
-                        Ok(0) => return,
-                        Ok(n) => journal.append(stream, &buffer[..n]),
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        Err(_) => return,
-                    }
-                }
-            })
-        };
-        Self(vec![pump(Box::new(stdout), Stream::Stdout), pump(Box::new(stderr), Stream::Stderr)])
+        let pipes =
+            vec![(OwnedFd::from(stdout).into(), Stream::Stdout), (OwnedFd::from(stderr).into(), Stream::Stderr)];
+        let journal = Arc::clone(journal);
+        Self(tokio::task::spawn_blocking(move || pump(pipes, &journal)))
     }
 
-    /// Until the last byte has arrived, or nobody should hold the pipe any more.
+    /// Until the last byte has arrived, or nobody should hold the pipes any more.
     pub(super) async fn drain(self) {
-        for pump in self.0 {
-            let _ = timeout(STUCK, pump).await;
+        let _ = timeout(STUCK, self.0).await;
+    }
+}
+
+/// Reads to the end of all pipes. What is there at the same time is kept in their order: a program's last words on standard
+/// error come behind what it wrote before.
+fn pump(mut pipes: Vec<(File, Stream)>, journal: &Journal) {
+    let may_gather = pipes.iter().all(|(pipe, _)| fcntl(pipe, FcntlArg::F_SETPIPE_SZ(ROOM)).is_ok());
+    let mut buffer = vec![0; LARGEST];
+    let mut before: Option<Instant> = None;
+    while !pipes.is_empty() {
+        let ready = ready(&pipes);
+        let is_stream_of_words = before.is_some_and(|before| before.elapsed() < GATHER);
+        let (mut at, mut moved) = (0, 0);
+        pipes.retain_mut(|(pipe, stream)| {
+            at += 1;
+            if !ready[at - 1] {
+                return true;
+            }
+            match pipe.read(&mut buffer) {
+                Ok(n) => {
+                    journal.append(*stream, &buffer[..n]);
+                    moved += n;
+                    n > 0
+                }
+                Err(error) => error.kind() == io::ErrorKind::Interrupted,
+            }
+        });
+        if may_gather && is_stream_of_words && moved < LARGEST {
+            std::thread::sleep(GATHER);
         }
+        before = Some(Instant::now());
+    }
+}
+
+/// Waits until one of the pipes has something, or its end; gives which.
+fn ready(pipes: &[(File, Stream)]) -> Vec<bool> {
+    let mut asked: Vec<PollFd> = pipes.iter().map(|(pipe, _)| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)).collect();
+    // Where it cannot be asked, reading says why.
+    match poll(&mut asked, PollTimeout::NONE) {
+        Ok(_) => asked.iter().map(|one| one.any().unwrap_or(true)).collect(),
+        Err(Errno::EINTR) => vec![false; pipes.len()],
+        Err(_) => vec![true; pipes.len()],
     }
 }
 
@@ -100,4 +139,39 @@ fn write_through(stream: Stream, bytes: &[u8]) {
         Stream::Stderr => io::stderr().write_all(bytes),
         Stream::Supervisor => io::stderr().write_all(&[b"nauta: ", bytes].concat()),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_at_once_is_in_order_and_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = Journal::create(folder.path()).expect("a journal");
+        let (stdout, mut out) = io::pipe().expect("a pipe");
+        let (stderr, mut err) = io::pipe().expect("a pipe");
+        let file = |pipe: io::PipeReader| File::from(OwnedFd::from(pipe));
+        let lines: Vec<String> = (0..5000).map(|number| format!("line {number}\n")).collect();
+        err.write_all(b"last words").expect("room");
+        drop(err);
+        out.write_all(b"before\n").expect("room");
+        std::thread::scope(|scope| {
+            let more =
+                scope.spawn(|| lines.iter().try_for_each(|line| out.write_all(line.as_bytes())).map(|()| drop(out)));
+            pump(vec![(file(stdout), Stream::Stdout), (file(stderr), Stream::Stderr)], &journal);
+            more.join().expect("no panic").expect("read to the end");
+        });
+        let (mut offset, mut found) = (0, Vec::new());
+        while let Found::Record(record, next) = journal.read(offset).expect("readable") {
+            offset = next;
+            found.push(record);
+        }
+        let text = |stream| {
+            found.iter().filter(move |record| record.stream == stream).flat_map(|record| record.bytes.to_vec())
+        };
+        assert!(text(Stream::Stdout).eq(format!("before\n{}", lines.concat()).bytes()));
+        assert!(text(Stream::Stderr).eq(b"last words".iter().copied()));
+        assert!(found[0].stream == Stream::Stdout && found[1].stream == Stream::Stderr, "{:?}", &found[..2]);
+    }
 }

@@ -206,9 +206,8 @@ fn an_environment_that_was_cut_off_goes_on() {
     let workstation = project(&server);
     let base = environment("NAUTA_TEST_IMAGE_BUSYBOX");
     // Docker gives layers out in an order of its own.
-    let layers: String =
-        (0..5).map(|number| format!("RUN head -c 25000000 /dev/urandom > /layer-{number}\n")).collect();
-    workstation.write("Dockerfile", &format!("FROM {base}\n{layers}"));
+    let layers = [0, 1, 2, 3, 4].map(|number| format!("RUN head -c 25000000 /dev/urandom > /layer-{number}\n"));
+    workstation.write("Dockerfile", &format!("FROM {base}\n{}", layers.concat()));
     workstation.write("nauta.toml", "[project]\nname = 'a'\n[run]\ncommand = 'true'\n");
     let mut cut_off = workstation.command(&["run", "--dry-run"]).stderr(Stdio::null()).spawn().expect("nauta starts");
     while server.size() < 50_000_000 {
