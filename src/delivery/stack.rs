@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::parts::{ENTRY, parts, weight};
 use crate::digest::Digest;
 use crate::image::compose::Layer;
-use crate::snapshot::{Difference, Snapshot, differences};
+use crate::snapshot::{self, Difference, Snapshot};
 
 /// Most levels; every layer costs a pull a little.
 const HIGHEST: usize = 8;
@@ -24,6 +24,7 @@ const MOST_LAYERS: usize = 64;
 /// A project's code in one repository.
 pub(super) struct Stack {
     folder: PathBuf,
+    root: PathBuf,
     levels: Vec<Level>,
 }
 
@@ -58,7 +59,7 @@ impl Stack {
         let folder = state.join("code").join(name.short());
         let levels = std::fs::read(folder.join("stack.json")).ok();
         let levels = levels.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        Self { folder, levels }
+        Self { folder, root: root.to_owned(), levels }
     }
 
     /// The layers of the lowest `keep` levels, the lowest first.
@@ -108,8 +109,8 @@ impl Stack {
             if keep >= HIGHEST || most < ENTRY {
                 continue;
             }
-            let Some(tree) = snapshot.former(&self.tree_file(&below.tree), &below.tree) else { continue };
-            let differences = differences(&tree, snapshot);
+            let Some(tree) = snapshot::load(&self.tree_file(&below.tree), &self.root, &below.tree) else { continue };
+            let differences = snapshot::differences(&tree, snapshot);
             let size = weight(&differences);
             let layers = self.layers(keep).count() + parts(&differences).len();
             if layers <= MOST_LAYERS && size <= most {

@@ -9,6 +9,7 @@ use super::index;
 use super::kept::Kept;
 use super::tree::{Folder, Kind, Record, Tree};
 use super::value::{Content, Entry, Snapshot};
+use crate::digest::Digest;
 
 /// A path that is different.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +117,12 @@ fn shift(before: &Record, now: &Record) -> u64 {
         && now.kind().is_file()
         && (before.stamp.size, before.stamp.modified) == (now.stamp.size, now.stamp.modified);
     if looks_same { 1 + u64::from(u16::from_le_bytes([now.digest[0], now.digest[1]])) % 3600 } else { 0 }
+}
+
+/// The snapshot with this tree digest that was kept with [`Snapshot::save`].
+pub fn load(path: &Path, root: &Path, digest: &Digest) -> Option<Snapshot> {
+    let (tree, file) = index::load(path)?;
+    Some(Snapshot::known(root, tree, digest.clone(), file))
 }
 
 /// The snapshot of the last run; none where there was no run.

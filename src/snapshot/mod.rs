@@ -13,7 +13,7 @@ mod tree;
 mod value;
 mod walk;
 
-pub use difference::{Difference, differences, last_run};
+pub use difference::{Difference, differences, last_run, load};
 pub use error::SnapshotError;
 pub use read::{explain, is_allowed, take};
 pub use value::{Content, Entry, Snapshot};

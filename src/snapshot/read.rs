@@ -24,7 +24,7 @@ pub fn take(root: &Path, state: Option<&Path>) -> Result<Snapshot, SnapshotError
     }
     let tree = Arc::new(assemble(listed, &known));
     let kept = kept.map_or_else(|| Kept::new(None), |path| Kept::write(path, &tree));
-    Ok(Snapshot::new(root, tree, kept).after(known, file))
+    Ok(Snapshot::new(root, tree, kept))
 }
 
 /// The new tree, in order.

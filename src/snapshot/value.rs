@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,13 +19,6 @@ pub struct Snapshot {
     tree: Arc<Tree>,
     digest: Digest,
     kept: Arc<Kept>,
-    earlier: Option<Arc<Earlier>>,
-}
-
-/// The tree before this one, and the file it was in.
-struct Earlier {
-    tree: Arc<Tree>,
-    file: File,
 }
 
 /// A file, link or directory of a snapshot.
@@ -70,27 +62,13 @@ impl std::fmt::Debug for Snapshot {
 impl Snapshot {
     pub(super) fn new(root: &Path, tree: Arc<Tree>, kept: Kept) -> Self {
         let digest = tree.digest();
-        Self { root: root.to_owned(), tree, digest, kept: Arc::new(kept), earlier: None }
+        Self { root: root.to_owned(), tree, digest, kept: Arc::new(kept) }
     }
 
-    /// Remembers the tree before this one.
-    pub(super) fn after(mut self, tree: Tree, file: Option<File>) -> Self {
-        self.earlier = file.map(|file| Arc::new(Earlier { tree: Arc::new(tree), file }));
-        self
-    }
-
-    /// The snapshot with this tree digest that was kept in `path` with [`Self::save`]; it is in memory where it is the one before
-    /// this one.
-    pub fn former(&self, path: &Path, digest: &Digest) -> Option<Self> {
-        let (tree, file) = match &self.earlier {
-            // Indexes are replaced and never changed: what has another name is still the same.
-            Some(earlier) if is_same(&earlier.file, path) => {
-                (Arc::clone(&earlier.tree), earlier.file.try_clone().ok()?)
-            }
-            _ => index::load(path).map(|(tree, file)| (Arc::new(tree), file))?,
-        };
+    /// One whose digest is known already.
+    pub(super) fn known(root: &Path, tree: Tree, digest: Digest, file: File) -> Self {
         let kept = Arc::new(Kept::new(Some(file)));
-        Some(Self { root: self.root.clone(), tree, digest: digest.clone(), kept, earlier: None })
+        Self { root: root.to_owned(), tree: Arc::new(tree), digest, kept }
     }
 
     /// Keeps it in a file, whole or not at all.
@@ -204,15 +182,6 @@ impl Snapshot {
         files.sort_by_key(size);
         files.into_iter().filter_map(|(folder, record)| self.entry_of(folder, record)).collect()
     }
-}
-
-/// Whether an open file has this path, too.
-fn is_same(file: &File, path: &Path) -> bool {
-    let number = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-    file.metadata()
-        .map(number)
-        .ok()
-        .is_some_and(|this| std::fs::metadata(path).map(number).is_ok_and(|that| this == that))
 }
 
 impl Entry {
