@@ -10,13 +10,28 @@ use nix::unistd::Pid;
 
 use crate::support::{environment, tool};
 
-/// A kubectl that may fail: the API server may be gone on purpose.
-pub(crate) fn try_kubectl(arguments: &[&str]) -> bool {
+/// What kubectl says; nothing where it fails, as the API server may be gone on purpose.
+fn ask(arguments: &[&str]) -> Option<String> {
     let program = Path::new(&environment("NAUTA_TEST_BIN")).join("kubectl");
     let mut command = Command::new(program);
     command.args(["--kubeconfig", &environment("NAUTA_TEST_KUBECONFIG"), "-n", &environment("NAUTA_TEST_NAMESPACE")]);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
+    let output = command.args(arguments).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+pub(crate) fn try_kubectl(arguments: &[&str]) -> bool {
+    ask(arguments).is_some()
+}
+
+/// What kubectl says, whoever kills the API server meanwhile.
+fn insist(arguments: &[&str]) -> String {
+    for _ in 0..10 {
+        if let Some(said) = ask(arguments) {
+            return said;
+        }
+        await_api_server();
+    }
+    panic!("kubectl {arguments:?} fails while the API server answers")
 }
 
 /// The machine's processes that have these words in their environment and this one in their command line. Containers and
@@ -58,7 +73,7 @@ pub(crate) fn kill_program(run: &str, rank: u32) {
 pub(crate) fn delete_pod(run: &str, rank: u32, force: bool) {
     let selector = format!("nauta.dev/run={run},batch.kubernetes.io/job-completion-index={rank}");
     let how: &[&str] = if force { &["--grace-period=0", "--force", "--wait=false"] } else { &["--wait=false"] };
-    assert!(try_kubectl(&[&["delete", "pod", "-l", &selector], how].concat()));
+    let _ = insist(&[&["delete", "pod", "-l", &selector], how].concat());
 }
 
 /// Kills the API server; its node starts it again.
@@ -81,10 +96,9 @@ pub(crate) fn await_api_server() {
 pub(crate) fn pause_node(run: &str, rank: u32, time: Duration) {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    await_api_server();
     let selector = format!("nauta.dev/run={run},batch.kubernetes.io/job-completion-index={rank}");
     let template = "jsonpath={.items[0].spec.nodeName}";
-    let node = crate::support::kubectl(&["get", "pods", "-l", &selector, "-o", template]);
+    let node = insist(&["get", "pods", "-l", &selector, "-o", template]);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/env/node");
     let script = script.to_str().expect("text");
     let _ = tool(script, &["pause", &node]);
