@@ -103,10 +103,10 @@ impl MailboxPolicy {
 
 /// A registry's host as it is named in a target: without a scheme, without a path. The error says what is wrong.
 pub fn registry_host(text: &str) -> Result<String, String> {
-    match text.chars().find(|letter| *letter == '/' || letter.is_whitespace()) {
-        None if !text.is_empty() => Ok(text.to_owned()),
-        _ => Err(format!("`{text}` is no host: `HOST` or `HOST:PORT`; only `registry` may have a path")),
+    if text.is_empty() || text.contains(|letter: char| letter == '/' || letter.is_whitespace()) {
+        return Err(format!("`{text}` is no host: `HOST` or `HOST:PORT`; only `registry` may have a path"));
     }
+    Ok(text.to_owned())
 }
 
 fn some_host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -52,19 +52,20 @@ fn pump(mut pipes: Vec<(File, Stream)>, journal: &Journal) {
     let mut buffer = vec![0; LARGEST];
     let mut before: Option<Instant> = None;
     while !pipes.is_empty() {
-        let ready = ready(&pipes);
+        let mut ready = ready(&pipes).into_iter();
         let is_stream_of_words = before.is_some_and(|before| before.elapsed() < GATHER);
-        let (mut at, mut moved) = (0, 0);
+        let mut moved = 0;
         pipes.retain_mut(|(pipe, stream)| {
-            at += 1;
-            if !ready[at - 1] {
+            if ready.next() == Some(false) {
                 return true;
             }
             match pipe.read(&mut buffer) {
+                // The end of a pipe is no word of the program's.
+                Ok(0) => false,
                 Ok(n) => {
                     journal.append(*stream, &buffer[..n]);
                     moved += n;
-                    n > 0
+                    true
                 }
                 Err(error) => error.kind() == io::ErrorKind::Interrupted,
             }

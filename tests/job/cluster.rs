@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use super::{parameters, pytorch};
-use crate::support::{Workstation, environment, kubectl};
+use crate::support::{Workstation, environment, interrupt, kubectl};
 
 /// Deletes a run's Job when the test is over.
 pub(super) struct Cleanup<'a>(pub(super) &'a Workstation);
@@ -176,8 +176,7 @@ fn ctrl_c_leaves_the_run_alone_and_one_can_come_back() {
         workstation.command(&["run"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("nauta starts");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     assert_eq!(lines.next().expect("a line").expect("text"), "[0] line 1");
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("small"));
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("sent");
+    interrupt(&child);
     assert_eq!(child.wait().expect("waited").code(), Some(130));
     let run = workstation.only_run();
     let name = run.file_name().and_then(|name| name.to_str()).expect("text");

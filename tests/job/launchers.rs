@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use super::cluster::{Cleanup, base};
-use crate::support::{Done, Workstation, environment, nothing_of};
+use crate::support::{Done, Workstation, environment, interrupt, nothing_of};
 
 const ALLREDUCE: &str = "\
 import os, shutil, socket, sys
@@ -74,8 +74,7 @@ fn ctrl_c_ends_all_processes_of_mpi() {
     while up < 3 {
         up += lines.next().expect("three come up").matches("up").count();
     }
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("small"));
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("sent");
+    interrupt(&child);
     let rest: Vec<String> = lines.collect();
     let code = child.wait().expect("ended").code();
     assert!(code.is_some_and(|code| code > 0 && code != 125), "{code:?} {rest:?}");

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::{parameters, pytorch};
-use crate::support::{Workstation, environment, nothing_of};
+use crate::support::{Workstation, environment, interrupt, nothing_of};
 
 fn shell(base: &str) -> Workstation {
     let workstation = Workstation::new();
@@ -126,8 +126,7 @@ fn ctrl_c_stops_the_run_and_leaves_nothing() {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("nauta starts");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     assert!(lines.next().expect("a line").expect("text").ends_with("up"));
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("small"));
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("sent");
+    interrupt(&child);
     // The whole group gets the signal: the shell may say first that its `sleep` was terminated.
     assert!(lines.any(|line| line.expect("text") == "[0] bye"));
     assert_eq!(child.wait().expect("waited").code(), Some(3));

@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use super::cluster::{Cleanup, shell};
 use crate::support::certificates::Authority;
 use crate::support::docker_registry::DockerRegistry;
-use crate::support::{Workstation, environment, folders, kubectl};
+use crate::support::{Workstation, environment, folders, interrupt, kubectl};
 
 /// Everything of a project that the cluster has and nobody has begun to delete.
 fn remains(project: &str) -> String {
@@ -24,11 +24,6 @@ fn named(workstation: &Workstation, project: &str) {
 
 fn starts(workstation: &Workstation, arguments: &[&str]) -> Child {
     workstation.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nauta starts")
-}
-
-fn interrupt(child: &Child) {
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("small"));
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("sent");
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub(crate) mod random;
 pub(crate) mod small_disk;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// How much of something a test does: `default`, unless a variable asks for the long form.
 pub(crate) fn number(name: &str, default: u64) -> u64 {
@@ -148,20 +148,36 @@ pub(crate) fn folders(path: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(path).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
 }
 
+/// What Ctrl-C does to a child.
+pub(crate) fn interrupt(child: &Child) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("small"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("sent");
+}
+
 /// Runs a program of the test environment and gives what it said.
 pub(crate) fn tool(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let mut command = Command::new(program);
+    command.args(arguments);
+    said(command)
+}
+
+fn said(mut command: Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The administrator's view of the test cluster.
 pub(crate) fn kubectl(arguments: &[&str]) -> String {
-    let program = Path::new(&environment("NAUTA_TEST_BIN")).join("kubectl");
-    let kubeconfig = environment("NAUTA_TEST_KUBECONFIG");
-    let namespace = environment("NAUTA_TEST_NAMESPACE");
-    let all = [&["--kubeconfig", &kubeconfig, "-n", &namespace], arguments].concat();
-    tool(program.to_str().expect("text"), &all)
+    said(kubectl_command(arguments))
+}
+
+/// The same, not run yet.
+pub(crate) fn kubectl_command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(Path::new(&environment("NAUTA_TEST_BIN")).join("kubectl"));
+    command.args(["--kubeconfig", &environment("NAUTA_TEST_KUBECONFIG"), "-n", &environment("NAUTA_TEST_NAMESPACE")]);
+    command.args(arguments);
+    command
 }
 
 /// Asserts that Docker has nothing of a run.

@@ -1,21 +1,18 @@
 //! How a run is hurt from outside.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{environment, tool};
+use crate::support::{kubectl_command, tool};
 
 /// What kubectl says; nothing where it fails, as the API server may be gone on purpose.
 fn ask(arguments: &[&str]) -> Option<String> {
-    let program = Path::new(&environment("NAUTA_TEST_BIN")).join("kubectl");
-    let mut command = Command::new(program);
-    command.args(["--kubeconfig", &environment("NAUTA_TEST_KUBECONFIG"), "-n", &environment("NAUTA_TEST_NAMESPACE")]);
-    let output = command.args(arguments).stdin(Stdio::null()).output().ok()?;
+    let output = kubectl_command(arguments).stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
