@@ -1,5 +1,6 @@
 //! Following a run on a cluster until it ends, cannot start, or the user goes away.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::diagnosis::Result;
 use crate::event::{End, Events, RankState, Reason};
 use crate::follow::{Collector, Engine, FollowError, Mailbox, Outcome, follow};
 use crate::job::Nodes;
-use crate::job::state::{RunView, Trouble};
+use crate::job::state::{RunState, RunView, Trouble};
 
 /// What came of following.
 pub(super) enum Followed {
@@ -38,19 +39,24 @@ pub(super) async fn follow_on_cluster(
 ) -> Result<Followed> {
     let (states_tx, states) = mpsc::unbounded_channel();
     let engine = Arc::new(Engine::Cluster { cluster: Arc::clone(cluster), run: run.to_owned() });
+    let is_deleted = Cell::new(false);
     tokio::select! {
-        outcome = follow(engine, strength, collector, mailbox, states, events) => Ok(Followed::Ended(outcome?)),
-        error = until_it_cannot_start(cluster, run, start, states_tx, events) => Ok(Followed::CannotStart(error)),
+        outcome = follow(engine, strength, collector, mailbox, states, events) => {
+            Ok(Followed::Ended(Outcome { ended_by_hand: is_deleted.get(), ..outcome? }))
+        }
+        error = until_it_cannot_start(cluster, run, start, states_tx, &is_deleted, events) => Ok(Followed::CannotStart(error)),
         () = interrupted() => Ok(Followed::Left),
     }
 }
 
-/// Sends the ranks' states as they change, and gives back what keeps the run from starting; pends for ever once it has.
+/// Sends the ranks' states as they change, and whether the Job is deleted before its end; gives back what keeps the run from starting, and pends
+/// for ever once it has.
 async fn until_it_cannot_start(
     cluster: &Cluster,
     run: &str,
     start: Option<Duration>,
     states_tx: mpsc::UnboundedSender<(u32, RankState)>,
+    is_deleted: &Cell<bool>,
     events: &Events,
 ) -> FollowError {
     let deadline = async {
@@ -69,6 +75,7 @@ async fn until_it_cannot_start(
             observation = observations.next() => match observation {
                 Some(Observation::View(view)) => {
                     is_lost = false;
+                    is_deleted.set(is_deleted.get() || view.is_deleted && (!view.state.is_final() || view.state == RunState::Deleted));
                     if let Some(trouble) = start.verdict(view) {
                         return cannot_start(trouble);
                     }
@@ -135,15 +142,16 @@ fn cannot_start(Trouble { reason, message, .. }: Trouble) -> FollowError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::state::{RankView, RunState, TroubleReason};
+    use crate::job::state::{RankView, TroubleReason};
 
     #[test]
     fn a_run_that_is_deleted_before_its_pods_are_placed_cannot_start() {
-        let view = |state, troubles| RunView {
+        let view = |rank, troubles| RunView {
             state: RunState::Deleted,
-            ranks: vec![RankView { rank: 0, pod: None, node: None, state }],
+            ranks: vec![RankView { rank: 0, pod: None, node: None, state: rank }],
             troubles,
             first_failed: None,
+            is_deleted: true,
         };
         let (states_tx, _states) = mpsc::unbounded_channel();
         let mut start = Start { states_tx, told: BTreeMap::new(), has_begun: false, last: None };

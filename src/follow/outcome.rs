@@ -20,6 +20,8 @@ pub struct Outcome {
     pub excused: BTreeSet<u32>,
     /// What of the outputs could not be had; empty when all is here.
     pub missing_outputs: Vec<String>,
+    /// Somebody ended the run as a whole.
+    pub ended_by_hand: bool,
 }
 
 impl Outcome {
@@ -82,14 +84,14 @@ impl Outcome {
         }
     }
 
-    /// The failure that can be named: of a run that has stalled nobody is the first, and of several ranks that were all stopped
-    /// from outside nobody knows it.
+    /// The failure that can be named: of a run that has stalled, or that somebody has ended, nobody is the first, and of several
+    /// ranks that were all stopped from outside nobody knows it.
     #[must_use]
     pub fn named_failure(&self) -> Option<(u32, &End)> {
         let is_stopped = |end: &End| matches!(end.reason, Reason::Stopped { .. });
         let stopped = self.ends.values().filter(|end| is_stopped(end)).count();
         let named = |end: &End| !matches!(end.reason, Reason::Stalled { .. }) && (!is_stopped(end) || stopped == 1);
-        self.first_failure().filter(|(_, end)| named(end))
+        self.first_failure().filter(|(_, end)| named(end) && !(self.ended_by_hand && end.is_consequence()))
     }
 
     /// The run's exit code: that of the rank that failed first; 125 when some rank's end is not known.
@@ -136,6 +138,10 @@ mod tests {
         let stopped = || End { code: 143, reason: Reason::Stopped { message: "asked".to_owned() } };
         assert_eq!(outcome(&[stopped(), stopped()], None).named_failure(), None);
         assert_eq!(outcome(&[of_peer(1), stopped()], None).named_failure().map(|(rank, _)| rank), Some(1));
+        // Of what somebody ended as a whole nobody is the first; a program that had failed by itself is.
+        let by_hand = |ends: &[End]| Outcome { ended_by_hand: true, ..outcome(ends, None) };
+        assert_eq!(by_hand(&[stopped(), of_peer(0)]).named_failure(), None);
+        assert_eq!(by_hand(&[stopped(), killed()]).named_failure().map(|(rank, _)| rank), Some(1));
         let stalled = || end(124, Reason::Stalled { seconds: 9 });
         let both = outcome(&[stalled(), stalled()], Some(1));
         assert_eq!((both.code(2), both.named_failure()), (124, None));
@@ -161,6 +167,7 @@ mod tests {
             ranks: (0..).zip(ends).map(|(rank, end)| RankView::ended(rank, end.clone())).collect(),
             troubles: Vec::new(),
             first_failed: None,
+            is_deleted: false,
         };
         let failed = |code| RunState::Failed { cause: FailureCause::Program, code, message: String::new() };
         let exited = |code| End { code, reason: Reason::Exited };

@@ -29,7 +29,7 @@ pub fn take(root: &Path, state: Option<&Path>) -> Result<Snapshot, SnapshotError
 
 /// The new tree, in order.
 fn assemble(mut listed: Vec<Listed<'_>>, known: &Tree) -> Tree {
-    listed.sort_unstable_by(|a, b| path(a, known).cmp(path(b, known)));
+    listed.sort_unstable_by(|a, b| path(a, known).cmp(path(b, known)).then_with(|| first(a).cmp(first(b))));
     let mut tree = Tree::default();
     for folder in &listed {
         match folder {
@@ -44,6 +44,14 @@ fn path<'t>(listed: &'t Listed<'_>, known: &'t Tree) -> &'t [u8] {
     match listed {
         Listed::Same(folder) => known.path(folder),
         Listed::New { path, .. } => path,
+    }
+}
+
+/// The first name in a part of a folder.
+fn first<'t>(listed: &'t Listed<'_>) -> &'t [u8] {
+    match listed {
+        Listed::New { rows, .. } => rows.first().map_or(&[], |row| &row.name),
+        Listed::Same(_) => &[],
     }
 }
 
@@ -160,6 +168,28 @@ mod tests {
         assert_ne!(digest(&b), same);
         std::os::unix::fs::symlink("b.py", a.path().join("link")).expect("linked");
         assert_ne!(digest(&a), same);
+    }
+
+    #[test]
+    fn a_large_folder_is_read_in_parts_and_is_one() {
+        let name = |i: usize| format!("data/{}", (i * 7919) % 1000);
+        let files: Vec<(String, String)> = (0..1000).map(|i| (name(i), i.to_string())).collect();
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let (temp, state) = (tree(&files), tempfile::tempdir().expect("a temporary directory"));
+        let first = take(temp.path(), Some(state.path())).expect("readable");
+        let mut expected: Vec<String> = files.iter().map(|(path, _)| (*path).to_owned()).collect();
+        expected.extend(["data".to_owned()]);
+        expected.sort_unstable();
+        assert_eq!(paths(&first), expected);
+        let digest = first.digest().clone();
+        drop(first);
+        // Another name makes the list another one, and what is in it stays.
+        fs::write(temp.path().join("data/more"), "").expect("written");
+        let second = take(temp.path(), Some(state.path())).expect("readable");
+        assert_eq!(paths(&second).len(), expected.len() + 1);
+        drop(second);
+        fs::remove_file(temp.path().join("data/more")).expect("removed");
+        assert_eq!(take(temp.path(), Some(state.path())).expect("readable").digest(), &digest);
     }
 
     #[test]

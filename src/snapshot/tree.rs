@@ -217,11 +217,15 @@ impl Tree {
         records.binary_search_by(|record| self.name(record).cmp(name)).ok().map(|i| &records[i])
     }
 
-    /// Adds a folder behind all others; `rows` by name.
+    /// Adds a folder behind all others, or more to the last one; `rows` by name.
     pub(super) fn push(&mut self, path: &[u8], stamp: Stamp, rules: [u8; 32], rows: &[Row]) {
-        let path = self.keep(path);
-        let first = self.records.len() as u64;
-        self.folders.push(Folder { path, first: first.into(), count: (rows.len() as u64).into(), stamp, rules });
+        if self.folders.last().is_none_or(|last| self.path(last) != path) {
+            let (path, first) = (self.keep(path), U64::new(self.records.len() as u64));
+            self.folders.push(Folder { path, first, count: U64::ZERO, stamp, rules });
+        }
+        if let Some(folder) = self.folders.last_mut() {
+            folder.count += rows.len() as u64;
+        }
         for row in rows {
             let (name, target) = (self.keep(&row.name), self.keep(&row.target));
             let kind = KINDS.iter().position(|kind| *kind == row.kind).unwrap_or(0);

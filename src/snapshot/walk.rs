@@ -1,10 +1,12 @@
-//! The walk through the project's folders, by as many threads as there are processors.
+//! The walk through the project's folders, by as many threads as there are processors, and by more where all is read for the first
+//! time.
 //!
 //! A folder whose stamp is the one of the index is not listed again; a file whose stamp is, is not read again; a path in a
 //! folder whose rules are, is not judged again. What is left is one `stat` for each file.
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -22,11 +24,14 @@ const ATTEMPTS: usize = 4;
 /// Layers of images mean by such a name that another one is gone (OCI image specification, "Whiteouts").
 const WHITEOUT: &[u8] = b".wh.";
 
+/// Names in a folder that one thread looks at; those of a large folder are shared out.
+const PART: usize = 256;
+
 /// A folder as the walk found it.
 pub(super) enum Listed<'a> {
     /// As in the index, and so is all in it.
     Same(&'a Folder),
-    /// Another one, or another content.
+    /// Another one, or another content, or a part of one.
     New { path: Vec<u8>, stamp: Stamp, rules: [u8; 32], rows: Vec<Row> },
 }
 
@@ -47,11 +52,35 @@ struct State<'a> {
     error: Option<SnapshotError>,
 }
 
-/// A folder to look into.
-struct Task {
+/// What a thread takes up next.
+enum Task {
+    /// A folder, and the rules of the one above.
+    Folder {
+        path: Vec<u8>,
+        level: Arc<Level>,
+    },
+    Part(Part),
+}
+
+/// Some of the names in a folder.
+struct Part {
+    place: Arc<Place>,
+    /// The folder's.
+    stamp: Stamp,
+    names: Vec<(Vec<u8>, FileType)>,
+}
+
+/// A folder that is open, and the rules that hold in it.
+struct Place {
+    handle: OwnedFd,
     path: Vec<u8>,
-    /// The rules of the folder above.
     level: Arc<Level>,
+}
+
+impl Place {
+    fn unreadable(&self, name: &[u8], error: impl Into<io::Error>) -> SnapshotError {
+        SnapshotError::unreadable(&join(&self.path, name), error)
+    }
 }
 
 /// Walks through everything below `root`. `known` is what was there the last time.
@@ -63,11 +92,10 @@ pub(super) fn walk<'a>(
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(root, flags, Mode::empty())
         .map_err(|error| SnapshotError::unreadable(root.as_os_str().as_encoded_bytes(), error))?;
-    let state = State { waiting: vec![Task { path: Vec::new(), level: top }], ..State::default() };
+    let state = State { waiting: vec![Task::Folder { path: Vec::new(), level: top }], ..State::default() };
     let walk = Walk { root, known, state: Mutex::new(state), woken: Condvar::new() };
-    let threads = std::thread::available_parallelism().map_or(2, |n| n.get().min(8));
     std::thread::scope(|scope| {
-        for _ in 1..threads {
+        for _ in 1..threads(known) {
             scope.spawn(|| walk.work());
         }
         walk.work();
@@ -79,6 +107,13 @@ pub(super) fn walk<'a>(
     }
 }
 
+/// How many threads walk. Who looks at stamps needs the processors. Who reads a tree for the first time waits for the disk, file by file,
+/// where it is not in memory: of 100,000 files, two threads read for 8.5 s, 16 for 3.7 s, and for as long as two where it is.
+fn threads(known: &Tree) -> usize {
+    let processors = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+    if known.folders.is_empty() { (8 * processors).min(32) } else { processors.min(8) }
+}
+
 impl<'a> Walk<'a> {
     fn lock(&self) -> MutexGuard<'_, State<'a>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -88,7 +123,7 @@ impl<'a> Walk<'a> {
         let mut listed = Vec::new();
         while let Some(task) = self.next() {
             let mut found = Vec::new();
-            let outcome = Visit { walk: self, found: &mut found }.folder(task);
+            let outcome = Visit { walk: self, found: &mut found }.take_up(task);
             let mut state = self.lock();
             state.busy -= 1;
             state.waiting.append(&mut found);
@@ -102,7 +137,7 @@ impl<'a> Walk<'a> {
         self.lock().listed.append(&mut listed);
     }
 
-    /// The next folder; none when all are done, or the walk has failed.
+    /// The next task; none when all are done, or the walk has failed.
     fn next(&self) -> Option<Task> {
         let mut state = self.lock();
         loop {
@@ -121,30 +156,24 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A thread's visit to a folder.
+/// A thread's work on a task.
 struct Visit<'w, 'a> {
     walk: &'w Walk<'a>,
-    /// Folders in it.
+    /// What is to be done besides.
     found: &'w mut Vec<Task>,
 }
 
-/// Where a name is.
-struct Place<'p> {
-    handle: &'p OwnedFd,
-    path: &'p [u8],
-    level: &'p Arc<Level>,
-}
-
-impl Place<'_> {
-    fn unreadable(&self, name: &[u8], error: impl Into<io::Error>) -> SnapshotError {
-        SnapshotError::unreadable(&join(self.path, name), error)
-    }
-}
-
 impl<'a> Visit<'_, 'a> {
-    /// What is in a folder; nothing where the folder is gone.
-    fn folder(&mut self, task: Task) -> Result<Option<Listed<'a>>, SnapshotError> {
-        let Task { path, level } = task;
+    /// What was found; nothing where the folder is gone, or was shared out.
+    fn take_up(&mut self, task: Task) -> Result<Option<Listed<'a>>, SnapshotError> {
+        match task {
+            Task::Folder { path, level } => self.folder(path, &level),
+            Task::Part(part) => self.part(part).map(Some),
+        }
+    }
+
+    /// `above`: the rules of the folder above.
+    fn folder(&mut self, path: Vec<u8>, above: &Arc<Level>) -> Result<Option<Listed<'a>>, SnapshotError> {
         let read_at = now();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened =
@@ -154,45 +183,56 @@ impl<'a> Visit<'_, 'a> {
         };
         let stat = fstat(&handle).map_err(|error| SnapshotError::unreadable(&path, error))?;
         let stamp = Stamp::of(&stat);
-        let known = self.walk.known.folder(&path);
+        let mut place = Place { handle, path, level: Arc::clone(above) };
+        let known = self.walk.known.folder(&place.path);
         if let Some(folder) = known.filter(|folder| stamp.is_still(&folder.stamp)) {
             let names = self.walk.known.records(folder).iter().map(|record| self.walk.known.name(record));
-            let level = in_folder(&handle, &path, names, &level)?;
-            if level.digest() == folder.rules
-                && self.is_same(&Place { handle: &handle, path: &path, level: &level }, folder)
-            {
+            place.level = in_folder(&place, names, above)?;
+            if place.level.digest() == folder.rules && self.is_same(&place, folder) {
                 return Ok(Some(Listed::Same(folder)));
             }
         }
-        let names = list(&handle).map_err(|error| SnapshotError::unreadable(&path, error))?;
-        let level = in_folder(&handle, &path, names.iter().map(|(name, _)| name.as_slice()), &level)?;
-        let place = Place { handle: &handle, path: &path, level: &level };
+        let mut names = list(&place.handle).map_err(|error| SnapshotError::unreadable(&place.path, error))?;
+        place.level = in_folder(&place, names.iter().map(|(name, _)| name.as_slice()), above)?;
+        let (place, stamp) = (Arc::new(place), stamp.read_at(read_at));
+        if names.len() <= PART {
+            return self.part(Part { place, stamp, names }).map(Some);
+        }
+        while !names.is_empty() {
+            let names = names.split_off(names.len().saturating_sub(PART));
+            self.found.push(Task::Part(Part { place: Arc::clone(&place), stamp, names }));
+        }
+        Ok(None)
+    }
+
+    fn part(&mut self, Part { place, stamp, names }: Part) -> Result<Listed<'a>, SnapshotError> {
+        let (known, rules) = (self.walk.known.folder(&place.path), place.level.digest());
         let mut rows = Vec::with_capacity(names.len());
         for (name, file_type) in names {
             let record = known.and_then(|folder| {
                 let record = self.walk.known.record(folder, &name)?;
-                Some((record, folder.rules == level.digest()))
+                Some((record, folder.rules == rules))
             });
             rows.extend(self.row(&place, name, file_type, record)?);
         }
-        Ok(Some(Listed::New { rules: level.digest(), stamp: stamp.read_at(read_at), path, rows }))
+        Ok(Listed::New { path: place.path.clone(), stamp, rules, rows })
     }
 
     /// Whether everything in a folder whose list is known is what it was.
-    fn is_same(&mut self, place: &Place<'_>, folder: &Folder) -> bool {
+    fn is_same(&mut self, place: &Place, folder: &Folder) -> bool {
         let known = self.walk.known;
         let mut found = Vec::new();
         for record in known.records(folder) {
             let name = known.name(record);
             match record.kind() {
                 Kind::File | Kind::Executable | Kind::Link => {
-                    let stat = statat(place.handle, name, AtFlags::SYMLINK_NOFOLLOW);
+                    let stat = statat(&place.handle, name, AtFlags::SYMLINK_NOFOLLOW);
                     if !stat.is_ok_and(|stat| Stamp::of(&stat).is_still(&record.stamp)) {
                         return false;
                     }
                 }
                 Kind::Folder => {
-                    found.push(Task { path: join(place.path, name), level: Arc::clone(place.level) });
+                    found.push(Task::Folder { path: join(&place.path, name), level: Arc::clone(&place.level) });
                 }
                 _ => {}
             }
@@ -205,13 +245,13 @@ impl<'a> Visit<'_, 'a> {
     /// judged by.
     fn row(
         &mut self,
-        place: &Place<'_>,
+        place: &Place,
         name: Vec<u8>,
         mut file_type: FileType,
         known: Option<(&Record, bool)>,
     ) -> Result<Option<Row>, SnapshotError> {
         if file_type == FileType::Unknown {
-            let stat = there(statat(place.handle, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW));
+            let stat = there(statat(&place.handle, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW));
             let Some(stat) = stat.map_err(|error| place.unreadable(&name, error))? else { return Ok(None) };
             file_type = FileType::from_raw_mode(stat.st_mode);
         }
@@ -220,7 +260,7 @@ impl<'a> Visit<'_, 'a> {
         let left = match judged.map(|(record, _)| record.kind()) {
             Some(kind) if kind.is_taken() || kind == Kind::Unsendable => None,
             Some(kind) => Some(kind),
-            None => match (place.level.verdict(&join(place.path, &name), is_folder), is_folder) {
+            None => match (place.level.verdict(&join(&place.path, &name), is_folder), is_folder) {
                 (Verdict::Take, _) => None,
                 (Verdict::Leave(_), true) => Some(Kind::LeftFolder),
                 (Verdict::Leave(_), false) => Some(Kind::LeftFile),
@@ -237,7 +277,7 @@ impl<'a> Visit<'_, 'a> {
         }
         match file_type {
             FileType::Directory => {
-                self.found.push(Task { path: join(place.path, &name), level: Arc::clone(place.level) });
+                self.found.push(Task::Folder { path: join(&place.path, &name), level: Arc::clone(&place.level) });
                 Ok(Some(Row::bare(name, Kind::Folder)))
             }
             FileType::RegularFile => file(place, name, known),
@@ -248,9 +288,9 @@ impl<'a> Visit<'_, 'a> {
 }
 
 /// A file: as it is known, or read.
-fn file(place: &Place<'_>, name: Vec<u8>, known: Option<&Record>) -> Result<Option<Row>, SnapshotError> {
+fn file(place: &Place, name: Vec<u8>, known: Option<&Record>) -> Result<Option<Row>, SnapshotError> {
     if let Some(record) = known.filter(|record| record.kind().is_file()) {
-        let stat = there(statat(place.handle, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW));
+        let stat = there(statat(&place.handle, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW));
         let Some(stat) = stat.map_err(|error| place.unreadable(&name, error))? else { return Ok(None) };
         if Stamp::of(&stat).is_still(&record.stamp) {
             let (kind, stamp, digest) = (record.kind(), record.stamp, record.digest);
@@ -258,7 +298,7 @@ fn file(place: &Place<'_>, name: Vec<u8>, known: Option<&Record>) -> Result<Opti
         }
     }
     for _ in 0..ATTEMPTS {
-        match read(place.handle, &name) {
+        match read(&place.handle, &name) {
             Ok(Some((kind, stamp, digest))) => {
                 return Ok(Some(Row { name, kind, stamp, digest, target: Vec::new() }));
             }
@@ -267,13 +307,13 @@ fn file(place: &Place<'_>, name: Vec<u8>, known: Option<&Record>) -> Result<Opti
             Err(error) => return Err(place.unreadable(&name, error)),
         }
     }
-    Err(SnapshotError::changing(&join(place.path, &name)))
+    Err(SnapshotError::changing(&join(&place.path, &name)))
 }
 
-fn link(place: &Place<'_>, name: Vec<u8>) -> Result<Option<Row>, SnapshotError> {
+fn link(place: &Place, name: Vec<u8>) -> Result<Option<Row>, SnapshotError> {
     let read_at = now();
-    let read = statat(place.handle, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)
-        .and_then(|stat| Ok((stat, readlinkat(place.handle, name.as_slice(), Vec::new())?)));
+    let read = statat(&place.handle, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)
+        .and_then(|stat| Ok((stat, readlinkat(&place.handle, name.as_slice(), Vec::new())?)));
     match there(read).map_err(|error| place.unreadable(&name, error))? {
         Some((stat, target)) => {
             let (stamp, target) = (Stamp::of(&stat).read_at(read_at), target.into_bytes());
@@ -322,15 +362,14 @@ fn list(folder: &OwnedFd) -> Result<Vec<(Vec<u8>, FileType)>, Errno> {
 
 /// The rules in a folder: those above, and those of its own files.
 fn in_folder<'n>(
-    handle: &OwnedFd,
-    path: &[u8],
+    place: &Place,
     names: impl Iterator<Item = &'n [u8]>,
     above: &Arc<Level>,
 ) -> Result<Arc<Level>, SnapshotError> {
     let mut files = Vec::new();
     for name in names.filter(|name| is_ignore_file(name)) {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let text = openat(handle, name, flags, Mode::empty()).map_err(io::Error::from).and_then(|file| {
+        let text = openat(&place.handle, name, flags, Mode::empty()).map_err(io::Error::from).and_then(|file| {
             let mut text = Vec::new();
             File::from(file).read_to_end(&mut text).map(|_| text)
         });
@@ -338,10 +377,10 @@ fn in_folder<'n>(
             Ok(text) => files.push((name.to_vec(), text)),
             // A folder of that name, or a link to nowhere.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
-            Err(error) => return Err(SnapshotError::unreadable(&join(path, name), error)),
+            Err(error) => return Err(place.unreadable(name, error)),
         }
     }
-    Ok(above.in_folder(path, files)?)
+    Ok(above.in_folder(&place.path, files)?)
 }
 
 /// What vanished between two looks was never part of this moment.

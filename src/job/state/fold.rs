@@ -205,7 +205,8 @@ impl Fold {
         let first_failed = pods.iter().flatten().find_map(|seen| rank_end(&seen.object)?.1);
         let mut troubles = self.troubles(&state, &ranks, now);
         troubles.sort_by_key(|trouble| (!trouble.fatal, trouble.rank));
-        RunView { state, ranks, troubles, first_failed }
+        let is_deleted = self.is_gone() || self.job().is_some_and(|job| job.metadata.deletion_timestamp.is_some());
+        RunView { state, ranks, troubles, first_failed, is_deleted }
     }
 
     fn state(&self) -> RunState {

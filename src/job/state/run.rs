@@ -105,6 +105,8 @@ pub struct RunView {
     pub troubles: Vec<Trouble>,
     /// The rank that failed first, where a supervisor said so.
     pub first_failed: Option<u32>,
+    /// Its Job is deleted, or somebody has asked for it.
+    pub is_deleted: bool,
 }
 
 impl RunView {

@@ -13,12 +13,17 @@ use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 use super::channel::{Channel, Side};
 use super::preflight::report;
 use super::ranks::{Phase, Ranks};
-use super::{BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Message, NotMet, SILENT, interface_of, listen, order_of};
+use super::{
+    BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Message, NotMet, Report, SILENT, interface_of, listen, order_of,
+};
 use crate::layout;
 use crate::supervisor::inspection::{Inspection, inspect};
 
 /// How long ranks may take to look around.
 const LOOK: Duration = Duration::from_secs(6);
+/// Within this time whoever ends a whole run reaches all of its ranks. Kubernetes needs longer to stop the others when the pod of
+/// one is taken away, and never begins while that is rank 0's, which stays for the others.
+const TOGETHER: Duration = Duration::from_secs(1);
 /// How often the waiting is told.
 const TELL: Duration = Duration::from_secs(5);
 
@@ -42,7 +47,7 @@ pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Re
     let own = Rc::clone(&ranks);
     spawn_local(async move {
         while let Some(report) = reports.recv().await {
-            own.borrow_mut().report(0, report);
+            take(report, 0, &own);
         }
     });
     spawn_local(async move {
@@ -144,6 +149,19 @@ async fn accept(listener: TcpListener, ranks: Shared) {
     }
 }
 
+/// Takes a rank's report, and looks again in a moment where the rank was taken away.
+fn take(report: Report, rank: u32, ranks: &Shared) {
+    let (attempt, leaving) = (report.attempt, report.leaving);
+    ranks.borrow_mut().report(rank, report);
+    if leaving {
+        let ranks = Rc::clone(ranks);
+        spawn_local(async move {
+            sleep(TOGETHER).await;
+            ranks.borrow_mut().left(rank, attempt);
+        });
+    }
+}
+
 /// One link, from its handshake to its end.
 async fn serve(stream: TcpStream, ranks: Shared) {
     let key = ranks.borrow().config().key;
@@ -196,13 +214,12 @@ async fn converse(
             },
             message = channel.receive() => {
                 last_heard = Instant::now();
-                let mut ranks = ranks.borrow_mut();
                 match message.map_err(|_| Broken::Link)? {
-                    Message::Ended(report) => ranks.report(rank, report),
-                    Message::Pong { quiet } => ranks.quiet(rank, Duration::from_millis(quiet)),
+                    Message::Ended(report) => take(report, rank, ranks),
+                    Message::Pong { quiet } => ranks.borrow_mut().quiet(rank, Duration::from_millis(quiet)),
                     Message::Inspected(mut found) => {
                         found.clock -= jiff::Timestamp::now().as_millisecond();
-                        ranks.inspected(rank, *found);
+                        ranks.borrow_mut().inspected(rank, *found);
                     }
                     _ => {}
                 }

@@ -174,6 +174,16 @@ impl Ranks {
         self.settle();
     }
 
+    /// A rank that was taken away is gone for a moment, and the run needs it: where nobody has stopped the others meanwhile, as
+    /// who ends the whole run does, they follow from it.
+    pub(super) fn left(&mut self, rank: u32, attempt: u32) {
+        let is_gone =
+            *self.phase.borrow() == Phase::Running && attempt == self.attempt && self.ended.contains_key(&rank);
+        if is_gone && self.first_failed.is_none() {
+            self.fails_first(rank);
+        }
+    }
+
     /// A rank cannot be reached any more.
     pub(super) fn lost(&mut self, rank: u32, instance: &str) {
         let Some(member) = self.members.get_mut(&rank) else { return };
@@ -213,13 +223,17 @@ impl Ranks {
         self.unwanted |= stopped && !leaving;
         let is_cause = !end.is_success() && (!end.is_consequence() || taken);
         if let Some(first) = blames.or(is_cause.then_some(rank)).filter(|_| self.first_failed.is_none()) {
-            self.first_failed = Some(first);
-            self.tell_all(&Message::Stop { first_failed: first });
+            self.fails_first(first);
         }
         self.ended.insert(rank, end);
         if rank == 0 && self.dismisses() {
             self.tell_all(&Message::Dismissed);
         }
+    }
+
+    fn fails_first(&mut self, rank: u32) {
+        self.first_failed = Some(rank);
+        self.tell_all(&Message::Stop { first_failed: rank });
     }
 
     /// Whether the run goes on with fewer ranks where this one is lost. Rank 0 holds what the others meet by.
@@ -406,6 +420,7 @@ mod tests {
     }
 
     const STOP_1: Message = Message::Stop { first_failed: 1 };
+    const STOP_2: Message = Message::Stop { first_failed: 2 };
 
     #[test]
     fn all_begin_when_the_last_has_come_and_end_together() {
@@ -509,6 +524,19 @@ mod tests {
         ranks.report(1, stopped(false));
         ranks.report(0, report(1, 1));
         assert_eq!(heard(&mut own).last(), Some(&Message::Finished));
+        // Where nothing is replaced, all are stopped at once, or they follow from the one that is taken away.
+        let (mut ranks, mut own) = gang(3, 0);
+        let mut one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
+        let _two = ranks.arrive(&hello(2, "b", 0, false), None).expect("ours");
+        ranks.report(2, stopped(true));
+        assert_eq!(heard(&mut own)[1..], []);
+        ranks.left(2, 1);
+        ranks.left(2, 1);
+        assert_eq!((&heard(&mut own)[..], &heard(&mut one)[1..]), (&[STOP_2][..], &[STOP_2][..]));
+        ranks.report(1, stopped_with(1, 2));
+        ranks.report(0, stopped_with(1, 2));
+        ranks.left(1, 1);
+        assert_eq!(heard(&mut own), [Message::Finished]);
         // Rank 0 goes itself: the others hear nothing, and look for its successor.
         let (mut ranks, _own) = gang(2, 1);
         let mut one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");

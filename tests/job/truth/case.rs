@@ -89,7 +89,7 @@ impl Case {
         let code = [0, 1, 3, 42, 125, 137, 143, 255][random.below(8)];
         let signal = [1, 2, 6, 9, 11, 15][random.below(6)];
         let kind = if number < 12 { usize::try_from(number).expect("small") } else { random.below(14) };
-        let fault = match kind {
+        let mut fault = match kind {
             0 => Fault::Code(0),
             1 | 10 => Fault::Code(code),
             2 => Fault::Signal(signal),
@@ -104,8 +104,12 @@ impl Case {
         };
         let on_cluster_only = fault.disturbs_others() || number < 9;
         let is_local = !on_cluster_only && random.below(3) == 0;
-        let nodes = u32::try_from(1 + random.below(3)).expect("small");
-        let victim = u32::try_from(random.below(nodes as usize)).expect("small");
+        let mut nodes = u32::try_from(1 + random.below(3)).expect("small");
+        let mut victim = u32::try_from(random.below(nodes as usize)).expect("small");
+        if number == 6 {
+            // Rank 0 stays for the others when its pod is taken away.
+            (fault, nodes, victim) = (Fault::Deleted { force: false }, 2, 0);
+        }
         let ends_it =
             !matches!(fault, Fault::Code(0) | Fault::Client(_) | Fault::Cancelled) && !fault.disturbs_others();
         // Docker replaces no container, and a run of one rank that is replaced counts its attempts anew.
@@ -258,11 +262,19 @@ impl Case {
                 problems.push(format!("its document says {}", told.document["code"]));
             }
             let names_one = !is_success && self.fault != Fault::Cancelled && self.later.is_none();
-            // Kubernetes stops all ranks when it loses the pod of one: the right one is named, or none.
-            let may_name_none = matches!(self.fault, Fault::Deleted { .. }) && self.nodes > 1;
+            // Kubernetes stops the others as soon as it does not know the pod any more: the right one is named, or none.
+            let may_name_none = matches!(self.fault, Fault::Deleted { force: true }) && self.nodes > 1;
             let none_is_right = may_name_none && told.document["first_failed"].is_null();
             if names_one && !none_is_right && told.document["first_failed"] != self.victim {
                 problems.push(format!("rank {} is said to have failed first", told.document["first_failed"]));
+            }
+            // On Docker the only rank of a run is the one that was stopped.
+            let names_nobody = self.fault == Fault::Cancelled && !(self.is_local && self.nodes == 1);
+            if names_nobody && !told.document["first_failed"].is_null() {
+                problems.push(format!(
+                    "rank {} is said to have failed a run that was ended",
+                    told.document["first_failed"]
+                ));
             }
             let reason = &told.document["ranks"][self.victim.to_string()]["reason"]["why"];
             if self.fault == Fault::Memory && self.later.is_none() && *reason != "out-of-memory" {
