@@ -142,18 +142,19 @@ impl Hasher {
     /// # Errors
     /// When reading fails.
     pub fn read_to_end(reader: impl Read) -> io::Result<(Digest, u64)> {
-        let hasher = Self::reading(reader)?;
+        let hasher = Self::reading(reader, u64::MAX)?;
         let len = hasher.len();
         Ok((hasher.finish(), len))
     }
 
-    /// Everything that `reader` still gives, added.
+    /// Everything that `reader` still gives, added. `about`: how many bytes that may be; small files need no large buffer.
     ///
     /// # Errors
     /// When reading fails.
-    pub fn reading(mut reader: impl Read) -> io::Result<Self> {
+    pub fn reading(mut reader: impl Read, about: u64) -> io::Result<Self> {
+        const MOST: usize = 256 * 1024;
         let mut hasher = Self::default();
-        let mut buffer = vec![0; 256 * 1024];
+        let mut buffer = vec![0; usize::try_from(about).unwrap_or(MOST).clamp(1, MOST)];
         loop {
             match reader.read(&mut buffer) {
                 Ok(0) => break,

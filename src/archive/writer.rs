@@ -5,6 +5,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, OFlags};
+
+use super::source::open_source;
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::digest::{Digest, Hasher};
 
@@ -160,7 +163,7 @@ impl<W: Write> Writer<W> {
     ) -> Result<u64, ArchiveError> {
         let name = checked(name)?;
         let unreadable = |e| ArchiveError::Read { path: source.to_owned(), source: e };
-        let mut file = File::open(source).map_err(unreadable)?;
+        let mut file = open_source(CWD, source, OFlags::empty()).map_err(unreadable)?;
         let before = file.metadata().map_err(unreadable)?;
         if !before.is_file() {
             return Err(ArchiveError::NotAFile { path: source.to_owned() });

@@ -9,6 +9,11 @@ use crate::job::state::{RunState, RunView};
 /// How a program ends that was asked to (128 + SIGTERM) and has no other wish.
 const STOPPED: u8 = 143;
 
+/// Of a run that has stalled nobody is the first.
+const fn is_stalled(end: &End) -> bool {
+    matches!(end.reason, Reason::Stalled { .. })
+}
+
 /// What came of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -85,13 +90,22 @@ impl Outcome {
     }
 
     /// The failure that can be named: of a run that has stalled, or that somebody has ended, nobody is the first, and of several
-    /// ranks that were all stopped from outside nobody knows it.
+    /// ranks that were all stopped from outside nobody knows it, unless another one was stopped for one's sake.
     #[must_use]
     pub fn named_failure(&self) -> Option<(u32, &End)> {
+        if self.ended_by_hand {
+            return self.first_failure().filter(|(_, end)| !end.is_consequence() && !is_stalled(end));
+        }
         let is_stopped = |end: &End| matches!(end.reason, Reason::Stopped { .. });
-        let stopped = self.ends.values().filter(|end| is_stopped(end)).count();
-        let named = |end: &End| !matches!(end.reason, Reason::Stalled { .. }) && (!is_stopped(end) || stopped == 1);
-        self.first_failure().filter(|(_, end)| named(end) && !(self.ended_by_hand && end.is_consequence()))
+        let mut stopped = self.ends.iter().filter(|(_, end)| is_stopped(end));
+        let first = self.first_failure().filter(|(_, end)| !is_stalled(end))?;
+        if !is_stopped(first.1) {
+            return Some(first);
+        }
+        let is_blamed = |rank| self.ends.values().any(|end| end.reason == Reason::PeerFailed { rank });
+        let blamed = stopped.clone().find(|(rank, _)| is_blamed(**rank));
+        let only = stopped.next().filter(|_| stopped.next().is_none());
+        blamed.or(only).map(|(rank, end)| (*rank, end))
     }
 
     /// The run's exit code: that of the rank that failed first; 125 when some rank's end is not known.
@@ -138,6 +152,8 @@ mod tests {
         let stopped = || End { code: 143, reason: Reason::Stopped { message: "asked".to_owned() } };
         assert_eq!(outcome(&[stopped(), stopped()], None).named_failure(), None);
         assert_eq!(outcome(&[of_peer(1), stopped()], None).named_failure().map(|(rank, _)| rank), Some(1));
+        let three = outcome(&[of_peer(1), stopped(), stopped()], None);
+        assert_eq!(three.named_failure().map(|(rank, _)| rank), Some(1));
         // Of what somebody ended as a whole nobody is the first; a program that had failed by itself is.
         let by_hand = |ends: &[End]| Outcome { ended_by_hand: true, ..outcome(ends, None) };
         assert_eq!(by_hand(&[stopped(), of_peer(0)]).named_failure(), None);

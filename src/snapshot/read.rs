@@ -31,6 +31,8 @@ pub fn take(root: &Path, state: Option<&Path>) -> Result<Snapshot, SnapshotError
 fn assemble(mut listed: Vec<Listed<'_>>, known: &Tree) -> Tree {
     listed.sort_unstable_by(|a, b| path(a, known).cmp(path(b, known)).then_with(|| first(a).cmp(first(b))));
     let mut tree = Tree::default();
+    tree.names.reserve(known.names.len());
+    tree.records.reserve(known.records.len());
     for folder in &listed {
         match folder {
             Listed::Same(folder) => tree.push_from(known, folder),

@@ -120,6 +120,12 @@ pub(super) struct Span {
     len: U32,
 }
 
+impl Span {
+    fn end(self) -> u64 {
+        self.at.get() + u64::from(self.len.get())
+    }
+}
+
 /// A folder and the records of what is in it.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -236,13 +242,18 @@ impl Tree {
 
     /// Adds a folder of another tree, as it is there.
     pub(super) fn push_from(&mut self, other: &Self, folder: &Folder) {
-        let path = self.keep(other.path(folder));
+        let records = other.records(folder);
+        // The texts of a folder stand together, its path first: see `push`.
+        let begin = folder.path.at.get();
+        let end = records.last().map_or(folder.path, |record| record.target).end();
+        let texts = usize::try_from(begin).unwrap_or(usize::MAX)..usize::try_from(end).unwrap_or(usize::MAX);
+        let shift = (self.names.len() as u64).wrapping_sub(begin);
+        self.names.extend_from_slice(other.names.get(texts).unwrap_or_default());
+        let moved = |span: Span| Span { at: U64::new(span.at.get().wrapping_add(shift)), ..span };
         let first = U64::new(self.records.len() as u64);
-        self.folders.push(Folder { path, first, ..*folder });
-        for record in other.records(folder) {
-            let (name, target) = (self.keep(other.name(record)), self.keep(other.target(record)));
-            self.records.push(Record { name, target, ..*record });
-        }
+        self.folders.push(Folder { path: moved(folder.path), first, ..*folder });
+        let moved = |record: &Record| Record { name: moved(record.name), target: moved(record.target), ..*record };
+        self.records.extend(records.iter().map(moved));
     }
 
     /// All records with their folders, in order.

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use super::error::SnapshotError;
 use super::rules::{Level, Verdict, is_ignore_file};
 use super::tree::{Folder, Kind, Record, Row, Stamp, Tree, join};
+use crate::archive::open_source;
 use crate::digest::Hasher;
 
 /// How often a file is read before it counts as never standing still.
@@ -327,16 +328,15 @@ fn link(place: &Place, name: Vec<u8>) -> Result<Option<Row>, SnapshotError> {
 fn read(folder: &OwnedFd, name: &[u8]) -> io::Result<Option<(Kind, Stamp, [u8; 32])>> {
     let read_at = now();
     // Neither a link nor a FIFO that has taken the file's place is followed or waited for.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match openat(folder, name, flags, Mode::empty()) {
-        Err(Errno::LOOP) => return Ok(None),
-        opened => File::from(opened?),
+    let file = match open_source(folder, name, OFlags::NOFOLLOW | OFlags::NONBLOCK) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => return Ok(None),
+        opened => opened?,
     };
     let before = fstat(&file)?;
     if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
         return Ok(None);
     }
-    let hasher = Hasher::reading(&file)?;
+    let hasher = Hasher::reading(&file, before.st_size.cast_unsigned())?;
     let after = Stamp::of(&fstat(&file)?);
     if hasher.len() != after.size.get() || !after.is_same(&Stamp::of(&before)) {
         return Ok(None);

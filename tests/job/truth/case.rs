@@ -262,8 +262,12 @@ impl Case {
                 problems.push(format!("its document says {}", told.document["code"]));
             }
             let names_one = !is_success && self.fault != Fault::Cancelled && self.later.is_none();
-            // Kubernetes stops the others as soon as it does not know the pod any more: the right one is named, or none.
-            let may_name_none = matches!(self.fault, Fault::Deleted { force: true }) && self.nodes > 1;
+            // Kubernetes may be the faster one to stop the others where a pod is gone, which rank 0's is not before they are: the right
+            // one is named, or none.
+            let may_name_none = match self.fault {
+                Fault::Deleted { force } => self.nodes > 1 && (force || self.victim > 0),
+                _ => false,
+            };
             let none_is_right = may_name_none && told.document["first_failed"].is_null();
             if names_one && !none_is_right && told.document["first_failed"] != self.victim {
                 problems.push(format!("rank {} is said to have failed first", told.document["first_failed"]));
