@@ -1,8 +1,9 @@
 //! Following a run on a cluster until it ends, cannot start, or the user goes away.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -12,7 +13,7 @@ use tokio::time::sleep;
 use super::interrupt::interrupted;
 use crate::cluster::{Cluster, Observation};
 use crate::diagnosis::Result;
-use crate::event::{End, Events, RankState, Reason};
+use crate::event::{End, Event, Events, RankState, Reason};
 use crate::follow::{Collector, Engine, FollowError, Mailbox, Outcome, follow};
 use crate::job::Nodes;
 use crate::job::state::{RunState, RunView, Trouble};
@@ -39,13 +40,36 @@ pub(super) async fn follow_on_cluster(
 ) -> Result<Followed> {
     let (states_tx, states) = mpsc::unbounded_channel();
     let engine = Arc::new(Engine::Cluster { cluster: Arc::clone(cluster), run: run.to_owned() });
-    let is_deleted = Cell::new(false);
+    let seen = Arc::new(Seen::default());
+    let heard = seen.heard(events);
     tokio::select! {
-        outcome = follow(engine, strength, collector, mailbox, states, events) => {
-            Ok(Followed::Ended(Outcome { ended_by_hand: is_deleted.get(), ..outcome? }))
+        outcome = follow(engine, strength, collector, mailbox, states, &heard) => {
+            Ok(Followed::Ended(Outcome { ended_by_hand: seen.is_deleted.load(Relaxed), ..outcome? }))
         }
-        error = until_it_cannot_start(cluster, run, start, states_tx, &is_deleted, events) => Ok(Followed::CannotStart(error)),
+        error = until_it_cannot_start(cluster, run, start, states_tx, &seen, events) => Ok(Followed::CannotStart(error)),
         () = interrupted() => Ok(Followed::Left),
+    }
+}
+
+/// What was seen of a run that the ranks' ends do not tell.
+#[derive(Default)]
+struct Seen {
+    /// A rank's supervisor said that its program runs: all have met. The cluster may know that later.
+    has_begun: AtomicBool,
+    /// Its Job is deleted, and was before its end.
+    is_deleted: AtomicBool,
+}
+
+impl Seen {
+    /// The same events, and looks at them.
+    fn heard(self: &Arc<Self>, events: &Events) -> Events {
+        let (seen, events) = (Arc::clone(self), events.clone());
+        Events::new(move |event| {
+            if let Event::Rank { state: RankState::Running | RankState::Hosting, .. } = event {
+                seen.has_begun.store(true, Relaxed);
+            }
+            events.send(event);
+        })
     }
 }
 
@@ -56,7 +80,7 @@ async fn until_it_cannot_start(
     run: &str,
     start: Option<Duration>,
     states_tx: mpsc::UnboundedSender<(u32, RankState)>,
-    is_deleted: &Cell<bool>,
+    seen: &Seen,
     events: &Events,
 ) -> FollowError {
     let deadline = async {
@@ -75,7 +99,9 @@ async fn until_it_cannot_start(
             observation = observations.next() => match observation {
                 Some(Observation::View(view)) => {
                     is_lost = false;
-                    is_deleted.set(is_deleted.get() || view.is_deleted && (!view.state.is_final() || view.state == RunState::Deleted));
+                    let before_its_end = !view.state.is_final() || view.state == RunState::Deleted;
+                    seen.is_deleted.fetch_or(view.is_deleted && before_its_end, Relaxed);
+                    start.has_begun |= seen.has_begun.load(Relaxed);
                     if let Some(trouble) = start.verdict(view) {
                         return cannot_start(trouble);
                     }
@@ -87,7 +113,7 @@ async fn until_it_cannot_start(
                 }
                 None => std::future::pending().await,
             },
-            () = &mut deadline, if !start.has_begun => return start.what_is_missing(),
+            () = &mut deadline, if !start.has_begun && !seen.has_begun.load(Relaxed) => return start.what_is_missing(),
         }
     }
 }

@@ -83,7 +83,8 @@ fn a_run_that_somebody_deletes_has_its_last_words() {
     let output = child.wait_with_output().expect("ended");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("rank 0 was stopped: the engine asked for it"), "{said}");
+    assert!(said.contains("[0] was stopped: the engine asked for it"), "{said}");
+    assert!(said.contains("ended with code 3, as its Job was deleted"), "{said}");
     assert_eq!(std::fs::read_to_string(run.join("last")).expect("arrived"), "saved\n");
 }
 

@@ -142,7 +142,9 @@ fn report(outcome: &Outcome, mut record: Record, root: &Path, output: &Output) -
     let detail = match (code, first) {
         (0, _) => format!("done, outputs are in {}", folder.display()),
         (_, Some((rank, end))) => format!("failed: rank {rank} {end}; outputs are in {}", folder.display()),
-        _ if outcome.ended_by_hand => format!("its Job was deleted; outputs are in {}", folder.display()),
+        _ if outcome.ended_by_hand => {
+            format!("ended with code {code}, as its Job was deleted; outputs are in {}", folder.display())
+        }
         (STALLED, _) => {
             format!("stalled: the words of each rank say where it was; outputs are in {}", folder.display())
         }
