@@ -54,7 +54,7 @@ pub(super) async fn follow_on_cluster(
 /// What was seen of a run that the ranks' ends do not tell.
 #[derive(Default)]
 struct Seen {
-    /// A rank's supervisor said that its program runs: all have met. The cluster may know that later.
+    /// All ranks have come, as the cluster says, or before that a supervisor: its program runs.
     has_begun: AtomicBool,
     /// Its Job is deleted, and was before its end.
     is_deleted: AtomicBool,
@@ -73,8 +73,8 @@ impl Seen {
     }
 }
 
-/// Sends the ranks' states as they change, and whether the Job is deleted before its end; gives back what keeps the run from starting, and pends
-/// for ever once it has.
+/// Sends the ranks' states as they change, and sees whether the Job is deleted before its end; gives back what keeps the run from
+/// starting, and pends for ever once it has.
 async fn until_it_cannot_start(
     cluster: &Cluster,
     run: &str,
@@ -92,7 +92,7 @@ async fn until_it_cannot_start(
     tokio::pin!(deadline);
     let observations = cluster.watch(run);
     tokio::pin!(observations);
-    let mut start = Start { states_tx, told: BTreeMap::new(), has_begun: false, last: None };
+    let mut start = Start { states_tx, told: BTreeMap::new(), seen, last: None };
     let mut is_lost = false;
     loop {
         tokio::select! {
@@ -101,7 +101,6 @@ async fn until_it_cannot_start(
                     is_lost = false;
                     let before_its_end = !view.state.is_final() || view.state == RunState::Deleted;
                     seen.is_deleted.fetch_or(view.is_deleted && before_its_end, Relaxed);
-                    start.has_begun |= seen.has_begun.load(Relaxed);
                     if let Some(trouble) = start.verdict(view) {
                         return cannot_start(trouble);
                     }
@@ -113,20 +112,20 @@ async fn until_it_cannot_start(
                 }
                 None => std::future::pending().await,
             },
-            () = &mut deadline, if !start.has_begun && !seen.has_begun.load(Relaxed) => return start.what_is_missing(),
+            () = &mut deadline, if !seen.has_begun.load(Relaxed) => return start.what_is_missing(),
         }
     }
 }
 
 /// How far a run has come on its way to running.
-struct Start {
+struct Start<'s> {
     states_tx: mpsc::UnboundedSender<(u32, RankState)>,
     told: BTreeMap<u32, RankState>,
-    has_begun: bool,
+    seen: &'s Seen,
     last: Option<RunView>,
 }
 
-impl Start {
+impl Start<'_> {
     /// Takes a new view in; gives what will never pass.
     fn verdict(&mut self, view: RunView) -> Option<Trouble> {
         for rank in &view.ranks {
@@ -136,8 +135,9 @@ impl Start {
                 let _ = self.states_tx.send((rank.rank, rank.state.clone()));
             }
         }
-        self.has_begun |= !view.ranks.is_empty() && view.ranks.iter().all(|rank| has_come(&rank.state));
-        let verdict = view.fatal().filter(|_| !self.has_begun).cloned();
+        let all_have_come = !view.ranks.is_empty() && view.ranks.iter().all(|rank| has_come(&rank.state));
+        let has_begun = self.seen.has_begun.fetch_or(all_have_come, Relaxed) || all_have_come;
+        let verdict = view.fatal().filter(|_| !has_begun).cloned();
         self.last = Some(view);
         verdict
     }
@@ -180,7 +180,8 @@ mod tests {
             is_deleted: true,
         };
         let (states_tx, _states) = mpsc::unbounded_channel();
-        let mut start = Start { states_tx, told: BTreeMap::new(), has_begun: false, last: None };
+        let seen = Seen::default();
+        let mut start = Start { states_tx, told: BTreeMap::new(), seen: &seen, last: None };
         let waiting = RankState::Pending { message: "no node has room".to_owned() };
         assert!(start.verdict(view(waiting, Vec::new())).is_none());
         let deleted = Trouble {

@@ -9,11 +9,6 @@ use crate::job::state::{RunState, RunView};
 /// How a program ends that was asked to (128 + SIGTERM) and has no other wish.
 const STOPPED: u8 = 143;
 
-/// Of a run that has stalled nobody is the first.
-const fn is_stalled(end: &End) -> bool {
-    matches!(end.reason, Reason::Stalled { .. })
-}
-
 /// What came of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -93,15 +88,14 @@ impl Outcome {
     /// ranks that were all stopped from outside nobody knows it, unless another one was stopped for one's sake.
     #[must_use]
     pub fn named_failure(&self) -> Option<(u32, &End)> {
-        if self.ended_by_hand {
-            return self.first_failure().filter(|(_, end)| !end.is_consequence() && !is_stalled(end));
-        }
+        let has_none =
+            |end: &End| matches!(end.reason, Reason::Stalled { .. }) || self.ended_by_hand && end.is_consequence();
+        let first = self.first_failure().filter(|(_, end)| !has_none(end))?;
         let is_stopped = |end: &End| matches!(end.reason, Reason::Stopped { .. });
-        let mut stopped = self.ends.iter().filter(|(_, end)| is_stopped(end));
-        let first = self.first_failure().filter(|(_, end)| !is_stalled(end))?;
         if !is_stopped(first.1) {
             return Some(first);
         }
+        let mut stopped = self.ends.iter().filter(|(_, end)| is_stopped(end));
         let is_blamed = |rank| self.ends.values().any(|end| end.reason == Reason::PeerFailed { rank });
         let blamed = stopped.clone().find(|(rank, _)| is_blamed(**rank));
         let only = stopped.next().filter(|_| stopped.next().is_none());

@@ -4,7 +4,6 @@
 //! A folder whose stamp is the one of the index is not listed again; a file whose stamp is, is not read again; a path in a
 //! folder whose rules are, is not judged again. What is left is one `stat` for each file.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
@@ -368,10 +367,9 @@ fn in_folder<'n>(
 ) -> Result<Arc<Level>, SnapshotError> {
     let mut files = Vec::new();
     for name in names.filter(|name| is_ignore_file(name)) {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let text = openat(&place.handle, name, flags, Mode::empty()).map_err(io::Error::from).and_then(|file| {
+        let text = open_source(&place.handle, name, OFlags::NONBLOCK).and_then(|mut file| {
             let mut text = Vec::new();
-            File::from(file).read_to_end(&mut text).map(|_| text)
+            file.read_to_end(&mut text).map(|_| text)
         });
         match text {
             Ok(text) => files.push((name.to_vec(), text)),
