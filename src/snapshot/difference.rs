@@ -46,7 +46,7 @@ impl Difference {
 /// What makes `now` of `before`, folders before what is in them.
 pub fn differences(before: &Snapshot, now: &Snapshot) -> Vec<Difference> {
     let (old, new) = (before.tree(), now.tree());
-    let (mut olds, mut news) = (taken(old).peekable(), taken(new).peekable());
+    let (mut olds, mut news) = (old.unlike(new).peekable(), new.unlike(old).peekable());
     let (mut found, mut gone, mut replaced) = (Vec::new(), Vec::new(), HashSet::new());
     loop {
         let order = match (olds.peek(), news.peek()) {
@@ -85,11 +85,6 @@ pub fn differences(before: &Snapshot, now: &Snapshot) -> Vec<Difference> {
     };
     found.extend(gone.iter().filter(is_top).map(|entry| Difference::Gone(entry.path.clone())));
     found
-}
-
-/// What a snapshot consists of, in order.
-fn taken(tree: &Tree) -> impl Iterator<Item = (&Folder, &Record)> {
-    tree.all().filter(|(_, record)| record.kind().is_taken())
 }
 
 /// Where a record is in the order of trees.

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use flate2::Crc;
 use zerocopy::little_endian::U64;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::{FromZeros, IntoBytes};
 
 use super::tree::{Folder, Record, Tree};
 use crate::digest::Digest;
 
 /// Changes with the form.
-const MAGIC: &[u8; 8] = b"nautaix2";
+const MAGIC: &[u8; 8] = b"nautaix3";
 
 /// Where the index of a project is kept, below nauta's state.
 pub(super) fn path(state: &Path, root: &Path) -> PathBuf {
@@ -32,21 +32,42 @@ pub(super) fn last_run(state: &Path, root: &Path) -> PathBuf {
 /// What was kept, and its file; nothing where it cannot be used.
 pub(super) fn load(path: &Path) -> Option<(Tree, File)> {
     let mut file = File::open(path).ok()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).ok()?;
-    let (body, sum) = bytes.split_last_chunk()?;
-    let mut crc = Crc::new();
-    crc.update(body);
-    if crc.sum() != u32::from_le_bytes(*sum) {
+    let (mut magic, mut counts, mut crc) = ([0; 8], [U64::ZERO; 3], Crc::new());
+    read(&mut file, &mut magic, &mut crc)?;
+    read(&mut file, counts.as_mut_bytes(), &mut crc)?;
+    // The numbers of a damaged file would ask for any memory.
+    if magic != *MAGIC || length(counts)? != file.metadata().ok()?.len() {
         return None;
     }
-    let rest = body.strip_prefix(MAGIC)?;
-    let (counts, rest) = <[U64; 3]>::ref_from_prefix(rest).ok()?;
     let [folders, records, names] = counts.map(|count| usize::try_from(count.get()).ok());
-    let (folders, rest) = <[Folder]>::ref_from_prefix_with_elems(rest, folders?).ok()?;
-    let (records, rest) = <[Record]>::ref_from_prefix_with_elems(rest, records?).ok()?;
-    let tree = || Tree { folders: folders.to_vec(), records: records.to_vec(), names: rest.to_vec() };
-    (rest.len() == names?).then(|| (tree(), file))
+    let mut tree = Tree {
+        folders: Folder::new_vec_zeroed(folders?).ok()?,
+        records: Record::new_vec_zeroed(records?).ok()?,
+        names: vec![0; names?],
+    };
+    for table in
+        [tree.folders.as_mut_slice().as_mut_bytes(), tree.records.as_mut_slice().as_mut_bytes(), &mut tree.names]
+    {
+        read(&mut file, table, &mut crc)?;
+    }
+    let mut sum = [0; 4];
+    file.read_exact(&mut sum).ok()?;
+    (crc.sum() == u32::from_le_bytes(sum)).then_some((tree, file))
+}
+
+/// Reads so many bytes to where they belong.
+fn read(file: &mut File, bytes: &mut [u8], crc: &mut Crc) -> Option<()> {
+    file.read_exact(bytes).ok()?;
+    crc.update(bytes);
+    Some(())
+}
+
+/// Bytes of the file of so many folders, records and bytes of names.
+fn length([folders, records, names]: [U64; 3]) -> Option<u64> {
+    let folders = folders.get().checked_mul(size_of::<Folder>() as u64)?;
+    let records = records.get().checked_mul(size_of::<Record>() as u64)?;
+    let ends = (MAGIC.len() + size_of::<[U64; 3]>() + size_of::<u32>()) as u64;
+    ends.checked_add(folders)?.checked_add(records)?.checked_add(names.get())
 }
 
 /// Keeps a tree for the next time, whole or not at all.
@@ -76,12 +97,12 @@ mod tests {
         let path = path(temp.path(), Path::new("/project"));
         assert!(load(&path).is_none());
         let mut tree = Tree::default();
-        tree.push(b"", Stamp::default(), [1; 32], &[Row::bare(b"a".to_vec(), Kind::Folder)]);
+        tree.push(b"", Stamp::default(), [1; 32], [Row::bare(b"a".to_vec(), Kind::Folder)].iter());
         tree.push(
             b"a",
             Stamp::default(),
             [2; 32],
-            &[Row { target: b"t".to_vec(), ..Row::bare(b"l".to_vec(), Kind::Link) }],
+            [Row { target: b"t".to_vec(), ..Row::bare(b"l".to_vec(), Kind::Link) }].iter(),
         );
         save(&path, &tree).expect("written");
         let (back, _) = load(&path).expect("kept");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::SnapshotError;
 use super::kept::Kept;
 use super::rules::{Level, Verdict};
-use super::tree::Tree;
+use super::tree::{Row, Tree};
 use super::value::Snapshot;
 use super::walk::{Listed, walk};
 use super::{index, tree};
@@ -33,10 +33,10 @@ fn assemble(mut listed: Vec<Listed<'_>>, known: &Tree) -> Tree {
     let mut tree = Tree::default();
     tree.names.reserve(known.names.len());
     tree.records.reserve(known.records.len());
-    for folder in &listed {
-        match folder {
+    for parts in listed.chunk_by(|a, b| path(a, known) == path(b, known)) {
+        match &parts[0] {
             Listed::Same(folder) => tree.push_from(known, folder),
-            Listed::New { path, stamp, rules, rows } => tree.push(path, *stamp, *rules, rows),
+            Listed::New { path, stamp, rules, .. } => tree.push(path, *stamp, *rules, parts.iter().flat_map(rows)),
         }
     }
     tree
@@ -49,12 +49,16 @@ fn path<'t>(listed: &'t Listed<'_>, known: &'t Tree) -> &'t [u8] {
     }
 }
 
-/// The first name in a part of a folder.
-fn first<'t>(listed: &'t Listed<'_>) -> &'t [u8] {
+fn rows<'t>(listed: &'t Listed<'_>) -> &'t [Row] {
     match listed {
-        Listed::New { rows, .. } => rows.first().map_or(&[], |row| &row.name),
+        Listed::New { rows, .. } => rows,
         Listed::Same(_) => &[],
     }
+}
+
+/// The first name in a part of a folder.
+fn first<'t>(listed: &'t Listed<'_>) -> &'t [u8] {
+    rows(listed).first().map_or(&[], |row| &row.name)
 }
 
 /// What becomes of a path (relative to the project, with `/`), and of the first folder on the way that is not taken.

@@ -136,6 +136,8 @@ pub(super) struct Folder {
     pub(super) stamp: Stamp,
     /// Names all rules that hold here.
     pub(super) rules: [u8; 32],
+    /// Depends on names, contents, executable bits and links of what is taken right here, and on nothing else.
+    pub(super) digest: [u8; 32],
 }
 
 /// Something in a folder.
@@ -171,6 +173,23 @@ impl Row {
     /// Without a content of its own.
     pub(super) fn bare(name: Vec<u8>, kind: Kind) -> Self {
         Self { name, kind, stamp: Stamp::default(), digest: [0; 32], target: Vec::new() }
+    }
+
+    /// What a folder's digest depends on.
+    fn add_to(&self, hasher: &mut Hasher) {
+        let mark: &[u8] = match self.kind {
+            Kind::File => b"f",
+            Kind::Executable => b"x",
+            Kind::Link => b"l",
+            Kind::Folder => b"d",
+            _ => return,
+        };
+        field(hasher, mark, &self.name);
+        match self.kind {
+            Kind::Link => field(hasher, b"", &self.target),
+            Kind::Folder => {}
+            _ => hasher.update(&self.digest),
+        }
     }
 }
 
@@ -223,21 +242,19 @@ impl Tree {
         records.binary_search_by(|record| self.name(record).cmp(name)).ok().map(|i| &records[i])
     }
 
-    /// Adds a folder behind all others, or more to the last one; `rows` by name.
-    pub(super) fn push(&mut self, path: &[u8], stamp: Stamp, rules: [u8; 32], rows: &[Row]) {
-        if self.folders.last().is_none_or(|last| self.path(last) != path) {
-            let (path, first) = (self.keep(path), U64::new(self.records.len() as u64));
-            self.folders.push(Folder { path, first, count: U64::ZERO, stamp, rules });
-        }
-        if let Some(folder) = self.folders.last_mut() {
-            folder.count += rows.len() as u64;
-        }
+    /// Adds a folder behind all others; `rows` by name.
+    pub(super) fn push<'r>(&mut self, path: &[u8], stamp: Stamp, rules: [u8; 32], rows: impl Iterator<Item = &'r Row>) {
+        let (path, first) = (self.keep(path), self.records.len());
+        let mut hasher = Hasher::default();
         for row in rows {
+            row.add_to(&mut hasher);
             let (name, target) = (self.keep(&row.name), self.keep(&row.target));
             let kind = KINDS.iter().position(|kind| *kind == row.kind).unwrap_or(0);
             let kind = u8::try_from(kind).unwrap_or(0);
             self.records.push(Record { name, target, kind, stamp: row.stamp, digest: row.digest });
         }
+        let (first, count) = (U64::new(first as u64), U64::new((self.records.len() - first) as u64));
+        self.folders.push(Folder { path, first, count, stamp, rules, digest: hasher.finish_bytes() });
     }
 
     /// Adds a folder of another tree, as it is there.
@@ -261,28 +278,28 @@ impl Tree {
         self.folders.iter().flat_map(|folder| self.records(folder).iter().map(move |record| (folder, record)))
     }
 
-    /// Depends on names, contents, executable bits and links of what is taken, and on nothing else.
+    /// Depends on the folders' paths and digests, and on nothing else.
     pub(super) fn digest(&self) -> Digest {
         let mut hasher = Hasher::default();
-        hasher.update(b"nauta tree 2\n");
+        hasher.update(b"nauta tree 3\n");
         for folder in &self.folders {
             field(&mut hasher, b"D", self.path(folder));
-            for record in self.records(folder).iter().filter(|record| record.kind().is_taken()) {
-                let mark: &[u8] = match record.kind() {
-                    Kind::Executable => b"x",
-                    Kind::Link => b"l",
-                    Kind::Folder => b"d",
-                    _ => b"f",
-                };
-                field(&mut hasher, mark, self.name(record));
-                match record.kind() {
-                    Kind::Link => field(&mut hasher, b"", self.target(record)),
-                    Kind::Folder => {}
-                    _ => hasher.update(&record.digest),
-                }
-            }
+            hasher.update(&folder.digest);
         }
         hasher.finish()
+    }
+
+    /// What is taken in folders that `other` has not, or not with the same content; in order.
+    pub(super) fn unlike<'t>(&'t self, other: &'t Self) -> impl Iterator<Item = (&'t Folder, &'t Record)> {
+        let mut others = other.folders.iter().peekable();
+        let is_unlike = move |folder: &&Folder| {
+            let path = self.path(folder);
+            while others.next_if(|one| other.path(one) < path).is_some() {}
+            others.peek().is_none_or(|one| other.path(one) != path || one.digest != folder.digest)
+        };
+        let folders = self.folders.iter().filter(is_unlike);
+        let all = folders.flat_map(|folder| self.records(folder).iter().map(move |record| (folder, record)));
+        all.filter(|(_, record)| record.kind().is_taken())
     }
 }
 
