@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes, BytesMut};
 use regex::bytes::Regex;
 
 use super::logs::LogsArgs;
@@ -81,8 +81,8 @@ impl Selection {
     /// Passes on what was held back of a rank.
     fn release(&self, rank: u32) {
         let held = self.tails.as_ref().map(|tails| locked(tails).release(rank));
-        for Line { stream, time, bytes } in held.into_iter().flatten() {
-            self.events.send(Event::Log { rank, stream, time, bytes: bytes.into() });
+        for Piece { stream, time, bytes, .. } in held.into_iter().flatten() {
+            self.events.send(Event::Log { rank, stream, time, bytes: bytes.freeze() });
         }
     }
 }
@@ -137,21 +137,69 @@ struct Tails {
     most: usize,
     /// Bytes that are held back.
     size: usize,
-    ranks: BTreeMap<u32, Option<VecDeque<Line>>>,
+    ranks: BTreeMap<u32, Option<Tail>>,
 }
 
-struct Line {
+/// The last lines of a rank.
+#[derive(Default)]
+struct Tail {
+    pieces: VecDeque<Piece>,
+    lines: usize,
+}
+
+/// Lines that came at once: kept as one, because many short ones would need more memory beside their text than for it.
+struct Piece {
     stream: Stream,
     time: i64,
-    bytes: Vec<u8>,
+    bytes: BytesMut,
+    /// Bytes of its last line, as long as that has no end.
+    open: usize,
 }
 
-impl Line {
+impl Piece {
     /// A longer line than this counts as several, in bytes.
     const LONGEST: usize = 256 * 1024;
+    /// No line is begun in more than so many bytes, because they are given back together.
+    const FULL: usize = 32 * 1024;
 
     fn goes_on(&self) -> bool {
-        !self.bytes.ends_with(b"\n") && self.bytes.len() < Self::LONGEST
+        (1..Self::LONGEST).contains(&self.open)
+    }
+
+    /// Whether a line, or what is missing of one, belongs here.
+    fn fits(&self, stream: Stream, time: i64) -> bool {
+        self.stream == stream
+            && (self.goes_on() || self.open == 0 && self.time == time && self.bytes.len() < Self::FULL)
+    }
+
+    fn push(&mut self, part: &[u8]) {
+        self.bytes.extend_from_slice(part);
+        self.open = if part.ends_with(b"\n") { 0 } else { self.open + part.len() };
+    }
+}
+
+impl Tail {
+    /// Adds a line, or what is missing of one.
+    fn push(&mut self, stream: Stream, time: i64, part: &[u8]) {
+        if self.pieces.back().is_none_or(|piece| !piece.fits(stream, time)) {
+            self.pieces.push_back(Piece { stream, time, bytes: BytesMut::new(), open: 0 });
+        }
+        if let Some(piece) = self.pieces.back_mut() {
+            self.lines += usize::from(!piece.goes_on());
+            piece.push(part);
+        }
+    }
+
+    /// Lets the first line go; its bytes.
+    fn pop(&mut self) -> Option<usize> {
+        let piece = self.pieces.front_mut()?;
+        let length = piece.bytes.iter().position(|byte| *byte == b'\n').map_or(piece.bytes.len(), |end| end + 1);
+        piece.bytes.advance(length);
+        if piece.bytes.is_empty() {
+            self.pieces.pop_front();
+        }
+        self.lines -= 1;
+        Some(length)
     }
 }
 
@@ -161,26 +209,21 @@ impl Tails {
 
     /// Holds bytes back; gives them where there is no more reason to.
     fn hold(&mut self, rank: u32, stream: Stream, time: i64, bytes: Bytes) -> Option<Bytes> {
-        let Some(lines) = self.ranks.entry(rank).or_insert_with(|| Some(VecDeque::new())) else { return Some(bytes) };
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            match lines.back_mut() {
-                Some(line) if line.stream == stream && line.goes_on() => {
-                    line.bytes.extend_from_slice(piece);
-                }
-                _ => lines.push_back(Line { stream, time, bytes: piece.to_vec() }),
-            }
-            self.size += piece.len();
-            while lines.len() > self.most || self.size > Self::MOST {
-                let Some(first) = lines.pop_front() else { break };
-                self.size -= first.bytes.len();
+        let Some(tail) = self.ranks.entry(rank).or_insert_with(|| Some(Tail::default())) else { return Some(bytes) };
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            tail.push(stream, time, part);
+            self.size += part.len();
+            while tail.lines > self.most || self.size > Self::MOST {
+                let Some(length) = tail.pop() else { break };
+                self.size -= length;
             }
         }
         None
     }
 
-    fn release(&mut self, rank: u32) -> VecDeque<Line> {
-        let held = self.ranks.insert(rank, None).flatten().unwrap_or_default();
-        self.size -= held.iter().map(|line| line.bytes.len()).sum::<usize>();
+    fn release(&mut self, rank: u32) -> VecDeque<Piece> {
+        let held = self.ranks.insert(rank, None).flatten().unwrap_or_default().pieces;
+        self.size -= held.iter().map(|piece| piece.bytes.len()).sum::<usize>();
         held
     }
 }
@@ -195,9 +238,25 @@ mod tests {
         for piece in ["a\nb", "b\nc", "\nd"] {
             assert_eq!(tails.hold(0, Stream::Stdout, 0, Bytes::from_static(piece.as_bytes())), None);
         }
-        let text: Vec<u8> = tails.release(0).into_iter().flat_map(|line| line.bytes).collect();
+        let text: Vec<u8> = tails.release(0).into_iter().flat_map(|piece| piece.bytes).collect();
         assert_eq!((text, tails.size), (b"c\nd".to_vec(), 0));
         assert!(tails.hold(0, Stream::Stdout, 0, Bytes::from_static(b"e")).is_some());
+    }
+
+    #[test]
+    fn a_tail_keeps_streams_and_times() {
+        let mut tails = Tails { most: 4, size: 0, ranks: BTreeMap::new() };
+        let parts = [(Stream::Stdout, 1, "a\nb\nc\n"), (Stream::Stderr, 1, "d\ne"), (Stream::Stderr, 2, "e\nf\n")];
+        for (stream, time, text) in parts {
+            tails.hold(0, stream, time, Bytes::from_static(text.as_bytes()));
+        }
+        let held: Vec<_> = tails.release(0).into_iter().map(|piece| (piece.stream, piece.time, piece.bytes)).collect();
+        let expected = [
+            (Stream::Stdout, 1, BytesMut::from("c\n")),
+            (Stream::Stderr, 1, BytesMut::from("d\nee\n")),
+            (Stream::Stderr, 2, BytesMut::from("f\n")),
+        ];
+        assert_eq!(held, expected);
     }
 
     #[test]

@@ -90,6 +90,7 @@ fn floods(workstation: &Workstation, place: Place) {
             here = here.max(peak(client.id()).unwrap_or(0));
             std::thread::sleep(Duration::from_millis(5));
         }
+        crate::support::figure(&format!("{place:?}, {options:?}: {here} KiB"));
         assert!(client.wait().expect("ended").success() && here <= MOST, "{options:?}: {here} KiB");
     }
 }
