@@ -38,7 +38,7 @@ impl TargetRegistry {
 }
 
 pub(super) async fn open_registry(context: &Context, target: &Target, events: &Events) -> Result<TargetRegistry> {
-    let (host, prefix) = target.registry.split_once('/').unwrap_or((&target.registry, ""));
+    let (host, prefix) = target.registry_parts();
     let prefix = if prefix.is_empty() { String::new() } else { format!("{}/", prefix.trim_end_matches('/')) };
     let HostAccess { registry, login, skipped } = delivery::open_registry(context, host, Some(target), events).await?;
     Ok(TargetRegistry { registry, host: host.to_owned(), prefix, login, skipped })

@@ -38,8 +38,8 @@ pub(super) fn templates() -> ArgValueCompleter {
 /// Hosts of the targets' registries.
 pub(super) fn registries() -> ArgValueCompleter {
     of(|context| {
-        let host = |registry: &str| registry.split('/').next().unwrap_or_default().to_owned();
-        Some(context.user_file().targets.iter().map(|(name, target)| (host(&target.registry), name.clone())).collect())
+        let targets = context.user_file().targets.iter();
+        Some(targets.map(|(name, target)| (target.registry_parts().0.to_owned(), name.clone())).collect())
     })
 }
 

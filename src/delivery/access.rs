@@ -29,7 +29,7 @@ pub async fn open_registry(
     if targets().any(|target| target.plain_http.iter().any(|allowed| allowed == host)) {
         endpoint = endpoint.plain_http();
     }
-    let is_its = |target: &&Target| target.registry.split('/').next() == Some(host);
+    let is_its = |target: &&Target| target.registry_parts().0 == host;
     if let Some(path) = targets().filter(is_its).find_map(|target| target.registry_ca.as_ref()) {
         let read = std::fs::read(path).map_err(|source| SettingsError::Unreadable { path: path.into(), source });
         endpoint = endpoint.trusting(&read?)?;

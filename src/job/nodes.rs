@@ -43,6 +43,12 @@ impl Nodes {
     }
 }
 
+impl Default for Nodes {
+    fn default() -> Self {
+        Self::all(1)
+    }
+}
+
 impl FromStr for Nodes {
     type Err = InvalidNodes;
 

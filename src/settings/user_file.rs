@@ -78,6 +78,14 @@ pub struct Target {
     pub gpu_resource: Option<String>,
 }
 
+impl Target {
+    /// The registry's host, and what comes before the names of its repositories.
+    #[must_use]
+    pub fn registry_parts(&self) -> (&str, &str) {
+        self.registry.split_once('/').unwrap_or((&self.registry, ""))
+    }
+}
+
 /// How ranks deliver their outputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -22,7 +22,6 @@ use super::memory::Kills;
 use super::output::Output;
 use super::{program, reaper, stall};
 use crate::event::{End, RankState, Reason, STALLED};
-use crate::job::Nodes;
 
 /// The exit code of a rank that was stopped without a program of its own: as if by SIGTERM.
 const STOPPED: u8 = 143;
@@ -152,7 +151,7 @@ impl Attempt<'_> {
         if end.is_success() || self.launching.launcher.is_none() {
             return;
         }
-        match inquest(&self.board.streams, self.config.nodes).await {
+        match inquest(&self.board.streams, self.config.nodes.most).await {
             Some((0, casualty)) => *end = casualty.end,
             Some((rank, _)) => end.reason = Reason::PeerFailed { rank },
             None => {}
@@ -168,8 +167,7 @@ impl Attempt<'_> {
             rank: self.config.rank,
             nodes: self.config.nodes,
             attempt: self.gang.start.attempt,
-            coordinator: if self.config.nodes == 1 { "localhost" } else { &self.config.coordinator },
-            min_nodes: self.config.min_nodes,
+            coordinator: if self.config.nodes.most == 1 { "localhost" } else { &self.config.coordinator },
             interface: interface.as_deref(),
             address: self.gang.address,
             watched: self.config.stall.is_some(),
@@ -313,7 +311,7 @@ impl Attempt<'_> {
 
     /// Whether the other ranks go on without this one.
     fn others_go_on(&self) -> bool {
-        self.config.rank > 0 && Nodes::of(self.config.nodes, self.config.min_nodes).is_elastic()
+        self.config.rank > 0 && self.config.nodes.is_elastic()
     }
 
     /// What was halted is killed as soon as nothing of what it has started is left.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::launch::Hostfile;
 use super::mailbox::MailboxConfig;
-use crate::job::Launch;
 use crate::job::restarts::{InvalidRestarts, RestartOn, Restarts};
+use crate::job::{Launch, Nodes};
 use crate::{env_vars, layout};
 
 /// What a supervisor is told.
@@ -16,9 +16,7 @@ pub(super) struct Config {
     pub(super) run: String,
     pub(super) project: String,
     pub(super) rank: u32,
-    pub(super) nodes: u32,
-    /// With how few ranks the run goes on when some are lost; absent: all are needed.
-    pub(super) min_nodes: Option<u32>,
+    pub(super) nodes: Nodes,
     pub(super) coordinator: String,
     pub(super) command: Vec<OsString>,
     pub(super) outputs: PathBuf,
@@ -57,7 +55,7 @@ impl Config {
 
     /// The run's hosts.
     pub(super) fn hosts(&self) -> Hostfile {
-        Hostfile { run: self.run.clone(), nodes: self.nodes, slots: self.slots }
+        Hostfile { run: self.run.clone(), nodes: self.nodes.most, slots: self.slots }
     }
 
     /// Reads everything; the error is one sentence for the rank's log.
@@ -95,8 +93,7 @@ impl Config {
             run: text(env_vars::RUN).unwrap_or_else(|| "run".to_owned()),
             project: text(env_vars::PROJECT).unwrap_or_default(),
             rank: small(rank)?,
-            nodes: small(nodes)?,
-            min_nodes: optional(env_vars::MIN_NODES)?.map(small).transpose()?,
+            nodes: Nodes::of(small(nodes)?, optional(env_vars::MIN_NODES)?.map(small).transpose()?),
             coordinator: text(env_vars::COORDINATOR).unwrap_or_else(|| "localhost".to_owned()),
             command,
             outputs: text(env_vars::OUTPUTS).unwrap_or_else(|| layout::OUTPUTS.to_owned()).into(),
@@ -172,7 +169,7 @@ mod tests {
     #[test]
     fn kubernetes_own_index_is_a_rank() {
         let config = config(&[("JOB_COMPLETION_INDEX", "0")], &["true"]).expect("valid");
-        assert_eq!((config.rank, config.nodes), (0, 1));
+        assert_eq!((config.rank, config.nodes), (0, Nodes::all(1)));
     }
 
     #[test]

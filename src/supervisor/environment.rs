@@ -14,9 +14,7 @@ pub(super) struct Place<'a> {
     pub(super) run: &'a str,
     pub(super) project: &'a str,
     pub(super) rank: u32,
-    pub(super) nodes: u32,
-    /// With how few of them the run goes on; absent: all are needed.
-    pub(super) min_nodes: Option<u32>,
+    pub(super) nodes: Nodes,
     /// From 1.
     pub(super) attempt: u32,
     /// The name that rank 0 answers to.
@@ -62,7 +60,7 @@ pub(super) fn program_environment(
     for name in INTERNAL {
         environment.remove(&OsString::from(name));
     }
-    let (rank, nodes, attempt) = (place.rank.to_string(), place.nodes.to_string(), place.attempt.to_string());
+    let (rank, nodes, attempt) = (place.rank.to_string(), place.nodes.most.to_string(), place.attempt.to_string());
     let master_port = container
         .get(&OsString::from(env_vars::MASTER_PORT))
         .map_or_else(|| layout::MASTER_PORT.to_string(), |port| port.to_string_lossy().into_owned());
@@ -83,8 +81,8 @@ pub(super) fn program_environment(
     }
     let interface = place.interface.unwrap_or_default();
     let address = format!("{}:{master_port}", place.coordinator);
-    let tf_config = if place.nodes > 1 { tf_config(place, &master_port) } else { String::new() };
-    let range = Nodes::of(place.nodes, place.min_nodes).to_string();
+    let tf_config = if place.nodes.most > 1 { tf_config(place, &master_port) } else { String::new() };
+    let range = place.nodes.to_string();
     let defaults = [
         (env_vars::MASTER_PORT, master_port.as_str()),
         (env_vars::PET_NNODES, &range),
@@ -125,7 +123,7 @@ pub(super) fn program_environment(
 /// A rank's agent goes by its address, its process and nothing else ("`_NodeDesc`" in its dynamic rendezvous): by name, one
 /// that takes a lost one's place would be taken for that, as containers count their processes from 1.
 fn for_elastic(place: &Place<'_>, meeting_point: &str) -> Vec<(&'static str, String)> {
-    if !Nodes::of(place.nodes, place.min_nodes).is_elastic() {
+    if !place.nodes.is_elastic() {
         return Vec::new();
     }
     let mut variables = vec![
@@ -174,7 +172,7 @@ fn for_launchers(
 /// TensorFlow's description of a cluster, all of whose ranks are workers (its guide to `TF_CONFIG`).
 fn tf_config(place: &Place<'_>, port: &str) -> String {
     let workers: Vec<String> =
-        (0..place.nodes).map(|rank| format!("{}:{port}", layout::peer(place.run, rank))).collect();
+        (0..place.nodes.most).map(|rank| format!("{}:{port}", layout::peer(place.run, rank))).collect();
     let config = serde_json::json!({
         "cluster": { "worker": workers },
         "task": { "type": "worker", "index": place.rank },
@@ -201,8 +199,7 @@ mod tests {
             run: "r",
             project: "p",
             rank: 1,
-            nodes: 4,
-            min_nodes: None,
+            nodes: Nodes::all(4),
             attempt: 2,
             coordinator: "r-0.r",
             interface: Some("eth0"),
@@ -234,8 +231,7 @@ mod tests {
             run: "r",
             project: "p",
             rank: 1,
-            nodes: 4,
-            min_nodes: Some(3),
+            nodes: Nodes { least: 3, most: 4 },
             attempt: 2,
             coordinator: "r-0.r",
             interface: None,
@@ -261,8 +257,7 @@ mod tests {
             run: "r",
             project: "p",
             rank: 0,
-            nodes: 2,
-            min_nodes: None,
+            nodes: Nodes::all(2),
             attempt: 1,
             coordinator: "r-0.r",
             interface: Some("eth0"),

@@ -105,7 +105,7 @@ impl Rank {
             self.take_over().await;
         }
         let (outputs, journal, nodes) =
-            (self.board.outputs.clone(), Arc::clone(&self.board.journal), self.config.nodes);
+            (self.board.outputs.clone(), Arc::clone(&self.board.journal), self.config.nodes.most);
         spawn_local(async move { outputs.ship(journal, nodes).await });
         let mut gang = match self.meet(0).await {
             Ok(gang) => gang,
@@ -169,7 +169,6 @@ impl Rank {
             run: self.config.run.clone(),
             rank: self.config.rank,
             nodes: self.config.nodes,
-            min_nodes: self.config.min_nodes,
             coordinator: self.config.coordinator.clone(),
             key: self.config.key.unwrap_or_default(),
             deadline: self.config.start_deadline,

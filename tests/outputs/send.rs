@@ -1,8 +1,10 @@
 //! What leaves a rank, from real containers over the control stream.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::Duration;
 
-use crate::support::{Workstation, environment};
+use crate::support::{Workstation, environment, interrupt, read_until};
 
 fn run(script: &str) -> (Workstation, crate::support::Done) {
     let workstation = Workstation::new();
@@ -52,6 +54,28 @@ fn many_small_files_and_a_large_one_arrive() {
     assert_eq!(sum.split(' ').next(), Some(digest.hex()));
     let own = crate::support::folders(&run.join(".nauta"));
     assert!(!own.iter().any(|path| path.to_string_lossy().contains("part-")), "{own:?}");
+}
+
+/// It never stands still for long enough to be taken as it is.
+#[test]
+fn a_file_that_is_replaced_all_the_time_arrives_meanwhile() {
+    let workstation = Workstation::new();
+    workstation.write("nauta.toml", &format!("[environment]\nbase = '{}'\n", environment("NAUTA_TEST_IMAGE_BUSYBOX")));
+    workstation.write(
+        "job.sh",
+        "cd $NAUTA_OUTPUTS; while true; do date > latest.tmp; mv latest.tmp latest; echo replaced; sleep 0.3; done",
+    );
+    let mut command = workstation.command(&["run", "--local", "--", "sh", "job.sh"]);
+    let mut client = command.stdout(Stdio::piped()).spawn().expect("nauta starts");
+    let mut stdout = client.stdout.take().expect("piped");
+    let _ = read_until(&mut stdout, "replaced");
+    std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+    while !workstation.only_run().join("latest").is_file() {
+        assert_eq!(client.try_wait().expect("a child"), None, "it runs for as long as nothing has arrived");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    interrupt(&client);
+    assert!(!client.wait().expect("ended").success());
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Re
     let streams = Rc::clone(&config.streams);
     let ranks = Rc::new(RefCell::new(ranks));
     streams.lead_to(&ranks);
-    if config.nodes > 1 {
+    if config.nodes.most > 1 {
         let listener = listen().await.map_err(|error| {
             NotMet::Failed(format!("cannot wait for the other ranks on port {}: {error}", layout::GANG_PORT))
         })?;
@@ -56,7 +56,7 @@ pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Re
         }
     });
     spawn_local(keep_time(ranks, finished_tx, say));
-    let address = if config.nodes > 1 { own_address(&config.coordinator).await } else { None };
+    let address = if config.nodes.most > 1 { own_address(&config.coordinator).await } else { None };
     let met = Gang::begin(orders, reports_tx, finished, address).await;
     if met.is_err() {
         // The refusals go out before the listener does.
@@ -112,7 +112,7 @@ async fn look_around(ranks: Shared) {
         }
         sleep(Duration::from_millis(20)).await;
     };
-    for line in report(&found, config.nodes, config.accelerators) {
+    for line in report(&found, config.nodes.most, config.accelerators) {
         config.say(&line);
     }
 }

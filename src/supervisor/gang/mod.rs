@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::event::End;
-use crate::job::{Launch, Restarts};
+use crate::job::{Launch, Nodes, Restarts};
 use crate::layout;
 
 pub(super) use streams::{Arrival, Purpose, Streams};
@@ -42,9 +42,7 @@ const BACK_WITHIN: Duration = Duration::from_secs(4);
 pub(super) struct GangConfig {
     pub(super) run: String,
     pub(super) rank: u32,
-    pub(super) nodes: u32,
-    /// With how few of them the run goes on; absent: all are needed.
-    pub(super) min_nodes: Option<u32>,
+    pub(super) nodes: Nodes,
     /// The name of rank 0.
     pub(super) coordinator: String,
     pub(super) key: [u8; 32],

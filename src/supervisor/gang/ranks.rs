@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{GangConfig, Hello, Inspection, Message, Neighbour, Report};
 use crate::event::{End, Reason};
-use crate::job::{Launch, Nodes};
+use crate::job::Launch;
 
 /// Where a gang stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Ranks {
         address: Option<IpAddr>,
     ) -> Result<mpsc::UnboundedReceiver<Message>, String> {
         let rank = hello.rank;
-        if hello.run != self.config.run || rank == 0 || rank >= self.config.nodes {
+        if hello.run != self.config.run || rank == 0 || rank >= self.config.nodes.most {
             return Err(format!("rank {rank} of `{}` is none of this run's", hello.run));
         }
         if self.replaced.contains(&hello.instance) {
@@ -239,14 +239,14 @@ impl Ranks {
     /// Whether the run goes on with fewer ranks where this one is lost. Rank 0 holds what the others meet by.
     fn goes_on_without(&self, rank: u32, end: &End, leaving: bool) -> bool {
         let lost = matches!(end.reason, Reason::Lost { .. }) || leaving && matches!(end.reason, Reason::Stopped { .. });
-        let left = self.config.nodes.saturating_sub(1 + u32::try_from(self.absent.len()).unwrap_or(u32::MAX));
-        let strength = Nodes::of(self.config.nodes, self.config.min_nodes);
-        let enough = strength.is_elastic() && left >= strength.least;
+        let nodes = self.config.nodes;
+        let left = nodes.most.saturating_sub(1 + u32::try_from(self.absent.len()).unwrap_or(u32::MAX));
+        let enough = nodes.is_elastic() && left >= nodes.least;
         lost && enough && rank != 0 && self.first_failed.is_none() && !self.stalled
     }
 
     fn say_strength(&self, what: &str) {
-        let (nodes, absent) = (self.config.nodes as usize, self.absent.len());
+        let (nodes, absent) = (self.config.nodes.most as usize, self.absent.len());
         self.config.say(&format!("{what}; the run goes on with {} of {nodes} ranks", nodes - absent));
     }
 
@@ -272,7 +272,7 @@ impl Ranks {
     /// Whether the ranks are to look around: once, and where there are several, or accelerators that may be missing. One rank
     /// alone finds out the rest by itself.
     pub(super) const fn is_worth_a_look(&self) -> bool {
-        self.attempt == 1 && (self.config.nodes > 1 || self.config.accelerators > 0)
+        self.attempt == 1 && (self.config.nodes.most > 1 || self.config.accelerators > 0)
     }
 
     /// The rank behind this one, and where it is.
@@ -295,7 +295,7 @@ impl Ranks {
 
     /// What all ranks found, or what is there when it is `late`.
     pub(super) fn inspections(&self, late: bool) -> Option<BTreeMap<u32, Inspection>> {
-        let is_whole = self.inspections.len() == self.config.nodes as usize;
+        let is_whole = self.inspections.len() == self.config.nodes.most as usize;
         (is_whole || late).then(|| self.inspections.clone())
     }
 
@@ -307,7 +307,7 @@ impl Ranks {
     /// Goes on where all are there, or all have ended.
     fn settle(&mut self) {
         let phase = *self.phase.borrow();
-        let nodes = self.config.nodes as usize;
+        let nodes = self.config.nodes.most as usize;
         if phase == Phase::Gathering && self.members.values().filter(|m| m.linked && m.idle).count() == nodes {
             if self.attempt > self.config.restarts.most + 1 {
                 self.give_up("there are no restarts left");
@@ -374,7 +374,7 @@ impl Ranks {
     pub(super) fn missing(&self) -> String {
         let is_here = |rank: &u32| self.members.get(rank).is_some_and(|member| member.linked && member.idle);
         let missing: Vec<String> =
-            (0..self.config.nodes).filter(|rank| !is_here(rank)).map(|rank| rank.to_string()).collect();
+            (0..self.config.nodes.most).filter(|rank| !is_here(rank)).map(|rank| rank.to_string()).collect();
         let word = if missing.len() == 1 { "rank" } else { "ranks" };
         match missing.get(20..) {
             Some(rest) if !rest.is_empty() => format!("{word} {} and {} more", missing[..20].join(", "), rest.len()),
@@ -386,13 +386,13 @@ impl Ranks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{RestartOn, Restarts};
+    use crate::job::{Nodes, RestartOn, Restarts};
 
     type Messages = mpsc::UnboundedReceiver<Message>;
 
     fn gang(nodes: u32, most: u32) -> (Ranks, Messages) {
         let restarts = Restarts::new(most, RestartOn::default()).expect("few");
-        let config = GangConfig { nodes, restarts, replaced: most > 0, ..GangConfig::default() };
+        let config = GangConfig { nodes: Nodes::all(nodes), restarts, replaced: most > 0, ..GangConfig::default() };
         Ranks::new(config)
     }
 
@@ -550,7 +550,7 @@ mod tests {
     fn hosts_go_when_rank_0_has_done_its_work_and_the_one_that_was_killed_is_named() {
         let launching = |most| {
             let restarts = Restarts::new(most, "memory".parse().expect("known")).expect("few");
-            Ranks::new(GangConfig { nodes: 3, restarts, launch: Launch::Rank0, ..GangConfig::default() })
+            Ranks::new(GangConfig { nodes: Nodes::all(3), restarts, launch: Launch::Rank0, ..GangConfig::default() })
         };
         let (mut ranks, mut own) = launching(0);
         let one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
@@ -580,7 +580,7 @@ mod tests {
 
     #[test]
     fn an_elastic_gang_loses_ranks_and_takes_others_in() {
-        let config = GangConfig { nodes: 3, min_nodes: Some(2), replaced: true, ..GangConfig::default() };
+        let config = GangConfig { nodes: Nodes { least: 2, most: 3 }, replaced: true, ..GangConfig::default() };
         let (mut ranks, mut own) = Ranks::new(config);
         let _one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
         let two = ranks.arrive(&hello(2, "b", 0, false), None).expect("ours");
@@ -608,7 +608,7 @@ mod tests {
     fn an_elastic_gang_needs_enough_ranks_and_none_that_failed() {
         let gang = || {
             let (mut ranks, mut own) =
-                Ranks::new(GangConfig { nodes: 3, min_nodes: Some(2), replaced: true, ..GangConfig::default() });
+                Ranks::new(GangConfig { nodes: Nodes { least: 2, most: 3 }, replaced: true, ..GangConfig::default() });
             let one = ranks.arrive(&hello(1, "a", 0, false), None).expect("ours");
             let two = ranks.arrive(&hello(2, "b", 0, false), None).expect("ours");
             let _ = heard(&mut own);
