@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use regex::bytes::Regex;
 
 use super::logs::LogsArgs;
@@ -33,6 +33,12 @@ impl Selection {
     pub(super) fn events(&self) -> Events {
         let selection = self.clone();
         Events::new(move |event| selection.take(event))
+    }
+
+    /// How many bytes at the end of a rank's log are enough; nothing where all of it has to be looked at.
+    pub(super) fn last(&self) -> Option<u64> {
+        let is_the_end = self.grep.is_none() && self.until == i64::MAX;
+        self.tails.as_ref().filter(|_| is_the_end).map(|_| Tails::MOST as u64)
     }
 
     fn take(&self, event: Event) {
@@ -81,8 +87,8 @@ impl Selection {
     /// Passes on what was held back of a rank.
     fn release(&self, rank: u32) {
         let held = self.tails.as_ref().map(|tails| locked(tails).release(rank));
-        for Piece { stream, time, bytes, .. } in held.into_iter().flatten() {
-            self.events.send(Event::Log { rank, stream, time, bytes: bytes.freeze() });
+        for Piece { stream, time, bytes } in held.into_iter().flatten() {
+            self.events.send(Event::Log { rank, stream, time, bytes });
         }
     }
 }
@@ -140,66 +146,42 @@ struct Tails {
     ranks: BTreeMap<u32, Option<Tail>>,
 }
 
-/// The last lines of a rank.
+/// The last lines of a rank, in the pieces in which they came: a list of lines would need more memory than their text.
 #[derive(Default)]
 struct Tail {
     pieces: VecDeque<Piece>,
-    lines: usize,
+    /// Ends of lines in them.
+    ends: usize,
 }
 
-/// Lines that came at once: kept as one, because many short ones would need more memory beside their text than for it.
 struct Piece {
     stream: Stream,
     time: i64,
-    bytes: BytesMut,
-    /// Bytes of its last line, as long as that has no end.
-    open: usize,
-}
-
-impl Piece {
-    /// A longer line than this counts as several, in bytes.
-    const LONGEST: usize = 256 * 1024;
-    /// No line is begun in more than so many bytes, because they are given back together.
-    const FULL: usize = 32 * 1024;
-
-    fn goes_on(&self) -> bool {
-        (1..Self::LONGEST).contains(&self.open)
-    }
-
-    /// Whether a line, or what is missing of one, belongs here.
-    fn fits(&self, stream: Stream, time: i64) -> bool {
-        self.stream == stream
-            && (self.goes_on() || self.open == 0 && self.time == time && self.bytes.len() < Self::FULL)
-    }
-
-    fn push(&mut self, part: &[u8]) {
-        self.bytes.extend_from_slice(part);
-        self.open = if part.ends_with(b"\n") { 0 } else { self.open + part.len() };
-    }
+    bytes: Bytes,
 }
 
 impl Tail {
-    /// Adds a line, or what is missing of one.
-    fn push(&mut self, stream: Stream, time: i64, part: &[u8]) {
-        if self.pieces.back().is_none_or(|piece| !piece.fits(stream, time)) {
-            self.pieces.push_back(Piece { stream, time, bytes: BytesMut::new(), open: 0 });
-        }
-        if let Some(piece) = self.pieces.back_mut() {
-            self.lines += usize::from(!piece.goes_on());
-            piece.push(part);
-        }
+    fn push(&mut self, piece: Piece) {
+        self.ends += piece.bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.pieces.push_back(piece);
     }
 
-    /// Lets the first line go; its bytes.
+    fn lines(&self) -> usize {
+        self.ends + usize::from(self.pieces.back().is_some_and(|last| !last.bytes.ends_with(b"\n")))
+    }
+
+    /// Lets the first line go, or what the first piece has of it; gives the bytes that this frees.
     fn pop(&mut self) -> Option<usize> {
         let piece = self.pieces.front_mut()?;
-        let length = piece.bytes.iter().position(|byte| *byte == b'\n').map_or(piece.bytes.len(), |end| end + 1);
-        piece.bytes.advance(length);
-        if piece.bytes.is_empty() {
-            self.pieces.pop_front();
+        let end = piece.bytes.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
+        self.ends -= usize::from(end.is_some());
+        match end {
+            Some(end) if end < piece.bytes.len() => {
+                piece.bytes.advance(end);
+                Some(end)
+            }
+            _ => self.pieces.pop_front().map(|piece| Tails::size(&piece)),
         }
-        self.lines -= 1;
-        Some(length)
     }
 }
 
@@ -207,23 +189,30 @@ impl Tails {
     /// No more than this is held back, in bytes: the oldest lines go first.
     const MOST: usize = 8 * 1024 * 1024;
 
+    const fn size(piece: &Piece) -> usize {
+        size_of::<Piece>() + piece.bytes.len()
+    }
+
     /// Holds bytes back; gives them where there is no more reason to.
     fn hold(&mut self, rank: u32, stream: Stream, time: i64, bytes: Bytes) -> Option<Bytes> {
         let Some(tail) = self.ranks.entry(rank).or_insert_with(|| Some(Tail::default())) else { return Some(bytes) };
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            tail.push(stream, time, part);
-            self.size += part.len();
-            while tail.lines > self.most || self.size > Self::MOST {
-                let Some(length) = tail.pop() else { break };
-                self.size -= length;
-            }
+        // As of lines in which nothing was found.
+        if bytes.is_empty() {
+            return None;
+        }
+        let piece = Piece { stream, time, bytes };
+        self.size += Self::size(&piece);
+        tail.push(piece);
+        while tail.lines() > self.most || self.size > Self::MOST {
+            let Some(freed) = tail.pop() else { break };
+            self.size -= freed;
         }
         None
     }
 
     fn release(&mut self, rank: u32) -> VecDeque<Piece> {
         let held = self.ranks.insert(rank, None).flatten().unwrap_or_default().pieces;
-        self.size -= held.iter().map(|piece| piece.bytes.len()).sum::<usize>();
+        self.size -= held.iter().map(Self::size).sum::<usize>();
         held
     }
 }
@@ -246,17 +235,24 @@ mod tests {
     #[test]
     fn a_tail_keeps_streams_and_times() {
         let mut tails = Tails { most: 4, size: 0, ranks: BTreeMap::new() };
-        let parts = [(Stream::Stdout, 1, "a\nb\nc\n"), (Stream::Stderr, 1, "d\ne"), (Stream::Stderr, 2, "e\nf\n")];
+        let parts = [
+            (Stream::Stdout, 1, "a\nb\nc"),
+            (Stream::Stderr, 1, "d\n"),
+            (Stream::Stdout, 2, "c\ne\n"),
+            (Stream::Stderr, 3, "f"),
+        ];
         for (stream, time, text) in parts {
             tails.hold(0, stream, time, Bytes::from_static(text.as_bytes()));
         }
         let held: Vec<_> = tails.release(0).into_iter().map(|piece| (piece.stream, piece.time, piece.bytes)).collect();
         let expected = [
-            (Stream::Stdout, 1, BytesMut::from("c\n")),
-            (Stream::Stderr, 1, BytesMut::from("d\nee\n")),
-            (Stream::Stderr, 2, BytesMut::from("f\n")),
+            (Stream::Stdout, 1, "c"),
+            (Stream::Stderr, 1, "d\n"),
+            (Stream::Stdout, 2, "c\ne\n"),
+            (Stream::Stderr, 3, "f"),
         ];
-        assert_eq!(held, expected);
+        assert_eq!(held, expected.map(|(stream, time, text)| (stream, time, Bytes::from_static(text.as_bytes()))));
+        assert_eq!(tails.size, 0);
     }
 
     #[test]

@@ -92,7 +92,14 @@ pub async fn run(args: LogsArgs, context: &Context, output: &Output) -> Result<u
     let events = selection.events();
     let code = match context.destination(flag, None)?.value {
         Destination::Cluster(_, target) => {
-            let shown = OnCluster { args: &args, context, target: &target, root: &project.root, events: &events };
+            let shown = OnCluster {
+                args: &args,
+                context,
+                target: &target,
+                root: &project.root,
+                last: selection.last(),
+                events: &events,
+            };
             shown.show(record).await?
         }
         Destination::Local if args.follow => follow_here(record?, context, &project.root, &events).await?,
@@ -138,6 +145,8 @@ struct OnCluster<'a> {
     context: &'a Context,
     target: &'a Target,
     root: &'a Path,
+    /// How many bytes at the end of a rank's log are enough.
+    last: Option<u64>,
     events: &'a Events,
 }
 
@@ -185,7 +194,7 @@ impl OnCluster<'_> {
     async fn ranks(&self, ways: Option<&Ways>, nodes: u32, mailbox: Option<&str>) -> Result<u8> {
         let mailbox = open_mailbox(self.context, self.target, mailbox, &self.args.run, self.events).await?;
         for rank in (0..nodes).filter(|rank| self.args.rank.is_none_or(|wanted| wanted == *rank)) {
-            history(ways, mailbox.as_ref(), rank, self.events).await?;
+            history(ways, mailbox.as_ref(), rank, self.last, self.events).await?;
         }
         Ok(0)
     }

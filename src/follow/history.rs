@@ -12,12 +12,21 @@ use crate::diagnosis::Result;
 use crate::event::Events;
 
 /// Shows all that a rank has written: what the mailbox has of it; the rest from its supervisor, else what the kubelet has
-/// kept. `ways` is `None` when the engine no longer has the run.
-pub async fn history(ways: Option<&Ways>, mailbox: Option<&Mailbox>, rank: u32, events: &Events) -> Result<()> {
+/// kept. `ways` is `None` when the engine no longer has the run. With `last`, no more of the mailbox is read than what has these last bytes.
+pub async fn history(
+    ways: Option<&Ways>,
+    mailbox: Option<&Mailbox>,
+    rank: u32,
+    last: Option<u64>,
+    events: &Events,
+) -> Result<()> {
     let mut position = Position::new(rank, Log::shown(rank, events.clone()));
     if let Some(mailbox) = mailbox
         && let Some(index) = mailbox.index(rank).await?
     {
+        if let Some(last) = last {
+            position.pass_over_all_but(last, &index);
+        }
         position.read_mailbox(mailbox, &index).await?;
         // A container that was replaced has said its last word too, and the rank goes on.
         if index.complete && position.has_ended {

@@ -51,9 +51,7 @@ impl Mailbox {
             if Digest::of(&bytes) != chunk.digest {
                 return Err(damaged("its bytes are not those that were announced".to_owned()));
             }
-            let mut records = Records::default();
-            records.push(&bytes);
-            drop(bytes);
+            let mut records = Records::from(bytes);
             while let Some(record) = records.next_record().map_err(|error| damaged(error.to_string()))? {
                 next += record.len();
                 if next > offset && take(record, next).is_break() {

@@ -78,6 +78,28 @@ impl Position {
         self.log.seam()
     }
 
+    /// Begins where the last so many bytes are that the mailbox has of all journals, or a little before.
+    pub(super) fn pass_over_all_but(&mut self, last: u64, index: &Index) {
+        let mut missing = last;
+        for copy in index.former.iter().chain(&index.journal).rev() {
+            if missing == 0 {
+                self.left.insert(copy.instance.clone());
+                continue;
+            }
+            self.instance.clone_from(&copy.instance);
+            self.offset = copy.start + copy.chunks.iter().map(|chunk| chunk.size).sum::<u64>();
+            for chunk in copy.chunks.iter().rev() {
+                if missing == 0 {
+                    break;
+                }
+                self.offset -= chunk.size;
+                missing = missing.saturating_sub(chunk.size);
+            }
+        }
+        // Of one journal there are several copies where something is missing between them.
+        self.left.remove(&self.instance);
+    }
+
     /// Takes what the mailbox has of all journals that was not read yet.
     pub(super) async fn read_mailbox(&mut self, mailbox: &Mailbox, index: &Index) -> Result<(), CollectError> {
         for copy in index.former.iter().chain(&index.journal) {
@@ -115,5 +137,46 @@ impl Position {
         self.left.insert(former);
         (self.offset, self.has_ended) = (0, false);
         self.log.goes_on(instance, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::event::Events;
+    use crate::sync::Chunk;
+
+    fn copy(instance: &str, start: u64, sizes: &[u64]) -> JournalCopy {
+        let chunk = |size: &u64| Chunk { blob: Digest::of(b""), offset: 0, size: *size, digest: Digest::of(b"") };
+        let chunks = sizes.iter().map(chunk).collect();
+        JournalCopy { instance: instance.to_owned(), start, whole: true, chunks }
+    }
+
+    #[test]
+    fn the_last_bytes_begin_with_a_chunk() {
+        let index = Index {
+            former: vec![copy("a", 0, &[5]), copy("b", 7, &[10, 10]), copy("c", 50, &[5])],
+            journal: Some(copy("c", 100, &[10, 10])),
+            ..Index::default()
+        };
+        let begin = |last| {
+            let mut position = Position::new(0, Log::shown(0, Events::new(|_| ())));
+            position.pass_over_all_but(last, &index);
+            let left: Vec<String> = position.left.iter().cloned().collect();
+            (position.instance, position.offset, left.concat())
+        };
+        for (last, expected) in [
+            (1, ("c", 110, "ab")),
+            (10, ("c", 110, "ab")),
+            (11, ("c", 100, "ab")),
+            (21, ("c", 50, "ab")),
+            (26, ("b", 17, "a")),
+            (46, ("a", 0, "")),
+            (1000, ("a", 0, "")),
+        ] {
+            let (instance, offset, left) = expected;
+            assert_eq!(begin(last), (instance.to_owned(), offset, left.to_owned()), "the last {last} bytes");
+        }
     }
 }

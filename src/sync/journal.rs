@@ -93,6 +93,13 @@ pub struct Records {
     buffer: BytesMut,
 }
 
+/// Of bytes that nobody else holds, without copying them.
+impl From<Bytes> for Records {
+    fn from(bytes: Bytes) -> Self {
+        Self { buffer: bytes.into() }
+    }
+}
+
 impl Records {
     /// Adds bytes that follow the former ones.
     pub fn push(&mut self, bytes: &[u8]) {

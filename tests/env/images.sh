@@ -5,6 +5,7 @@ IMAGE_PYTHON=nauta-test/python:1
 IMAGE_PYTORCH=nauta-test/pytorch:1
 IMAGE_BUSYBOX=nauta-test/busybox:1
 IMAGE_MPI=nauta-test/mpi:1
+IMAGE_DEBIAN=nauta-test/debian:1
 
 # What no container of the tests reads; every node pulls these images, so bytes are time.
 SLIM='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/cache/debconf/*-old "$1"/var/log/* "$1"/usr/share/doc/* "$1"/usr/share/man/* \
@@ -31,6 +32,9 @@ make_images() {
   packages=python3,openmpi-bin,python3-mpi4py,python3-numpy,python3-sklearn,ca-certificates
   archive=$(debian_archive mpi "$PYTORCH_SUITE" "$packages" "$PYTHON_LINK" "$WITHOUT_SSH" "$SLIM_MPI")
   publish "$IMAGE_MPI" "$archive" "$REGISTRY"
+  # What `debian:trixie-slim` of the templates is.
+  archive=$(debian_archive debian "$PYTORCH_SUITE" ca-certificates)
+  publish "$IMAGE_DEBIAN" "$archive" "$REGISTRY"
 }
 
 # publish IMAGE ARCHIVE REGISTRY…

@@ -1,7 +1,7 @@
 //! The templates of frameworks train on two ranks, wherever they run.
 
 use super::cluster::{Cleanup, base};
-use super::{from_template, parameters};
+use super::{from_template, parameters, template_on};
 use crate::support::{Workstation, environment};
 
 fn losses(stdout: &str) -> Vec<f64> {
@@ -16,20 +16,18 @@ fn has_trained(stdout: &str) {
     assert!(stdout.contains("rank 1 of 2"), "{stdout}");
 }
 
-fn trains_here(template: &str, image: &str, checkpoint: &str) -> String {
-    let here = from_template(template, &environment(image));
-    let stdout = here.succeeds(&["run", "--local"]).stdout;
-    assert!(here.only_run().join(checkpoint).is_file());
-    has_trained(&stdout);
-    stdout
-}
-
 /// A template trains on Docker and on the cluster, and both places come to the same.
 fn trains_here_and_there(template: &str, image: &str, checkpoint: &str) {
-    let local = trains_here(template, image, checkpoint);
-    let there = from_template(template, &base(image));
+    let [here, there] = [environment(image), base(image)].map(|base| from_template(template, &base));
+    train_the_same(template, [&here, &there], checkpoint);
+}
+
+fn train_the_same(template: &str, [here, there]: [&Workstation; 2], checkpoint: &str) {
+    let local = here.succeeds(&["run", "--local"]).stdout;
+    assert!(here.only_run().join(checkpoint).is_file());
+    has_trained(&local);
     there.configure_cluster("");
-    let _cleanup = Cleanup(&there);
+    let _cleanup = Cleanup(there);
     let cluster = there.succeeds(&["run", "--nodes", "2"]).stdout;
     assert!(there.only_run().join(checkpoint).is_file());
     has_trained(&cluster);
@@ -48,10 +46,22 @@ fn jax() {
     trains_here_and_there("jax", "NAUTA_TEST_IMAGE_PYTHON", "checkpoint.npz");
 }
 
-/// On Docker only: an environment of 1.5 GB on three nodes of one machine takes more disk than the test environment asks for.
 #[test]
 fn tensorflow() {
-    let _ = trains_here("tensorflow", "NAUTA_TEST_IMAGE_PYTHON", "checkpoint.weights.h5");
+    trains_here_and_there("tensorflow", "NAUTA_TEST_IMAGE_PYTHON", "checkpoint.weights.h5");
+}
+
+/// Templates as they are, on a Debian with nothing in it: what they install by apt and pip is all they have.
+/// `NAUTA_TEST_TEMPLATES=mpi,pytorch,accelerate,deepspeed` names more than the smallest of them.
+#[test]
+fn what_templates_install_is_enough() {
+    let templates = std::env::var("NAUTA_TEST_TEMPLATES").unwrap_or_else(|_| "mpi".to_owned());
+    for template in templates.split(',') {
+        let image = "NAUTA_TEST_IMAGE_DEBIAN";
+        let [here, there] = [environment(image), base(image)].map(|base| template_on(template, &base));
+        let checkpoint = if template == "mpi" { "checkpoint.npz" } else { "checkpoint.pt" };
+        train_the_same(template, [&here, &there], checkpoint);
+    }
 }
 
 #[test]

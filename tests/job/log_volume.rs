@@ -93,6 +93,8 @@ fn floods(workstation: &Workstation, place: Place) {
         crate::support::figure(&format!("{place:?}, {options:?}: {here} KiB"));
         assert!(client.wait().expect("ended").success() && here <= MOST, "{options:?}: {here} KiB");
     }
+    let last = workstation.succeeds(&["logs", name, "--tail", "100000"]).stdout;
+    assert!(last.lines().count() == 100_000 && last.ends_with("end\n"));
 }
 
 #[test]

@@ -39,12 +39,20 @@ fn pytorch(base: &str) -> crate::support::Workstation {
 
 /// A directory with a template on an image that is there, and that has the packages.
 fn from_template(name: &str, base: &str) -> crate::support::Workstation {
+    let workstation = template_on(name, base);
+    let text = std::fs::read_to_string(workstation.project.join("nauta.toml")).expect("readable");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("packages")).collect();
+    workstation.write("nauta.toml", &lines.join("\n"));
+    workstation
+}
+
+/// A directory with a template as it is, but for the image, which no machine of the tests could fetch.
+fn template_on(name: &str, base: &str) -> crate::support::Workstation {
     let workstation = crate::support::Workstation::new();
     let _ = workstation.succeeds(&["init", "--template", name]);
     let text = std::fs::read_to_string(workstation.project.join("nauta.toml")).expect("readable");
-    let lines = text.lines().filter(|line| !line.starts_with("packages"));
-    let mut text: Vec<String> =
-        lines.map(|line| if line.starts_with("base") { format!("base = '{base}'") } else { line.to_owned() }).collect();
+    let on_base = |line: &str| if line.starts_with("base") { format!("base = '{base}'") } else { line.to_owned() };
+    let mut text: Vec<String> = text.lines().map(on_base).collect();
     let environment = text.iter().position(|line| line == "[environment]").expect("a section");
     text.insert(environment + 1, "ca_bundle = '/etc/ssl/certs/ca-certificates.crt'".to_owned());
     workstation.write("nauta.toml", &text.join("\n"));
