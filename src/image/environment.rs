@@ -88,13 +88,8 @@ impl EnvironmentPlan {
             Self::Generated { recipe, .. } => recipe.dependencies.as_ref().map(dependency_files).unwrap_or_default(),
             Self::Dockerfile { text, .. } => copied_sources(text),
         };
-        let taken = |path: &str| {
-            named.iter().any(|name| {
-                let name = name.trim_matches('/');
-                name.is_empty() || path == name || path.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'))
-            })
-        };
-        snapshot.entries().filter(|entry| taken(&entry.display())).collect()
+        let named: Vec<&str> = named.iter().map(|name| name.trim_matches('/')).collect();
+        snapshot.entries_at(&named).collect()
     }
 }
 

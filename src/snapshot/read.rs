@@ -214,6 +214,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_at_a_path_and_below_it_is_found() {
+        let temp = tree(&[("a", "1"), ("b/c/d", "22"), ("b/c.txt", "333"), ("bc/x", "4444"), ("b/e/f/g", "")]);
+        let snapshot = take(temp.path(), None).expect("readable");
+        for names in [&["b/c"][..], &["a", "b"], &["b/c.txt", "bc"], &["b/e/f/g", "b/e"], &[""], &["no", "a/b"], &[]] {
+            let is_at = |path: &str, name: &str| name.is_empty() || Path::new(path).starts_with(name);
+            let all = paths(&snapshot).into_iter();
+            let expected: Vec<String> = all.filter(|path| names.iter().any(|name| is_at(path, name))).collect();
+            let found: Vec<String> = snapshot.entries_at(names).map(|entry| entry.display()).collect();
+            assert_eq!(found, expected, "{names:?}");
+        }
+        let largest: Vec<String> = snapshot.largest(3).iter().map(crate::snapshot::Entry::display).collect();
+        assert_eq!(largest, ["bc/x", "b/c.txt", "b/c/d"]);
+    }
+
+    #[test]
     fn the_rule_that_leaves_a_path_out_is_named_with_its_place() {
         let temp = tree(&[
             (".gitignore", "# made\n*.log\n"),

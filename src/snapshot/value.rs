@@ -117,6 +117,24 @@ impl Snapshot {
         })
     }
 
+    /// The entries at these paths and below them, in order; the empty path is all of it.
+    pub fn entries_at(&self, paths: &[&str]) -> impl Iterator<Item = Entry> {
+        let tree = &self.tree;
+        let is_in = |folder: &[u8], path: &[u8]| {
+            path.is_empty() || folder.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        };
+        tree.folders.iter().flat_map(move |folder| {
+            let place = tree.path(folder);
+            let whole = paths.iter().any(|path| is_in(place, path.as_bytes()));
+            let split = paths.iter().map(|path| path.rsplit_once('/').unwrap_or(("", path)));
+            let names: Vec<&[u8]> =
+                split.filter(|(above, _)| above.as_bytes() == place).map(|(_, name)| name.as_bytes()).collect();
+            let records = if whole || !names.is_empty() { tree.records(folder) } else { &[] };
+            let taken = records.iter().filter(move |record| whole || names.contains(&tree.name(record)));
+            taken.filter_map(move |record| self.entry_of(folder, record))
+        })
+    }
+
     /// The entry at a path, if there is one.
     pub fn entry(&self, path: &str) -> Option<Entry> {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -173,14 +191,15 @@ impl Snapshot {
 
     /// The largest files, largest first.
     pub fn largest(&self, count: usize) -> Vec<Entry> {
-        let mut files: Vec<_> = self.tree.all().filter(|(_, record)| record.kind().is_file()).collect();
-        let size = |(_, record): &(&Folder, &Record)| std::cmp::Reverse(record.stamp.size.get());
-        if files.len() > count {
-            files.select_nth_unstable_by_key(count, size);
-            files.truncate(count);
+        let size = |(_, record): &(&Folder, &Record)| record.stamp.size.get();
+        let mut found: Vec<(&Folder, &Record)> = Vec::new();
+        for file in self.tree.all().filter(|(_, record)| record.kind().is_file()) {
+            if found.len() < count || found.last().is_some_and(|least| size(least) < size(&file)) {
+                found.insert(found.partition_point(|other| size(other) >= size(&file)), file);
+                found.truncate(count);
+            }
         }
-        files.sort_by_key(size);
-        files.into_iter().filter_map(|(folder, record)| self.entry_of(folder, record)).collect()
+        found.into_iter().filter_map(|(folder, record)| self.entry_of(folder, record)).collect()
     }
 }
 
