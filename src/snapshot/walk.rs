@@ -7,6 +7,7 @@
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
@@ -41,12 +42,17 @@ struct Walk<'a> {
     known: &'a Tree,
     state: Mutex<State<'a>>,
     woken: Condvar,
+    /// Threads that have nothing to do; looked at without the lock, since it only says when sharing pays.
+    idle: AtomicUsize,
+    /// Whether there is an error.
+    failed: AtomicBool,
 }
 
 #[derive(Default)]
 struct State<'a> {
+    /// Tasks that any thread may take.
     waiting: Vec<Task>,
-    /// Threads at work, which may find more.
+    /// Threads with tasks of their own, which may find more.
     busy: usize,
     listed: Vec<Listed<'a>>,
     error: Option<SnapshotError>,
@@ -93,7 +99,14 @@ pub(super) fn walk<'a>(
     let root = rustix::fs::open(root, flags, Mode::empty())
         .map_err(|error| SnapshotError::unreadable(root.as_os_str().as_encoded_bytes(), error))?;
     let state = State { waiting: vec![Task::Folder { path: Vec::new(), level: top }], ..State::default() };
-    let walk = Walk { root, known, state: Mutex::new(state), woken: Condvar::new() };
+    let walk = Walk {
+        root,
+        known,
+        state: Mutex::new(state),
+        woken: Condvar::new(),
+        idle: AtomicUsize::new(0),
+        failed: AtomicBool::new(false),
+    };
     std::thread::scope(|scope| {
         for _ in 1..threads(known) {
             scope.spawn(|| walk.work());
@@ -119,39 +132,56 @@ impl<'a> Walk<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What a thread finds it does itself, unless another one has nothing to do: with a lock and a wake-up for each folder, two threads
+    /// made 23,000 futex calls for 17,000 folders, and now 26.
     fn work(&self) {
-        let mut listed = Vec::new();
-        while let Some(task) = self.next() {
-            let mut found = Vec::new();
-            let outcome = Visit { walk: self, found: &mut found }.take_up(task);
-            let mut state = self.lock();
-            state.busy -= 1;
-            state.waiting.append(&mut found);
-            match outcome {
-                Ok(Some(folder)) => listed.push(folder),
-                Ok(None) => {}
-                Err(error) => drop(state.error.get_or_insert(error)),
+        let (mut listed, mut own) = (Vec::new(), Vec::new());
+        while self.take(&mut own) {
+            while let Some(task) = own.pop() {
+                match (Visit { walk: self, found: &mut own }).take_up(task) {
+                    Ok(Some(folder)) => listed.push(folder),
+                    Ok(None) => {}
+                    Err(error) => self.fail(error),
+                }
+                if self.failed.load(Ordering::Relaxed) {
+                    own.clear();
+                }
+                if own.len() > 1 && self.idle.load(Ordering::Relaxed) > 0 {
+                    // The oldest: they are the nearest to the top, and most is below them.
+                    self.lock().waiting.extend(own.drain(..own.len() / 2));
+                    self.woken.notify_all();
+                }
             }
-            self.woken.notify_all();
+            self.lock().busy -= 1;
         }
         self.lock().listed.append(&mut listed);
+        // Whoever waits finds that nobody is busy any more.
+        self.woken.notify_all();
     }
 
-    /// The next task; none when all are done, or the walk has failed.
-    fn next(&self) -> Option<Task> {
+    fn fail(&self, error: SnapshotError) {
+        self.lock().error.get_or_insert(error);
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes up a task that somebody shares; tells that there is none any more, or that the walk has failed.
+    fn take(&self, own: &mut Vec<Task>) -> bool {
         let mut state = self.lock();
         loop {
             if state.error.is_some() {
-                return None;
+                return false;
             }
             if let Some(task) = state.waiting.pop() {
                 state.busy += 1;
-                return Some(task);
+                own.push(task);
+                return true;
             }
             if state.busy == 0 {
-                return None;
+                return false;
             }
+            self.idle.fetch_add(1, Ordering::Relaxed);
             state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.idle.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
