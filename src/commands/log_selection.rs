@@ -162,7 +162,7 @@ struct Piece {
 
 impl Tail {
     fn push(&mut self, piece: Piece) {
-        self.ends += piece.bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.ends += piece.bytes.split(|byte| *byte == b'\n').count() - 1;
         self.pieces.push_back(piece);
     }
 
