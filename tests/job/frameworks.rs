@@ -41,6 +41,26 @@ fn is_the_same(template: &str, local: &str, cluster: &str) {
     }
 }
 
+/// Ranks that know nothing of each other: the template `python` finds the same in both places.
+#[test]
+fn plain_processes() {
+    let estimates = |workstation: &Workstation| {
+        let run = workstation.only_run();
+        ["estimate.json", "rank-1/estimate.json"].map(|file| std::fs::read_to_string(run.join(file)).expect("arrived"))
+    };
+    let [here, there] = [Workstation::new(), Workstation::new()];
+    for workstation in [&here, &there] {
+        let _ = workstation.succeeds(&["init", "--template", "python"]);
+    }
+    here.configure(&format!("[defaults]\nbase = '{}'\n", environment("NAUTA_TEST_IMAGE_PYTHON")));
+    let _ = here.succeeds(&["run", "--local"]);
+    there.configure_cluster(&format!("[defaults]\nbase = '{}'\n", base("NAUTA_TEST_IMAGE_PYTHON")));
+    let _cleanup = Cleanup(&there);
+    let _ = there.succeeds(&["run", "--nodes", "2"]);
+    assert_eq!(estimates(&here), estimates(&there));
+    assert!(estimates(&here)[1].contains("\"rank\": 1, \"darts\": 500000"), "{:?}", estimates(&here));
+}
+
 #[test]
 fn jax() {
     trains_here_and_there("jax", "NAUTA_TEST_IMAGE_PYTHON", "checkpoint.npz");
