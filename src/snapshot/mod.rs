@@ -4,6 +4,7 @@
 //! and what their tree digest is. Does not own: layers (`image`). Start reading at [`take`], then `walk`.
 
 mod difference;
+mod disk;
 mod error;
 mod index;
 mod kept;

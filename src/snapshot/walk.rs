@@ -10,14 +10,13 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
 
+use super::disk::{list, now, read, there};
 use super::error::SnapshotError;
 use super::rules::{Level, Verdict, is_ignore_file};
 use super::tree::{Folder, Kind, Record, Row, Stamp, Tree, join};
 use crate::archive::open_source;
-use crate::digest::Hasher;
 
 /// How often a file is read before it counts as never standing still.
 const ATTEMPTS: usize = 4;
@@ -353,42 +352,6 @@ fn link(place: &Place, name: Vec<u8>) -> Result<Option<Row>, SnapshotError> {
     }
 }
 
-/// Kind, stamp and digest of a file; nothing when it was written to meanwhile.
-fn read(folder: &OwnedFd, name: &[u8]) -> io::Result<Option<(Kind, Stamp, [u8; 32])>> {
-    let read_at = now();
-    // Neither a link nor a FIFO that has taken the file's place is followed or waited for.
-    let file = match open_source(folder, name, OFlags::NOFOLLOW | OFlags::NONBLOCK) {
-        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => return Ok(None),
-        opened => opened?,
-    };
-    let before = fstat(&file)?;
-    if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
-        return Ok(None);
-    }
-    let hasher = Hasher::reading(&file, before.st_size.cast_unsigned())?;
-    let after = Stamp::of(&fstat(&file)?);
-    if hasher.len() != after.size.get() || !after.is_same(&Stamp::of(&before)) {
-        return Ok(None);
-    }
-    let kind = if before.st_mode & 0o111 == 0 { Kind::File } else { Kind::Executable };
-    Ok(Some((kind, after.read_at(read_at), hasher.finish_bytes())))
-}
-
-/// The names in a folder, sorted, and their types where the file system tells.
-fn list(folder: &OwnedFd) -> Result<Vec<(Vec<u8>, FileType)>, Errno> {
-    let mut names = Vec::new();
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    for entry in Dir::new(openat(folder, c".", flags, Mode::empty())?)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push((name.to_vec(), entry.file_type()));
-        }
-    }
-    names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    Ok(names)
-}
-
 /// The rules in a folder: those above, and those of its own files.
 fn in_folder<'n>(
     place: &Place,
@@ -409,19 +372,4 @@ fn in_folder<'n>(
         }
     }
     Ok(above.in_folder(&place.path, files)?)
-}
-
-/// What vanished between two looks was never part of this moment.
-fn there<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Seconds and nanoseconds since 1970.
-fn now() -> (i64, u32) {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    (now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or(0))
 }
