@@ -62,11 +62,15 @@ impl Selection {
 
     /// Passes on what is not held back.
     fn pass(&self, rank: u32, stream: Stream, time: i64, bytes: Bytes) {
+        // Of lines in which nothing was found.
+        if bytes.is_empty() {
+            return;
+        }
         let passed = match &self.tails {
             Some(tails) => locked(tails).hold(rank, stream, time, bytes),
             None => Some(bytes),
         };
-        if let Some(bytes) = passed.filter(|bytes| !bytes.is_empty()) {
+        if let Some(bytes) = passed {
             self.events.send(Event::Log { rank, stream, time, bytes });
         }
     }
@@ -160,6 +164,13 @@ struct Piece {
     bytes: Bytes,
 }
 
+impl Piece {
+    /// Bytes that it needs.
+    const fn size(&self) -> usize {
+        size_of::<Self>() + self.bytes.len()
+    }
+}
+
 impl Tail {
     fn push(&mut self, piece: Piece) {
         self.ends += piece.bytes.split(|byte| *byte == b'\n').count() - 1;
@@ -180,7 +191,7 @@ impl Tail {
                 piece.bytes.advance(end);
                 Some(end)
             }
-            _ => self.pieces.pop_front().map(|piece| Tails::size(&piece)),
+            _ => self.pieces.pop_front().map(|piece| piece.size()),
         }
     }
 }
@@ -189,19 +200,11 @@ impl Tails {
     /// No more than this is held back, in bytes: the oldest lines go first.
     const MOST: usize = 8 * 1024 * 1024;
 
-    const fn size(piece: &Piece) -> usize {
-        size_of::<Piece>() + piece.bytes.len()
-    }
-
     /// Holds bytes back; gives them where there is no more reason to.
     fn hold(&mut self, rank: u32, stream: Stream, time: i64, bytes: Bytes) -> Option<Bytes> {
         let Some(tail) = self.ranks.entry(rank).or_insert_with(|| Some(Tail::default())) else { return Some(bytes) };
-        // As of lines in which nothing was found.
-        if bytes.is_empty() {
-            return None;
-        }
         let piece = Piece { stream, time, bytes };
-        self.size += Self::size(&piece);
+        self.size += piece.size();
         tail.push(piece);
         while tail.lines() > self.most || self.size > Self::MOST {
             let Some(freed) = tail.pop() else { break };
@@ -212,7 +215,7 @@ impl Tails {
 
     fn release(&mut self, rank: u32) -> VecDeque<Piece> {
         let held = self.ranks.insert(rank, None).flatten().unwrap_or_default().pieces;
-        self.size -= held.iter().map(Self::size).sum::<usize>();
+        self.size -= held.iter().map(Piece::size).sum::<usize>();
         held
     }
 }

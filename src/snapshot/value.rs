@@ -123,12 +123,12 @@ impl Snapshot {
         let is_in = |folder: &[u8], path: &[u8]| {
             path.is_empty() || folder.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
         };
+        let split: Vec<(&str, &str)> = paths.iter().map(|path| split(path)).collect();
         tree.folders.iter().flat_map(move |folder| {
             let place = tree.path(folder);
             let whole = paths.iter().any(|path| is_in(place, path.as_bytes()));
-            let split = paths.iter().map(|path| path.rsplit_once('/').unwrap_or(("", path)));
-            let names: Vec<&[u8]> =
-                split.filter(|(above, _)| above.as_bytes() == place).map(|(_, name)| name.as_bytes()).collect();
+            let here = split.iter().filter(|(above, _)| above.as_bytes() == place);
+            let names: Vec<&[u8]> = here.map(|(_, name)| name.as_bytes()).collect();
             let records = if whole || !names.is_empty() { tree.records(folder) } else { &[] };
             let taken = records.iter().filter(move |record| whole || names.contains(&tree.name(record)));
             taken.filter_map(move |record| self.entry_of(folder, record))
@@ -137,7 +137,7 @@ impl Snapshot {
 
     /// The entry at a path, if there is one.
     pub fn entry(&self, path: &str) -> Option<Entry> {
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let (folder, name) = split(path);
         let folder = self.tree.folder(folder.as_bytes())?;
         self.entry_of(folder, self.tree.record(folder, name.as_bytes())?)
     }
@@ -201,6 +201,11 @@ impl Snapshot {
         }
         found.into_iter().filter_map(|(folder, record)| self.entry_of(folder, record)).collect()
     }
+}
+
+/// The folder that a path is in, and its name there.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
 }
 
 impl Entry {
