@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 use libdeflater::{CompressionLvl, Compressor};
 
 use super::writer::{Hashing, Written};
-use crate::digest::Hasher;
 
 /// So many bytes become one member of the gzip stream (RFC 1952, section 2.2): a stream of members is read as if it were
 /// one, and where they are cut depends on nothing but the bytes, so that the same bytes give the same stream on every machine.
@@ -22,9 +21,10 @@ const MOST_THREADS: usize = 8;
 
 /// A [`Write`] that compresses what goes through it.
 pub struct Packer<W: Write> {
-    plain: Hasher,
     out: Hashing<W>,
     block: Vec<u8>,
+    /// Whether there has been a block.
+    has_begun: bool,
     /// Compressed members, in their order; some are not ready yet.
     members: VecDeque<Receiver<Vec<u8>>>,
     pool: Pool,
@@ -81,23 +81,22 @@ impl<W: Write> Packer<W> {
     /// Compressed bytes go to `out`.
     pub fn new(out: W) -> Self {
         let block = Vec::with_capacity(MEMBER);
-        Self { plain: Hasher::default(), out: Hashing::new(out), block, members: VecDeque::new(), pool: Pool::start() }
+        Self { out: Hashing::new(out), block, has_begun: false, members: VecDeque::new(), pool: Pool::start() }
     }
 
-    /// Ends the stream; gives what was read (for an image's configuration) and what was written (for its manifest).
-    pub fn finish(mut self) -> io::Result<(W, Written, Written)> {
-        if !self.block.is_empty() || self.plain.is_empty() {
+    /// Ends the stream; gives what was written. Nothing at all is a stream too.
+    pub fn finish(mut self) -> io::Result<(W, Written)> {
+        if !self.block.is_empty() || !self.has_begun {
             self.submit()?;
         }
         while self.write_member()? {}
         self.out.flush()?;
-        let size = self.plain.len();
-        let (out, packed) = self.out.finish();
-        Ok((out, Written { digest: self.plain.finish(), size }, packed))
+        Ok(self.out.finish())
     }
 
     fn submit(&mut self) -> io::Result<()> {
         let block = std::mem::replace(&mut self.block, Vec::with_capacity(MEMBER));
+        self.has_begun = true;
         self.members.push_back(self.pool.submit(block)?);
         Ok(())
     }
@@ -115,7 +114,6 @@ impl<W: Write> Write for Packer<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = bytes.len().min(MEMBER - self.block.len());
         self.block.extend_from_slice(&bytes[..n]);
-        self.plain.update(&bytes[..n]);
         if self.block.len() == MEMBER {
             self.submit()?;
             if self.members.len() > 2 * self.pool.threads.len() {
@@ -132,9 +130,10 @@ impl<W: Write> Write for Packer<W> {
 
 /// Compresses all that `source` gives into `sink`; gives what was read and what was written.
 pub fn gzip(mut source: impl Read, sink: impl Write) -> io::Result<(Written, Written)> {
-    let mut packer = Packer::new(sink);
+    let mut packer = Hashing::new(Packer::new(sink));
     io::copy(&mut source, &mut packer)?;
-    let (_, read, written) = packer.finish()?;
+    let (packer, read) = packer.finish();
+    let (_, written) = packer.finish()?;
     Ok((read, written))
 }
 

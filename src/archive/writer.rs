@@ -14,6 +14,8 @@ use crate::digest::{Digest, Hasher};
 /// Archives are made of blocks of this many bytes, and end with two of zeros.
 pub const BLOCK: u64 = 512;
 const ZEROS: &[u8] = &[0; 1024];
+/// Files of at most so many bytes are text, or may be; larger ones are data.
+const TEXT: u64 = 1024 * 1024;
 
 /// Why an archive could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -140,46 +142,44 @@ impl<W: Write> Writer<W> {
     ///
     /// The file's state is read before and after: an entry is either what the file was all the time, or an error.
     pub fn file(&mut self, name: impl AsRef<[u8]>, source: &Path, attributes: Attributes) -> Result<u64, ArchiveError> {
-        self.add_file(name.as_ref(), source, attributes, None)
-    }
-
-    /// Adds the file at `source` as it was when it had this digest; another content is an error.
-    pub fn version(
-        &mut self,
-        name: impl AsRef<[u8]>,
-        source: &Path,
-        attributes: Attributes,
-        digest: &Digest,
-    ) -> Result<u64, ArchiveError> {
-        self.add_file(name.as_ref(), source, attributes, Some(digest))
-    }
-
-    fn add_file(
-        &mut self,
-        name: &[u8],
-        source: &Path,
-        attributes: Attributes,
-        digest: Option<&Digest>,
-    ) -> Result<u64, ArchiveError> {
-        let name = checked(name)?;
-        let unreadable = |e| ArchiveError::Read { path: source.to_owned(), source: e };
-        let mut file = open_source(CWD, source, OFlags::empty()).map_err(unreadable)?;
-        let before = file.metadata().map_err(unreadable)?;
-        if !before.is_file() {
-            return Err(ArchiveError::NotAFile { path: source.to_owned() });
-        }
-        self.entry(tar::EntryType::Regular, name, b"", attributes, before.len())?;
-        let mut hasher = digest.map(|_| Hasher::default());
-        self.content(&mut file, before.len(), source, hasher.as_mut())?;
-        if hasher.is_some_and(|hasher| digest != Some(&hasher.finish())) {
-            return Err(ArchiveError::Changed { path: source.to_owned() });
-        }
-        let after = file.metadata().map_err(unreadable)?;
+        let (mut file, before) = open_file(source)?;
+        self.entry(tar::EntryType::Regular, checked(name.as_ref())?, b"", attributes, before.len())?;
+        self.content(&mut file, before.len(), source, None)?;
+        let after = file.metadata().map_err(|e| ArchiveError::Read { path: source.to_owned(), source: e })?;
         if stamp(&before) != stamp(&after) {
             return Err(ArchiveError::Changed { path: source.to_owned() });
         }
         self.pad(before.len())?;
         Ok(before.len())
+    }
+
+    /// Adds the file at `source` as it was when it had this digest; another content is an error. `look` is shown the content
+    /// first where it may be text (at most 1 MiB), and can refuse it.
+    pub fn version<E: From<ArchiveError>>(
+        &mut self,
+        name: impl AsRef<[u8]>,
+        source: &Path,
+        attributes: Attributes,
+        digest: &Digest,
+        look: impl FnOnce(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (mut file, before) = open_file(source)?;
+        let size = before.len();
+        if size <= TEXT {
+            let text = whole(&mut file, size, source)?;
+            if Digest::of(&text) != *digest {
+                return Err(ArchiveError::Changed { path: source.to_owned() }.into());
+            }
+            look(&text)?;
+            return Ok(self.bytes(name, &text, attributes)?);
+        }
+        self.entry(tar::EntryType::Regular, checked(name.as_ref())?, b"", attributes, size)?;
+        let mut hasher = Hasher::default();
+        self.content(&mut file, size, source, Some(&mut hasher))?;
+        if hasher.finish() != *digest {
+            return Err(ArchiveError::Changed { path: source.to_owned() }.into());
+        }
+        Ok(self.pad(size)?)
     }
 
     /// Marks `name` as deleted from the layers below (OCI image specification, "Whiteouts").
@@ -281,6 +281,24 @@ impl<W: Write> Writer<W> {
             self.out.write_all(&ZEROS[ZEROS.len() / 2 + rest..])?;
         }
         Ok(())
+    }
+}
+
+/// A regular file, and what the system says of it.
+fn open_file(source: &Path) -> Result<(File, Metadata), ArchiveError> {
+    let unreadable = |e| ArchiveError::Read { path: source.to_owned(), source: e };
+    let file = open_source(CWD, source, OFlags::empty()).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(ArchiveError::NotAFile { path: source.to_owned() }) }
+}
+
+/// The first `size` bytes of a file, all at once.
+fn whole(file: &mut File, size: u64, source: &Path) -> Result<Vec<u8>, ArchiveError> {
+    let mut text = vec![0; usize::try_from(size).unwrap_or(0)];
+    match file.read_exact(&mut text) {
+        Ok(()) => Ok(text),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(ArchiveError::Changed { path: source.to_owned() }),
+        Err(e) => Err(ArchiveError::Read { path: source.to_owned(), source: e }),
     }
 }
 

@@ -79,7 +79,8 @@ impl Cluster {
     /// Checks rights, namespace and admission of `objects` (their image need not exist yet), and looks at the nodes.
     pub async fn check(&self, objects: &RunObjects) -> Result<Findings, ClusterError> {
         let findings = self.survey().await?;
-        self.admit(objects, &findings, true).await?;
+        let (pod, others) = tokio::join!(self.admit_pod(objects, &findings), self.admit_objects(objects));
+        pod.and(others)?;
         Ok(findings)
     }
 
@@ -101,14 +102,6 @@ impl Cluster {
         let may = |verb, resource| !useless.contains(&Access::new(verb, "", resource));
         let architectures = self.architectures(may("list", "nodes")).await;
         Ok(findings(may, architectures))
-    }
-
-    /// Asks whether the cluster would admit a run's pods and, with `all`, its other objects. Without it, making them finds out;
-    /// that is soon enough where nothing slow comes before.
-    pub async fn admit(&self, objects: &RunObjects, findings: &Findings, all: bool) -> Result<(), ClusterError> {
-        let others = async { if all { self.try_objects(objects).await } else { Ok(()) } };
-        let (pod, others) = tokio::join!(self.try_pod(objects, findings.pod_admitted), others);
-        pod.and(others)
     }
 
     /// What the server says that we may do in the namespace; nothing where it does not say.
@@ -165,12 +158,14 @@ impl Cluster {
 
     /// Asks whether a rank's pod would be admitted: Pod Security, limit ranges, quota and webhooks judge pods, not Jobs, and
     /// tell of a Job's pods only later and only in events.
-    async fn try_pod(&self, objects: &RunObjects, allowed: bool) -> Result<(), ClusterError> {
+    pub async fn admit_pod(&self, objects: &RunObjects, findings: &Findings) -> Result<(), ClusterError> {
         let pod: Pod = objects.sample_pod();
-        if allowed { self.dry_run("pods of this run", &pod).await } else { Ok(()) }
+        if findings.pod_admitted { self.dry_run("pods of this run", &pod).await } else { Ok(()) }
     }
 
-    async fn try_objects(&self, objects: &RunObjects) -> Result<(), ClusterError> {
+    /// Asks whether the cluster would admit a run's other objects. Making them finds out too; that is soon enough where nothing
+    /// slow comes before.
+    pub async fn admit_objects(&self, objects: &RunObjects) -> Result<(), ClusterError> {
         let secrets = join_all(objects.secrets.iter().map(|secret| self.dry_run("Secret", secret)));
         let (job, service, secrets) =
             tokio::join!(self.dry_run("Job", &objects.job), self.dry_run("Service", &objects.service), secrets);

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::Write;
 
 use crate::archive::{ArchiveError, Attributes, Writer};
+use crate::diagnosis::Result;
 use crate::layout;
 use crate::snapshot::{Content, Difference, Entry, Snapshot};
 
@@ -18,20 +19,21 @@ const fn attributes(mode: u32, mtime: u64) -> Attributes {
 /// Adds a snapshot below `workspace/`. Fails when a file is no longer what it was when the snapshot was taken.
 ///
 /// Real modification times are kept: Python trusts compiled files by the time and size of their source.
-pub fn write_code<W: Write>(archive: &mut Writer<W>, snapshot: &Snapshot) -> Result<(), ArchiveError> {
+pub fn write_code<W: Write>(archive: &mut Writer<W>, snapshot: &Snapshot) -> std::result::Result<(), ArchiveError> {
     archive.directory(FOLDER, attributes(0o755, 0))?;
-    snapshot.entries().try_for_each(|entry| put(archive, snapshot, &entry))
+    snapshot.entries().try_for_each(|entry| put(archive, snapshot, &entry, |_| Ok(())))
 }
 
 /// Adds what makes a snapshot of an earlier one: an archive for a layer above. Folders come before what is in them.
 ///
 /// Every folder on the way to an entry is an entry too: an engine makes a folder that a layer does not name as root's, also
-/// above the same folder of a layer below.
+/// above the same folder of a layer below. `look` is shown what may be text, and can refuse it.
 pub(super) fn write_differences<W: Write>(
     archive: &mut Writer<W>,
     snapshot: &Snapshot,
     differences: impl Iterator<Item = Difference>,
-) -> Result<(), ArchiveError> {
+    mut look: impl FnMut(&Entry, &[u8]) -> Result<()>,
+) -> Result<()> {
     let mut folders = HashSet::from([Vec::new()]);
     let mut last = Vec::new();
     archive.directory(FOLDER, attributes(0o755, 0))?;
@@ -47,10 +49,9 @@ pub(super) fn write_differences<W: Write>(
             }
         }
         match &difference {
-            Difference::Put { entry, .. } if entry.content != Content::Directory => put(archive, snapshot, entry)?,
             Difference::Put { entry, .. } => {
-                if folders.insert(entry.path.clone()) {
-                    put(archive, snapshot, entry)?;
+                if entry.content != Content::Directory || folders.insert(entry.path.clone()) {
+                    put(archive, snapshot, entry, |text| look(entry, text))?;
                 }
             }
             Difference::Gone(path) => archive.whiteout(inside(path), attributes(0o644, 0))?,
@@ -59,15 +60,20 @@ pub(super) fn write_differences<W: Write>(
     Ok(())
 }
 
-fn put<W: Write>(archive: &mut Writer<W>, snapshot: &Snapshot, entry: &Entry) -> Result<(), ArchiveError> {
+fn put<W: Write, E: From<ArchiveError>>(
+    archive: &mut Writer<W>,
+    snapshot: &Snapshot,
+    entry: &Entry,
+    look: impl FnOnce(&[u8]) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     let name = inside(&entry.path);
     match &entry.content {
-        Content::Directory => archive.directory(&name, attributes(0o755, 0)),
-        Content::Link { target } => archive.symlink(&name, target, attributes(0o777, 0)),
+        Content::Directory => Ok(archive.directory(&name, attributes(0o755, 0))?),
+        Content::Link { target } => Ok(archive.symlink(&name, target, attributes(0o777, 0))?),
         Content::File { executable, digest, .. } => {
             let mode = if *executable { 0o755 } else { 0o644 };
             let path = entry.path_below(snapshot.root());
-            archive.version(&name, &path, attributes(mode, entry.modified), digest).map(drop)
+            archive.version(&name, &path, attributes(mode, entry.modified), digest, look)
         }
     }
 }

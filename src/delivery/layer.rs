@@ -12,7 +12,7 @@ use crate::archive::{BLOCK, Packer, Writer, Written, gzip};
 use crate::diagnosis::Result;
 use crate::image::compose::{LAYER_GZIP, LAYER_TAR, Layer};
 use crate::registry::{Blob, Piece};
-use crate::snapshot::{Difference, Snapshot};
+use crate::snapshot::{Difference, Entry, Snapshot};
 
 /// Smaller layers are sent as they are: compressing them would save no time.
 const WORTH_PACKING: u64 = 1024 * 1024;
@@ -64,7 +64,6 @@ impl Write for Sink {
 
 /// Makes the layer of a part.
 pub(super) fn make(snapshot: &Snapshot, items: &impl Items, part: &Part) -> Result<Made> {
-    secrets::check(snapshot, part.differences(items))?;
     let is_packed = part.size >= WORTH_PACKING && packs_well(snapshot.root(), items, part);
     let (sink, file) = match (is_packed, part.is_alone()) {
         (false, true) => (Sink::Start(Vec::new()), None),
@@ -76,11 +75,12 @@ pub(super) fn make(snapshot: &Snapshot, items: &impl Items, part: &Part) -> Resu
         }
     };
     let mut archive = Writer::new(sink);
-    write_differences(&mut archive, snapshot, part.differences(items))?;
+    let look = |entry: &Entry, text: &[u8]| secrets::check(snapshot, entry, text);
+    write_differences(&mut archive, snapshot, part.differences(items), look)?;
     let (sink, plain) = archive.finish()?;
     let diff_id = plain.digest.clone();
     let (media_type, written) = match sink {
-        Sink::Packed(packer) => (LAYER_GZIP, packer.finish().map_err(temporary)?.2),
+        Sink::Packed(packer) => (LAYER_GZIP, packer.finish().map_err(temporary)?.1),
         Sink::Memory(bytes) => return Ok(Made::plain(plain, Blob::from_bytes(bytes))),
         Sink::Start(bytes) => {
             let file = part.differences(items).find(|item| item.size() > 0);

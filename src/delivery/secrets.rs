@@ -3,14 +3,11 @@
 
 use std::sync::OnceLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, Input, MatchKind};
 
 use super::DeliveryError;
 use crate::diagnosis::Result;
-use crate::snapshot::{self, Content, Difference, Snapshot};
-
-/// Larger files are data.
-const LARGEST: u64 = 1024 * 1024;
+use crate::snapshot::{self, Entry, Snapshot};
 
 /// What it is, how it begins, and how many letters and digits have to follow at least. From the issuers' own
 /// descriptions of their tokens; those without a beginning of their own cannot be told from other text.
@@ -52,19 +49,11 @@ const KINDS: &[(&str, &str, usize)] = &[
 ];
 
 /// Fails when a file that is about to be sent holds a key or a token, unless a `!pattern` in a `.nautaignore` names it.
-pub(super) fn check(snapshot: &Snapshot, differences: impl Iterator<Item = Difference>) -> Result<()> {
-    for difference in differences {
-        let Difference::Put { entry, .. } = difference else { continue };
-        let is_read = matches!(entry.content, Content::File { size, .. } if size <= LARGEST);
-        // What cannot be read now is noticed when it is sent.
-        let Some(text) = is_read.then(|| std::fs::read(entry.path_below(snapshot.root())).ok()).flatten() else {
-            continue;
-        };
-        if let Some((kind, line)) = find(&text)
-            && !snapshot::is_allowed(snapshot.root(), &entry.display())?
-        {
-            return Err(DeliveryError::Secret { path: entry.display(), line, kind }.into());
-        }
+pub(super) fn check(snapshot: &Snapshot, entry: &Entry, text: &[u8]) -> Result<()> {
+    if let Some((kind, line)) = find(text)
+        && !snapshot::is_allowed(snapshot.root(), &entry.display())?
+    {
+        return Err(DeliveryError::Secret { path: entry.display(), line, kind }.into());
     }
     Ok(())
 }
@@ -72,16 +61,27 @@ pub(super) fn check(snapshot: &Snapshot, differences: impl Iterator<Item = Diffe
 /// The first key or token in a text: what it is, and its line from 1.
 fn find(text: &[u8]) -> Option<(&'static str, usize)> {
     static BEGINNINGS: OnceLock<Option<AhoCorasick>> = OnceLock::new();
-    let beginnings = BEGINNINGS.get_or_init(|| AhoCorasick::new(KINDS.iter().map(|(_, beginning, _)| beginning)).ok());
+    // No beginning is that of another one, so the leftmost is all there is at a place; to look for it takes an eighth of the time that
+    // it takes to look for all that overlap (3 GB/s and not 0.4).
+    let build = || {
+        let mut builder = AhoCorasick::builder();
+        builder.match_kind(MatchKind::LeftmostFirst).build(KINDS.iter().map(|(_, beginning, _)| beginning)).ok()
+    };
+    let beginnings = BEGINNINGS.get_or_init(build).as_ref()?;
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-+/=".contains(byte);
-    beginnings.as_ref()?.find_overlapping_iter(text).find_map(|found| {
+    let mut at = 0;
+    while let Some(found) = beginnings.find(Input::new(text).range(at..)) {
         let (kind, _, length) = KINDS[found.pattern().as_usize()];
         let before = found.start().checked_sub(1).map(|at| text[at]);
         let follow = text[found.end()..].iter().take(length).filter(|byte| is_letter(byte)).count();
         let is_word = before.is_none_or(|byte| !byte.is_ascii_alphanumeric() && byte != b'_');
-        let line = text[..found.start()].split(|byte| *byte == b'\n').count();
-        (is_word && follow == length).then_some((kind, line))
-    })
+        if is_word && follow == length {
+            let line = text[..found.start()].split(|byte| *byte == b'\n').count();
+            return Some((kind, line));
+        }
+        at = found.start() + 1;
+    }
+    None
 }
 
 #[cfg(test)]

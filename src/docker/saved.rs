@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::error::DockerError;
 use super::export::{ExportedImage, ExportedLayer};
-use crate::archive::{GrowingWriter, Packer, growing};
+use crate::archive::{GrowingWriter, Hashing, Packer, growing};
 use crate::digest::Digest;
 use crate::image::compose::{LAYER_GZIP, Layer};
 
@@ -159,7 +159,7 @@ impl SavedImage {
 
     /// Writes a layer, compressed, and names it by what was written.
     fn pack(&self, writer: GrowingWriter, path: &Path, mut content: impl Read) -> Result<Layer, DockerError> {
-        let mut packer = Packer::new(BufWriter::new(writer));
+        let mut packer = Hashing::new(Packer::new(BufWriter::new(writer)));
         let mut buffer = vec![0; 256 * 1024];
         loop {
             match content.read(&mut buffer) {
@@ -169,7 +169,8 @@ impl SavedImage {
                 Err(e) => return Err(self.unreadable(&e)),
             }
         }
-        let (_, read, written) = packer.finish().map_err(|e| local(path, e))?;
+        let (packer, read) = packer.finish();
+        let (_, written) = packer.finish().map_err(|e| local(path, e))?;
         let (media_type, diff_id) = (LAYER_GZIP.to_owned(), read.digest);
         Ok(Layer { media_type, digest: written.digest, size: written.size, diff_id })
     }

@@ -5,45 +5,38 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::look::{Look, Seen};
-use super::request::{Request, random_key};
+use super::request::Request;
 use super::{RunArgs, report};
-use crate::architecture::Architecture;
 use crate::cluster::{Cause, Cluster};
 use crate::commands::cluster_follow::{Followed, follow_on_cluster};
 use crate::commands::rebase;
 use crate::commands::record::{Record, folder};
 use crate::context::Context;
-use crate::credentials::docker_config_json;
-use crate::delivery::{Delivery, DeliveryError, RunImage, Work, run_image, supervisor};
+use crate::delivery::{Delivery, RunImage, Work, run_image};
 use crate::diagnosis::{Kind, Result};
-use crate::digest::Digest;
 use crate::event::{Event, Events, NOT_RUN, Phase};
 use crate::follow::{Collector, Mailbox};
-use crate::job;
-use crate::job::objects::{ClusterRun, NODE_ARCHITECTURE, RunObjects};
+use crate::job::objects::RunObjects;
 use crate::output::Output;
-use crate::settings::{MailboxPolicy, Target};
 
 /// Delivers, submits and follows.
 pub(super) async fn run_on_cluster(
     request: Request,
     look: Look,
     target_name: &str,
-    target: &Target,
     args: &RunArgs,
     context: &Context,
     output: &Output,
 ) -> Result<u8> {
     let events = &output.events();
-    let delivered = deliver(&request, look, target_name, target, context, events).await;
+    let delivered = deliver(&request, look, target_name, context, events).await;
     // Not before: it is still being written while answers are waited for.
     request.snapshot.remember(&context.state_folder());
-    let (Prepared { seen, mut place, .. }, image) = delivered?;
-    let Seen { access, cluster, repository, names, .. } = seen;
+    let (Seen { access, cluster, repository, repository_from_nodes, mut place, .. }, image) = delivered?;
     if image.is_heavy {
         rebase::begin(context, target_name);
     }
-    place.image = format!("{}/{repository}@{}", names.from_nodes, image.digest);
+    place.image = format!("{repository_from_nodes}@{}", image.digest);
     let objects = RunObjects::plan(&request.spec, &place)?;
     if args.dry_run {
         output.result(&objects.render_yaml(), &json!({ "schema": 1, "manifests": objects.manifests() }));
@@ -78,53 +71,31 @@ pub(super) async fn run_on_cluster(
     attend(&cluster, &request, mailbox, record, output).await
 }
 
-/// What is known before anything slow is done.
-struct Prepared {
-    seen: Seen,
-    architecture: Architecture,
-    place: ClusterRun,
-}
-
-async fn prepare(look: Look, target: &Target, context: &Context, events: &Events) -> Result<Prepared> {
-    let seen = look.seen().await?;
-    for warning in &seen.findings.warnings {
-        events.warn(warning.clone());
-    }
-    // The image is named for real once it is pushed; until then the cluster is asked about one that looks like it.
-    let image = format!("{}/{}@{}", seen.names.from_nodes, seen.repository, Digest::of(""));
-    let mut place = ClusterRun::new(seen.cluster.namespace(), image, random_key()?);
-    equip(&mut place, target, &seen, events);
-    let architecture = architecture(target, &seen.findings.architectures)?;
-    supervisor(&context.program, architecture)?;
-    place.node_selector.insert(NODE_ARCHITECTURE.to_owned(), architecture.to_string());
-    Ok(Prepared { seen, architecture, place })
-}
-
 /// Makes sure that the cluster would admit the run, and that the registry has its image: one after the other where there is
 /// much to be built or sent, and else at the same time.
 async fn deliver(
     request: &Request,
     look: Look,
     target_name: &str,
-    target: &Target,
     context: &Context,
     events: &Events,
-) -> Result<(Prepared, RunImage)> {
-    let prepared = prepare(look, target, context, events).await?;
-    let Prepared { seen, architecture, place } = &prepared;
+) -> Result<(Seen, RunImage)> {
+    let seen = look.seen().await?;
     let delivery = Delivery {
         context,
         registry: &seen.access.registry,
         repository: &seen.repository,
         project_name: &request.spec.project,
-        architecture: *architecture,
+        architecture: seen.architecture,
         events,
     };
-    let objects = RunObjects::plan(&request.spec, place)?;
+    let objects = RunObjects::plan(&request.spec, &seen.place)?;
     let (plan, snapshot) = (&request.environment, &request.snapshot);
     let work = delivery.work(plan, snapshot);
     let admit = async {
-        seen.cluster.admit(&objects, &seen.findings, work != Work::None).await?;
+        if work != Work::None {
+            seen.cluster.admit_objects(&objects).await?;
+        }
         events.send(Event::Finished { phase: Phase::Check, detail: format!("{target_name} takes the run") });
         Ok(())
     };
@@ -135,17 +106,7 @@ async fn deliver(
     } else {
         tokio::try_join!(admit, deliver)?.1
     };
-    Ok((prepared, image))
-}
-
-/// Which of the nodes' architectures a run is for: the one that the target says, else this machine's, if nodes have it or
-/// nobody may know.
-fn architecture(target: &Target, found: &[String]) -> Result<Architecture, DeliveryError> {
-    let own = || found.is_empty() || found.iter().any(|name| name == Architecture::OWN.name());
-    match target.architecture.or_else(|| own().then_some(Architecture::OWN)) {
-        Some(architecture) => Ok(architecture),
-        None => Ok(found[0].parse()?),
-    }
+    Ok((seen, image))
 }
 
 /// Follows the run to its end, unless the user goes away.
@@ -184,33 +145,4 @@ async fn attend(
 
 fn come_back(run: &str, events: &Events) {
     events.note(format!("{run} goes on; `nauta logs -f {run}` follows it, `nauta pull {run}` brings its outputs, `nauta cancel {run}` ends it"));
-}
-
-/// Mailbox, credentials and accelerators: what the run gets beside its image.
-fn equip(place: &mut ClusterRun, target: &Target, seen: &Seen, events: &Events) {
-    let Seen { access, names, repository, .. } = seen;
-    if let Some(resource) = &target.gpu_resource {
-        place.gpu_resource.clone_from(resource);
-    }
-    if seen.use_mailbox {
-        let from_ranks = format!("{}/{repository}", names.from_pods);
-        place.mailbox = Some(job::Mailbox { from_ranks, plain_http: target.plain_http.contains(&names.from_pods) });
-        place.mailbox_repository = format!("{}/{repository}", access.host);
-        place.mailbox_secret = target.mailbox_secret.clone().filter(|_| target.mailbox == MailboxPolicy::Secret);
-    } else {
-        events.note("outputs come over the control stream: pods may not push to the registry");
-    }
-    place.pull_secrets = target.pull_secret.clone().into_iter().collect();
-    let Some(login) = &access.login else { return };
-    if !seen.is_open {
-        let host = &names.from_nodes;
-        events.note(format!("the nodes get your login for {host} in a Secret that goes with the run"));
-        place.pull_credentials = Some(docker_config_json(&[(host, login)]));
-    }
-    if target.mailbox == MailboxPolicy::Login {
-        let host = &names.from_pods;
-        events
-            .note(format!("the pods get your login for {host} in a Secret that goes with the run, as the target says"));
-        place.mailbox_credentials = Some(docker_config_json(&[(host, login)]));
-    }
 }

@@ -1,40 +1,54 @@
-//! A look at a target: whether its cluster and its registry take runs of this project. It begins before the snapshot is
-//! taken and goes on beside it, since it is waiting and the snapshot is work.
+//! A look at a target: whether its cluster and its registry take this run, all but what is in its image. It begins before
+//! the snapshot is taken and goes on beside it, since it is waiting and the snapshot is work.
 
 use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::request::Decided;
-use crate::cluster::{Cluster, Findings, RegistryHosting};
+use super::request::{Decided, random_key};
+use crate::architecture::Architecture;
+use crate::cluster::{Cluster, RegistryHosting};
 use crate::commands::cluster_access::{TargetRegistry, open_registry};
 use crate::context::{Context, Destination};
+use crate::credentials::docker_config_json;
+use crate::delivery::{DeliveryError, supervisor};
 use crate::diagnosis::Result;
+use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
+use crate::job::objects::{ClusterRun, NODE_ARCHITECTURE, RunObjects};
+use crate::job::{self, RunSpec};
 use crate::registry::Access;
 use crate::settings::{MailboxPolicy, Target};
 
 /// A look that has begun; it ends when this is dropped.
 pub(super) struct Look(AbortOnDropHandle<Result<Seen>>);
 
-/// What a target is like, as far as a project's runs are concerned.
+/// Where a run will be; its cluster takes its pods.
 pub(super) struct Seen {
     pub(super) access: TargetRegistry,
     pub(super) cluster: Arc<Cluster>,
-    pub(super) findings: Findings,
+    /// The nodes'.
+    pub(super) architecture: Architecture,
     /// The project's repository.
     pub(super) repository: String,
-    pub(super) names: Names,
-    /// Whether ranks deliver their outputs through the registry.
-    pub(super) use_mailbox: bool,
-    /// Whether nodes can pull without a login.
-    pub(super) is_open: bool,
+    /// That repository as nodes have to say it, with the registry's host.
+    pub(super) repository_from_nodes: String,
+    /// All but the image, which another one stands for: it is named for real once it is pushed.
+    pub(super) place: ClusterRun,
 }
 
 /// The registry's host as others have to say it.
-pub(super) struct Names {
-    pub(super) from_nodes: String,
-    pub(super) from_pods: String,
+struct Names {
+    from_nodes: String,
+    from_pods: String,
+}
+
+/// What a registry lets others do who have no login.
+struct Openness {
+    /// Whether ranks deliver their outputs through it.
+    use_mailbox: bool,
+    /// Whether nodes can pull without a login.
+    is_open: bool,
 }
 
 impl Look {
@@ -43,8 +57,8 @@ impl Look {
         let Destination::Cluster(name, target) = &decided.destination.value else { return None };
         events.send(Event::Started { phase: Phase::Check, detail: name.clone() });
         let (context, target, events) = (context.clone(), target.clone(), events.clone());
-        let project = decided.spec.project.clone();
-        let looking = tokio::spawn(async move { Box::pin(look(&context, &target, &project, &events)).await });
+        let spec = decided.spec.clone();
+        let looking = tokio::spawn(async move { Box::pin(look(&context, &target, &spec, &events)).await });
         Some(Self(AbortOnDropHandle::new(looking)))
     }
 
@@ -55,10 +69,10 @@ impl Look {
     }
 }
 
-async fn look(context: &Context, target: &Target, project: &str, events: &Events) -> Result<Seen> {
+async fn look(context: &Context, target: &Target, spec: &RunSpec, events: &Events) -> Result<Seen> {
     let access = open_registry(context, target, events).await?;
     let cluster = context.cluster(target).await?;
-    let repository = access.repository(project);
+    let repository = access.repository(&spec.project);
     let (findings, announced, checked, use_mailbox, is_open) = tokio::join!(
         cluster.survey(),
         cluster.registry_hosting(),
@@ -68,8 +82,19 @@ async fn look(context: &Context, target: &Target, project: &str, events: &Events
     );
     checked?;
     let names = Names::new(target, &access.host, announced?);
-    let (findings, use_mailbox, is_open) = (findings?, use_mailbox?, is_open?);
-    Ok(Seen { access, cluster, findings, repository, names, use_mailbox, is_open })
+    let (findings, openness) = (findings?, Openness { use_mailbox: use_mailbox?, is_open: is_open? });
+    for warning in &findings.warnings {
+        events.warn(warning.clone());
+    }
+    let architecture = architecture(target, &findings.architectures)?;
+    supervisor(&context.program, architecture)?;
+    let repository_from_nodes = format!("{}/{repository}", names.from_nodes);
+    let image = format!("{repository_from_nodes}@{}", Digest::of(""));
+    let mut place = ClusterRun::new(cluster.namespace(), image, random_key()?);
+    equip(&mut place, target, &access, (&repository, &names), &openness, events);
+    place.node_selector.insert(NODE_ARCHITECTURE.to_owned(), architecture.to_string());
+    cluster.admit_pod(&RunObjects::plan(spec, &place)?, &findings).await?;
+    Ok(Seen { access, cluster, architecture, repository, repository_from_nodes, place })
 }
 
 impl Names {
@@ -99,4 +124,49 @@ async fn may_use_mailbox(target: &Target, access: &TargetRegistry, repository: &
 async fn is_open(target: &Target, access: &TargetRegistry, repository: &str) -> Result<bool> {
     let matters = access.login.is_some() && target.pull_secret.is_none();
     Ok(!matters || access.registry.allows_anonymous(repository, Access::Pull).await?)
+}
+
+/// Which of the nodes' architectures a run is for: the one that the target says, else this machine's, if nodes have it or
+/// nobody may know.
+fn architecture(target: &Target, found: &[String]) -> Result<Architecture, DeliveryError> {
+    let own = || found.is_empty() || found.iter().any(|name| name == Architecture::OWN.name());
+    match target.architecture.or_else(|| own().then_some(Architecture::OWN)) {
+        Some(architecture) => Ok(architecture),
+        None => Ok(found[0].parse()?),
+    }
+}
+
+/// Mailbox, credentials and accelerators: what the run gets beside its image.
+fn equip(
+    place: &mut ClusterRun,
+    target: &Target,
+    access: &TargetRegistry,
+    (repository, names): (&str, &Names),
+    openness: &Openness,
+    events: &Events,
+) {
+    if let Some(resource) = &target.gpu_resource {
+        place.gpu_resource.clone_from(resource);
+    }
+    if openness.use_mailbox {
+        let from_ranks = format!("{}/{repository}", names.from_pods);
+        place.mailbox = Some(job::Mailbox { from_ranks, plain_http: target.plain_http.contains(&names.from_pods) });
+        place.mailbox_repository = format!("{}/{repository}", access.host);
+        place.mailbox_secret = target.mailbox_secret.clone().filter(|_| target.mailbox == MailboxPolicy::Secret);
+    } else {
+        events.note("outputs come over the control stream: pods may not push to the registry");
+    }
+    place.pull_secrets = target.pull_secret.clone().into_iter().collect();
+    let Some(login) = &access.login else { return };
+    if !openness.is_open {
+        let host = &names.from_nodes;
+        events.note(format!("the nodes get your login for {host} in a Secret that goes with the run"));
+        place.pull_credentials = Some(docker_config_json(&[(host, login)]));
+    }
+    if target.mailbox == MailboxPolicy::Login {
+        let host = &names.from_pods;
+        events
+            .note(format!("the pods get your login for {host} in a Secret that goes with the run, as the target says"));
+        place.mailbox_credentials = Some(docker_config_json(&[(host, login)]));
+    }
 }

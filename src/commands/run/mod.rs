@@ -113,9 +113,9 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
     let mut request = resolve(decided, context, &events)?;
     request.environment = pin(context, &request.project.root, request.environment, &events).await?;
     let code = match (&request.destination.value, look) {
-        (Destination::Cluster(name, target), Some(look)) => {
-            let (name, target) = (name.clone(), (**target).clone());
-            Box::pin(cluster::run_on_cluster(request, look, &name, &target, &args, context, output)).await
+        (Destination::Cluster(name, _), Some(look)) => {
+            let name = name.clone();
+            Box::pin(cluster::run_on_cluster(request, look, &name, &args, context, output)).await
         }
         _ if args.dry_run => return Err(RunError::DryRunLocal.into()),
         _ => local::run_locally(request, context, output).await,
