@@ -137,6 +137,14 @@ impl Hasher {
         self.state.finalize().into()
     }
 
+    /// The digest of these bytes, as 32 bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> [u8; 32] {
+        let mut hasher = Self::default();
+        hasher.update(bytes);
+        hasher.finish_bytes()
+    }
+
     /// The digest and length of all that `reader` still gives.
     ///
     /// # Errors

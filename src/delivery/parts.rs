@@ -20,6 +20,10 @@ pub(super) const ENTRY: u64 = 1024;
 pub(super) trait Items {
     /// Bytes of content at each position; none where it is empty.
     fn sizes(&self) -> impl Iterator<Item = Option<u64>>;
+    /// About how many bytes all of it has in archives.
+    fn weight(&self) -> u64 {
+        self.sizes().flatten().map(|size| size + ENTRY).sum()
+    }
     /// What is at these positions.
     fn differences(&self, range: Range<usize>) -> impl Iterator<Item = Difference>;
 }
@@ -27,6 +31,10 @@ pub(super) trait Items {
 impl Items for Snapshot {
     fn sizes(&self) -> impl Iterator<Item = Option<u64>> {
         self.sizes()
+    }
+
+    fn weight(&self) -> u64 {
+        self.size() + ENTRY * self.count()
     }
 
     fn differences(&self, range: Range<usize>) -> impl Iterator<Item = Difference> {
@@ -68,14 +76,9 @@ impl Part {
     }
 }
 
-/// About how many bytes all of it has in archives.
-pub(super) fn weight(items: &impl Items) -> u64 {
-    items.sizes().flatten().map(|size| size + ENTRY).sum()
-}
-
 /// Cuts; the large files first, since what changes more often belongs above.
 pub(super) fn parts(items: &impl Items) -> Vec<Part> {
-    let total = weight(items);
+    let total = items.weight();
     let (large, full) = (LARGE.max(total / MOST), FULL.max(total / MOST));
     let (mut alone, mut together) = (Vec::new(), Vec::new());
     let mut part = Part { range: 0..0, limit: Some(large), size: 0 };
@@ -122,7 +125,7 @@ mod tests {
         let found = parts(&sizes);
         let ranges: Vec<_> = found.iter().map(|part| part.range.clone()).collect();
         assert_eq!(ranges, [2..3, 0..5, 5..7]);
-        assert_eq!(found.iter().map(|part| part.size).sum::<u64>(), weight(&sizes));
+        assert_eq!(found.iter().map(|part| part.size).sum::<u64>(), sizes.weight());
         assert!(found.iter().all(|part| part.size <= FULL));
     }
 

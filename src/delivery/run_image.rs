@@ -12,7 +12,7 @@ use super::DeliveryError;
 use super::environment::Surroundings;
 use super::known::Known;
 use super::layer::{Made, make};
-use super::parts::{Items, parts, weight};
+use super::parts::{Items, parts};
 use super::stack::{Stack, Step};
 use super::supervisor::supervisor;
 use super::supervisor_layer::supervisor_layer;
@@ -99,7 +99,7 @@ pub async fn rebase(delivery: &Delivery<'_>, snapshot: &Snapshot) -> Result<()> 
     let Some(_only_one) = stack.lock() else { return Ok(()) };
     let code = delivery.make_code(snapshot, Arc::new(snapshot.clone())).await?;
     try_join_all(code.unsent.iter().map(|made| delivery.push(Phase::Push, &made.blob))).await?;
-    stack.put(0, code.layers, weight(snapshot), snapshot);
+    stack.put(0, code.layers, snapshot.weight(), snapshot);
     Ok(())
 }
 
@@ -154,9 +154,9 @@ impl Delivery<'_> {
         let step = stack.step(snapshot);
         let (keep, code, weight) = match &step {
             Step::None => (stack.height(), Code::default(), 0),
-            Step::Whole => (0, self.make_code(snapshot, Arc::new(snapshot.clone())).await?, weight(snapshot)),
+            Step::Whole => (0, self.make_code(snapshot, Arc::new(snapshot.clone())).await?, snapshot.weight()),
             Step::Delta { keep, differences } => {
-                (*keep, self.make_code(snapshot, Arc::clone(differences)).await?, weight(&**differences))
+                (*keep, self.make_code(snapshot, Arc::clone(differences)).await?, differences.weight())
             }
         };
         let checks = self.checks_manifests(known).await?;
@@ -201,7 +201,7 @@ impl Delivery<'_> {
     async fn make_code<I: Items + Send + Sync + 'static>(&self, snapshot: &Snapshot, items: Arc<I>) -> Result<Code> {
         let parts = parts(&*items);
         let is_one = parts.len() == 1;
-        let progress = &self.progress(Phase::Push, weight(&*items));
+        let progress = &self.progress(Phase::Push, items.weight());
         let made = stream::iter(parts).then(|part| {
             let (snapshot, items) = (snapshot.clone(), Arc::clone(&items));
             let work = tokio::task::spawn_blocking(move || make(&snapshot, &*items, &part));

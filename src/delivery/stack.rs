@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::parts::{ENTRY, parts, weight};
+use super::parts::{ENTRY, Items, parts};
 use crate::digest::Digest;
 use crate::image::compose::Layer;
 use crate::snapshot::{self, Difference, Snapshot};
@@ -104,14 +104,14 @@ impl Stack {
         for keep in (1..=self.levels.len()).rev() {
             let below = &self.levels[keep - 1];
             // On the whole itself anything goes that is less than the whole.
-            let most = if keep == 1 { weight(snapshot) / 4 * 3 } else { below.weight / 2 };
+            let most = if keep == 1 { snapshot.weight() / 4 * 3 } else { below.weight / 2 };
             // No difference is lighter than this: the tree need not be looked at.
             if keep >= HIGHEST || most < ENTRY {
                 continue;
             }
             let Some(tree) = snapshot::load(&self.tree_file(&below.tree), &self.root, &below.tree) else { continue };
             let differences = snapshot::differences(&tree, snapshot);
-            let size = weight(&differences);
+            let size = differences.weight();
             let layers = self.layers(keep).count() + parts(&differences).len();
             if layers <= MOST_LAYERS && size <= most {
                 return Step::Delta { keep, differences: Arc::new(differences) };

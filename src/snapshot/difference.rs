@@ -62,8 +62,8 @@ pub fn differences(before: &Snapshot, now: &Snapshot) -> Vec<Difference> {
                 found.extend(entry.map(|entry| Difference::Put { entry, is_new: true }));
             }
             Ordering::Equal => {
-                if let (Some((_, one)), Some((folder, other))) = (olds.next(), news.next())
-                    && !is_same((old, one), (new, other))
+                if let (Some((above, one)), Some((folder, other))) = (olds.next(), news.next())
+                    && !is_same((old, above, one), (new, folder, other))
                     && let Some(mut entry) = now.entry_of(folder, other)
                 {
                     entry.modified += shift(one, other);
@@ -89,14 +89,14 @@ pub fn differences(before: &Snapshot, now: &Snapshot) -> Vec<Difference> {
 
 /// Where a record is in the order of trees.
 fn place<'t>(tree: &'t Tree, (folder, record): &(&Folder, &Record)) -> (&'t [u8], &'t [u8]) {
-    (tree.path(folder), tree.name(record))
+    (tree.path(folder), tree.name(folder, record))
 }
 
 /// Whether two records of one path have the same content; quicker than comparing entries, which have to be made first.
-fn is_same((old, one): (&Tree, &Record), (new, other): (&Tree, &Record)) -> bool {
+fn is_same((old, above, one): (&Tree, &Folder, &Record), (new, folder, other): (&Tree, &Folder, &Record)) -> bool {
     one.kind() == other.kind()
         && match one.kind() {
-            Kind::Link => old.target(one) == new.target(other),
+            Kind::Link => old.target(above, one) == new.target(folder, other),
             Kind::Folder => true,
             _ => one.digest == other.digest,
         }

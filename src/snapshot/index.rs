@@ -16,7 +16,7 @@ use super::tree::{Folder, Record, Tree};
 use crate::digest::Digest;
 
 /// Changes with the form.
-const MAGIC: &[u8; 8] = b"nautaix3";
+const MAGIC: &[u8; 8] = b"nautaix4";
 
 /// Where the index of a project is kept, below nauta's state.
 pub(super) fn path(state: &Path, root: &Path) -> PathBuf {
@@ -107,7 +107,7 @@ mod tests {
         save(&path, &tree).expect("written");
         let (back, _) = load(&path).expect("kept");
         assert_eq!(back.digest(), tree.digest());
-        assert_eq!(back.target(&back.records[1]), b"t");
+        assert_eq!(back.target(&back.folders[1], &back.records[1]), b"t");
         let good = fs::read(&path).expect("readable");
         for at in 0..good.len() {
             let mut bad = good.clone();

@@ -3,7 +3,9 @@
 //! The order is that of folders by their path, and of names in each (bytes). A folder comes before what is in it, and
 //! what is in it stands together: so a walk compares folder by folder.
 
-use zerocopy::little_endian::{I64, U32, U64};
+use std::ops::Range;
+
+use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::digest::{Digest, Hasher};
@@ -112,25 +114,14 @@ impl Stamp {
     }
 }
 
-/// A piece of [`Tree::names`].
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub(super) struct Span {
-    at: U64,
-    len: U32,
-}
-
-impl Span {
-    fn end(self) -> u64 {
-        self.at.get() + u64::from(self.len.get())
-    }
-}
-
 /// A folder and the records of what is in it.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct Folder {
-    path: Span,
+    /// Where its texts begin in [`Tree::names`]: its path, then names and targets in the order of its records. Theirs are counted from
+    /// here, so that whole runs of folders are copied as they are.
+    texts: U64,
+    path: U16,
     first: U64,
     count: U64,
     pub(super) stamp: Stamp,
@@ -138,15 +129,55 @@ pub(super) struct Folder {
     pub(super) rules: [u8; 32],
     /// Depends on names, contents, executable bits and links of what is taken right here, and on nothing else.
     pub(super) digest: [u8; 32],
+    pub(super) totals: Totals,
+}
+
+/// What is right in a folder, all together: most questions need no look at each record.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct Totals {
+    /// Files, links and folders that are taken.
+    pub(super) taken: U64,
+    /// Files among them, and their bytes.
+    pub(super) files: U64,
+    pub(super) size: U64,
+    /// Bytes of the largest.
+    pub(super) largest: U64,
+    /// 1: something stays here that somebody may want to know of.
+    stays: u8,
+}
+
+impl Totals {
+    fn add(&mut self, row: &Row) {
+        let size = row.stamp.size.get();
+        match row.kind {
+            kind if kind.is_file() => {
+                self.taken += 1;
+                self.files += 1;
+                self.size += size;
+                self.largest = U64::new(self.largest.get().max(size));
+            }
+            kind if kind.is_taken() => self.taken += 1,
+            Kind::WithheldFile | Kind::WithheldFolder | Kind::Unsendable => self.stays = 1,
+            _ => {}
+        }
+    }
+
+    /// Whether something is withheld, or can't be sent.
+    pub(super) const fn names_something(&self) -> bool {
+        self.stays == 1
+    }
 }
 
 /// Something in a folder.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct Record {
-    name: Span,
-    /// Of a link.
-    target: Span,
+    /// Where its name begins, from the folder's texts on.
+    at: U32,
+    name: U16,
+    /// Of a link: its target stands behind its name.
+    target: U16,
     kind: u8,
     pub(super) stamp: Stamp,
     /// Of a file's content.
@@ -176,7 +207,7 @@ impl Row {
     }
 
     /// What a folder's digest depends on.
-    fn add_to(&self, hasher: &mut Hasher) {
+    fn add_to(&self, fields: &mut Vec<u8>) {
         let mark: &[u8] = match self.kind {
             Kind::File => b"f",
             Kind::Executable => b"x",
@@ -184,11 +215,11 @@ impl Row {
             Kind::Folder => b"d",
             _ => return,
         };
-        field(hasher, mark, &self.name);
+        field(fields, mark, &self.name);
         match self.kind {
-            Kind::Link => field(hasher, b"", &self.target),
+            Kind::Link => field(fields, b"", &self.target),
             Kind::Folder => {}
-            _ => hasher.update(&self.digest),
+            _ => fields.extend_from_slice(&self.digest),
         }
     }
 }
@@ -202,28 +233,22 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn text(&self, span: Span) -> &[u8] {
-        let at = usize::try_from(span.at.get()).unwrap_or(usize::MAX);
-        self.names.get(at..at.saturating_add(span.len.get() as usize)).unwrap_or_default()
-    }
-
-    fn keep(&mut self, text: &[u8]) -> Span {
-        let at = U64::new(self.names.len() as u64);
-        self.names.extend_from_slice(text);
-        // Names and targets are shorter than 4096 bytes on every system there is.
-        Span { at, len: U32::new(u32::try_from(text.len()).unwrap_or(u32::MAX)) }
+    /// So many bytes of a folder's texts.
+    fn text(&self, folder: &Folder, at: u32, len: U16) -> &[u8] {
+        let at = usize::try_from(folder.texts.get() + u64::from(at)).unwrap_or(usize::MAX);
+        self.names.get(at..at.saturating_add(len.get().into())).unwrap_or_default()
     }
 
     pub(super) fn path(&self, folder: &Folder) -> &[u8] {
-        self.text(folder.path)
+        self.text(folder, 0, folder.path)
     }
 
-    pub(super) fn name(&self, record: &Record) -> &[u8] {
-        self.text(record.name)
+    pub(super) fn name(&self, folder: &Folder, record: &Record) -> &[u8] {
+        self.text(folder, record.at.get(), record.name)
     }
 
-    pub(super) fn target(&self, record: &Record) -> &[u8] {
-        self.text(record.target)
+    pub(super) fn target(&self, folder: &Folder, record: &Record) -> &[u8] {
+        self.text(folder, record.at.get() + u32::from(record.name.get()), record.target)
     }
 
     /// What is in a folder, by name.
@@ -233,44 +258,71 @@ impl Tree {
         self.records.get(range).unwrap_or_default()
     }
 
+    /// Where the folder of this path is among [`Self::folders`].
+    pub(super) fn position(&self, path: &[u8]) -> Option<usize> {
+        self.folders.binary_search_by(|folder| self.path(folder).cmp(path)).ok()
+    }
+
+    /// The same for a folder that stands not before `from`, and most likely near: what is in a folder stands behind it.
+    pub(super) fn position_from(&self, from: usize, path: &[u8]) -> Option<usize> {
+        let rest = self.folders.get(from..)?;
+        let mut end = 1;
+        while rest.get(end).is_some_and(|folder| self.path(folder) < path) {
+            end *= 2;
+        }
+        let begin = end / 2;
+        let near = &rest[begin..rest.len().min(end + 1)];
+        near.binary_search_by(|folder| self.path(folder).cmp(path)).ok().map(|at| from + begin + at)
+    }
+
     pub(super) fn folder(&self, path: &[u8]) -> Option<&Folder> {
-        self.folders.binary_search_by(|folder| self.path(folder).cmp(path)).ok().map(|i| &self.folders[i])
+        self.position(path).map(|at| &self.folders[at])
     }
 
     pub(super) fn record(&self, folder: &Folder, name: &[u8]) -> Option<&Record> {
         let records = self.records(folder);
-        records.binary_search_by(|record| self.name(record).cmp(name)).ok().map(|i| &records[i])
+        records.binary_search_by(|record| self.name(folder, record).cmp(name)).ok().map(|i| &records[i])
     }
 
     /// Adds a folder behind all others; `rows` by name.
     pub(super) fn push<'r>(&mut self, path: &[u8], stamp: Stamp, rules: [u8; 32], rows: impl Iterator<Item = &'r Row>) {
-        let (path, first) = (self.keep(path), self.records.len());
-        let mut hasher = Hasher::default();
+        let (texts, first) = (self.names.len(), self.records.len());
+        self.names.extend_from_slice(path);
+        let (mut fields, mut totals) = (Vec::new(), Totals::default());
         for row in rows {
-            row.add_to(&mut hasher);
-            let (name, target) = (self.keep(&row.name), self.keep(&row.target));
+            row.add_to(&mut fields);
+            totals.add(row);
+            let at = U32::new(u32::try_from(self.names.len() - texts).unwrap_or(u32::MAX));
             let kind = KINDS.iter().position(|kind| *kind == row.kind).unwrap_or(0);
             let kind = u8::try_from(kind).unwrap_or(0);
-            self.records.push(Record { name, target, kind, stamp: row.stamp, digest: row.digest });
+            self.names.extend_from_slice(&row.name);
+            self.names.extend_from_slice(&row.target);
+            let (name, target) = (length(&row.name), length(&row.target));
+            self.records.push(Record { at, name, target, kind, stamp: row.stamp, digest: row.digest });
         }
-        let (first, count) = (U64::new(first as u64), U64::new((self.records.len() - first) as u64));
-        self.folders.push(Folder { path, first, count, stamp, rules, digest: hasher.finish_bytes() });
+        let count = U64::new((self.records.len() - first) as u64);
+        let (texts, first) = (U64::new(texts as u64), U64::new(first as u64));
+        let digest = Hasher::of(&fields);
+        self.folders.push(Folder { texts, path: length(path), first, count, stamp, rules, digest, totals });
     }
 
-    /// Adds a folder of another tree, as it is there.
-    pub(super) fn push_from(&mut self, other: &Self, folder: &Folder) {
-        let records = other.records(folder);
-        // The texts of a folder stand together, its path first: see `push`.
-        let begin = folder.path.at.get();
-        let end = records.last().map_or(folder.path, |record| record.target).end();
-        let texts = usize::try_from(begin).unwrap_or(usize::MAX)..usize::try_from(end).unwrap_or(usize::MAX);
-        let shift = (self.names.len() as u64).wrapping_sub(begin);
-        self.names.extend_from_slice(other.names.get(texts).unwrap_or_default());
-        let moved = |span: Span| Span { at: U64::new(span.at.get().wrapping_add(shift)), ..span };
-        let first = U64::new(self.records.len() as u64);
-        self.folders.push(Folder { path: moved(folder.path), first, ..*folder });
-        let moved = |record: &Record| Record { name: moved(record.name), target: moved(record.target), ..*record };
-        self.records.extend(records.iter().map(moved));
+    /// Adds folders that stand together in another tree, as they are there.
+    pub(super) fn push_from(&mut self, other: &Self, range: Range<usize>) {
+        let place = |at: usize| match other.folders.get(at) {
+            Some(folder) => (folder.texts.get(), folder.first.get()),
+            None => (other.names.len() as u64, other.records.len() as u64),
+        };
+        let (from, to) = (place(range.start), place(range.end));
+        let (texts, first) = (self.names.len() as u64, self.records.len() as u64);
+        let bytes = |from: u64, to: u64| usize::try_from(from).unwrap_or(0)..usize::try_from(to).unwrap_or(0);
+        self.names.extend_from_slice(other.names.get(bytes(from.0, to.0)).unwrap_or_default());
+        self.records.extend_from_slice(other.records.get(bytes(from.1, to.1)).unwrap_or_default());
+        let moved = |folder: &Folder| Folder {
+            texts: U64::new((folder.texts.get() - from.0) + texts),
+            first: U64::new((folder.first.get() - from.1) + first),
+            ..*folder
+        };
+        self.folders.extend(other.folders[range].iter().map(moved));
     }
 
     /// All records with their folders, in order.
@@ -282,9 +334,13 @@ impl Tree {
     pub(super) fn digest(&self) -> Digest {
         let mut hasher = Hasher::default();
         hasher.update(b"nauta tree 3\n");
+        let mut fields = Vec::new();
         for folder in &self.folders {
-            field(&mut hasher, b"D", self.path(folder));
-            hasher.update(&folder.digest);
+            field(&mut fields, b"D", self.path(folder));
+            fields.extend_from_slice(&folder.digest);
+            // Many small pieces cost more than what is hashed.
+            hasher.update(&fields);
+            fields.clear();
         }
         hasher.finish()
     }
@@ -304,10 +360,15 @@ impl Tree {
 }
 
 /// A field with its length before it, so that no two lists of fields give the same bytes.
-fn field(hasher: &mut Hasher, mark: &[u8], text: &[u8]) {
-    hasher.update(mark);
-    hasher.update(&(text.len() as u64).to_le_bytes());
-    hasher.update(text);
+fn field(fields: &mut Vec<u8>, mark: &[u8], text: &[u8]) {
+    fields.extend_from_slice(mark);
+    fields.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    fields.extend_from_slice(text);
+}
+
+/// The length of a name, path or target: all are shorter than 4096 bytes on every system there is.
+fn length(text: &[u8]) -> U16 {
+    U16::new(u16::try_from(text.len()).unwrap_or(u16::MAX))
 }
 
 /// `name` in the folder of this path.
@@ -336,5 +397,24 @@ mod tests {
         let coarse = Stamp { modified_nanos: U32::new(0), ..stamp };
         assert!(!coarse.read_at((101, 0)).is_settled() && coarse.read_at((103, 0)).is_settled());
         assert!(stamp.is_still(&stamp.read_at((200, 0))) && !stamp.is_still(&stamp));
+    }
+
+    #[test]
+    fn folders_are_found_from_every_place_before_them() {
+        let mut tree = Tree::default();
+        let paths = ["", "a", "a-b", "a-b/c", "a/b", "a/b/c", "a/b/d", "a/c", "b", "c/d/e", "c/d/e/f"];
+        for path in paths {
+            tree.push(path.as_bytes(), Stamp::default(), [0; 32], [].iter());
+        }
+        for (at, path) in paths.iter().enumerate() {
+            assert_eq!(tree.position(path.as_bytes()), Some(at), "{path}");
+            for from in 0..=at {
+                assert_eq!(tree.position_from(from, path.as_bytes()), Some(at), "{path} from {from}");
+            }
+            for missing in ["0", "a/a", "a/b/c/d", "d"] {
+                assert_eq!(tree.position_from(at, missing.as_bytes()), None, "{missing} from {at}");
+            }
+        }
+        assert_eq!(tree.position_from(paths.len(), b"d"), None);
     }
 }

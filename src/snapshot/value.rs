@@ -130,7 +130,7 @@ impl Snapshot {
             let here = split.iter().filter(|(above, _)| above.as_bytes() == place);
             let names: Vec<&[u8]> = here.map(|(_, name)| name.as_bytes()).collect();
             let records = if whole || !names.is_empty() { tree.records(folder) } else { &[] };
-            let taken = records.iter().filter(move |record| whole || names.contains(&tree.name(record)));
+            let taken = records.iter().filter(move |record| whole || names.contains(&tree.name(folder, record)));
             taken.filter_map(move |record| self.entry_of(folder, record))
         })
     }
@@ -151,22 +151,27 @@ impl Snapshot {
         let content = match record.kind() {
             Kind::File => file(false),
             Kind::Executable => file(true),
-            Kind::Link => Content::Link { target: self.tree.target(record).to_vec() },
+            Kind::Link => Content::Link { target: self.tree.target(folder, record).to_vec() },
             Kind::Folder => Content::Directory,
             _ => return None,
         };
         let modified = u64::try_from(record.stamp.modified.get()).unwrap_or(0);
-        Some(Entry { path: join(self.tree.path(folder), self.tree.name(record)), content, modified })
+        Some(Entry { path: join(self.tree.path(folder), self.tree.name(folder, record)), content, modified })
     }
 
     /// Bytes of all files together.
     pub fn size(&self) -> u64 {
-        self.tree.records.iter().filter(|record| record.kind().is_file()).map(|record| record.stamp.size.get()).sum()
+        self.tree.folders.iter().map(|folder| folder.totals.size.get()).sum()
     }
 
     /// How many regular files.
-    pub fn files(&self) -> usize {
-        self.tree.records.iter().filter(|record| record.kind().is_file()).count()
+    pub fn files(&self) -> u64 {
+        self.tree.folders.iter().map(|folder| folder.totals.files.get()).sum()
+    }
+
+    /// How many files, links and directories.
+    pub fn count(&self) -> u64 {
+        self.tree.folders.iter().map(|folder| folder.totals.taken.get()).sum()
     }
 
     /// What was left out because it may hold a secret: path, and the pattern that says so.
@@ -185,18 +190,29 @@ impl Snapshot {
     }
 
     fn paths(&self, wanted: impl Fn(Kind) -> bool) -> impl Iterator<Item = (Vec<u8>, Kind)> {
-        let all = self.tree.all().filter(move |(_, record)| wanted(record.kind()));
-        all.map(|(folder, record)| (join(self.tree.path(folder), self.tree.name(record)), record.kind()))
+        let folders = self.tree.folders.iter().filter(|folder| folder.totals.names_something());
+        let all = folders.flat_map(|folder| self.tree.records(folder).iter().map(move |record| (folder, record)));
+        let all = all.filter(move |(_, record)| wanted(record.kind()));
+        all.map(|(folder, record)| (join(self.tree.path(folder), self.tree.name(folder, record)), record.kind()))
     }
 
     /// The largest files, largest first.
     pub fn largest(&self, count: usize) -> Vec<Entry> {
         let size = |(_, record): &(&Folder, &Record)| record.stamp.size.get();
         let mut found: Vec<(&Folder, &Record)> = Vec::new();
-        for file in self.tree.all().filter(|(_, record)| record.kind().is_file()) {
-            if found.len() < count || found.last().is_some_and(|least| size(least) < size(&file)) {
-                found.insert(found.partition_point(|other| size(other) >= size(&file)), file);
-                found.truncate(count);
+        for folder in &self.tree.folders {
+            let is_wanted = |found: &[_], size_here| {
+                found.len() < count || found.last().is_some_and(|least| size(least) < size_here)
+            };
+            if !is_wanted(&found, folder.totals.largest.get()) {
+                continue;
+            }
+            for record in self.tree.records(folder).iter().filter(|record| record.kind().is_file()) {
+                let file = (folder, record);
+                if is_wanted(&found, size(&file)) {
+                    found.insert(found.partition_point(|other| size(other) >= size(&file)), file);
+                    found.truncate(count);
+                }
             }
         }
         found.into_iter().filter_map(|(folder, record)| self.entry_of(folder, record)).collect()

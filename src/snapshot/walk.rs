@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, sta
 use super::disk::{list, now, read, there};
 use super::error::SnapshotError;
 use super::rules::{Level, Verdict, is_ignore_file};
-use super::tree::{Folder, Kind, Record, Row, Stamp, Tree, join};
+use super::tree::{Kind, Record, Row, Stamp, Tree, join};
 use crate::archive::open_source;
 
 /// How often a file is read before it counts as never standing still.
@@ -28,18 +28,32 @@ const WHITEOUT: &[u8] = b".wh.";
 const PART: usize = 256;
 
 /// A folder as the walk found it.
-pub(super) enum Listed<'a> {
-    /// As in the index, and so is all in it.
-    Same(&'a Folder),
-    /// Another one, or another content, or a part of one.
-    New { path: Vec<u8>, stamp: Stamp, rules: [u8; 32], rows: Vec<Row> },
+pub(super) enum Listed {
+    /// As in the index, where it stands at this position, and so is all in it.
+    Same(usize),
+    New(New),
+}
+
+/// Another folder, or another content, or a part of one.
+pub(super) struct New {
+    pub(super) path: Vec<u8>,
+    pub(super) stamp: Stamp,
+    pub(super) rules: [u8; 32],
+    pub(super) rows: Vec<Row>,
+}
+
+impl New {
+    /// The first name in it.
+    pub(super) fn first(&self) -> Option<&[u8]> {
+        self.rows.first().map(|row| row.name.as_slice())
+    }
 }
 
 /// What all threads share.
 struct Walk<'a> {
     root: OwnedFd,
     known: &'a Tree,
-    state: Mutex<State<'a>>,
+    state: Mutex<State>,
     woken: Condvar,
     /// Threads that have nothing to do; looked at without the lock, since it only says when sharing pays.
     idle: AtomicUsize,
@@ -48,21 +62,22 @@ struct Walk<'a> {
 }
 
 #[derive(Default)]
-struct State<'a> {
+struct State {
     /// Tasks that any thread may take.
     waiting: Vec<Task>,
     /// Threads with tasks of their own, which may find more.
     busy: usize,
-    listed: Vec<Listed<'a>>,
+    listed: Vec<Listed>,
     error: Option<SnapshotError>,
 }
 
 /// What a thread takes up next.
 enum Task {
-    /// A folder, and the rules of the one above.
+    /// A folder, the rules of the one above, and where it stands in the index.
     Folder {
         path: Vec<u8>,
         level: Arc<Level>,
+        known: Option<usize>,
     },
     Part(Part),
 }
@@ -80,6 +95,8 @@ struct Place {
     handle: OwnedFd,
     path: Vec<u8>,
     level: Arc<Level>,
+    /// Where it stands in the index.
+    known: Option<usize>,
 }
 
 impl Place {
@@ -89,15 +106,14 @@ impl Place {
 }
 
 /// Walks through everything below `root`. `known` is what was there the last time.
-pub(super) fn walk<'a>(
-    root: &std::path::Path,
-    top: Arc<Level>,
-    known: &'a Tree,
-) -> Result<Vec<Listed<'a>>, SnapshotError> {
+pub(super) fn walk(root: &std::path::Path, top: Arc<Level>, known: &Tree) -> Result<Vec<Listed>, SnapshotError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(root, flags, Mode::empty())
         .map_err(|error| SnapshotError::unreadable(root.as_os_str().as_encoded_bytes(), error))?;
-    let state = State { waiting: vec![Task::Folder { path: Vec::new(), level: top }], ..State::default() };
+    let state = State {
+        waiting: vec![Task::Folder { path: Vec::new(), level: top, known: known.position(b"") }],
+        ..State::default()
+    };
     let walk = Walk {
         root,
         known,
@@ -126,8 +142,8 @@ fn threads(known: &Tree) -> usize {
     if known.folders.is_empty() { (8 * processors).min(32) } else { processors.min(8) }
 }
 
-impl<'a> Walk<'a> {
-    fn lock(&self) -> MutexGuard<'_, State<'a>> {
+impl Walk<'_> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -186,23 +202,28 @@ impl<'a> Walk<'a> {
 }
 
 /// A thread's work on a task.
-struct Visit<'w, 'a> {
-    walk: &'w Walk<'a>,
+struct Visit<'w> {
+    walk: &'w Walk<'w>,
     /// What is to be done besides.
     found: &'w mut Vec<Task>,
 }
 
-impl<'a> Visit<'_, 'a> {
+impl Visit<'_> {
     /// What was found; nothing where the folder is gone, or was shared out.
-    fn take_up(&mut self, task: Task) -> Result<Option<Listed<'a>>, SnapshotError> {
+    fn take_up(&mut self, task: Task) -> Result<Option<Listed>, SnapshotError> {
         match task {
-            Task::Folder { path, level } => self.folder(path, &level),
+            Task::Folder { path, level, known } => self.folder(path, &level, known),
             Task::Part(part) => self.part(part).map(Some),
         }
     }
 
     /// `above`: the rules of the folder above.
-    fn folder(&mut self, path: Vec<u8>, above: &Arc<Level>) -> Result<Option<Listed<'a>>, SnapshotError> {
+    fn folder(
+        &mut self,
+        path: Vec<u8>,
+        above: &Arc<Level>,
+        known: Option<usize>,
+    ) -> Result<Option<Listed>, SnapshotError> {
         let read_at = now();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened =
@@ -212,13 +233,14 @@ impl<'a> Visit<'_, 'a> {
         };
         let stat = fstat(&handle).map_err(|error| SnapshotError::unreadable(&path, error))?;
         let stamp = Stamp::of(&stat);
-        let mut place = Place { handle, path, level: Arc::clone(above) };
-        let known = self.walk.known.folder(&place.path);
-        if let Some(folder) = known.filter(|folder| stamp.is_still(&folder.stamp)) {
-            let names = self.walk.known.records(folder).iter().map(|record| self.walk.known.name(record));
+        let mut place = Place { handle, path, level: Arc::clone(above), known };
+        let tree = self.walk.known;
+        if let Some(at) = known.filter(|at| stamp.is_still(&tree.folders[*at].stamp)) {
+            let folder = &tree.folders[at];
+            let names = tree.records(folder).iter().map(|record| tree.name(folder, record));
             place.level = in_folder(&place, names, above)?;
-            if place.level.digest() == folder.rules && self.is_same(&place, folder) {
-                return Ok(Some(Listed::Same(folder)));
+            if place.level.digest() == folder.rules && self.is_same(&place, at) {
+                return Ok(Some(Listed::Same(at)));
             }
         }
         let mut names = list(&place.handle).map_err(|error| SnapshotError::unreadable(&place.path, error))?;
@@ -234,8 +256,8 @@ impl<'a> Visit<'_, 'a> {
         Ok(None)
     }
 
-    fn part(&mut self, Part { place, stamp, names }: Part) -> Result<Listed<'a>, SnapshotError> {
-        let (known, rules) = (self.walk.known.folder(&place.path), place.level.digest());
+    fn part(&mut self, Part { place, stamp, names }: Part) -> Result<Listed, SnapshotError> {
+        let (known, rules) = (place.known.map(|at| &self.walk.known.folders[at]), place.level.digest());
         let mut rows = Vec::with_capacity(names.len());
         for (name, file_type) in names {
             let record = known.and_then(|folder| {
@@ -244,15 +266,15 @@ impl<'a> Visit<'_, 'a> {
             });
             rows.extend(self.row(&place, name, file_type, record)?);
         }
-        Ok(Listed::New { path: place.path.clone(), stamp, rules, rows })
+        Ok(Listed::New(New { path: place.path.clone(), stamp, rules, rows }))
     }
 
-    /// Whether everything in a folder whose list is known is what it was.
-    fn is_same(&mut self, place: &Place, folder: &Folder) -> bool {
+    /// Whether everything in a folder whose list is known is what it was; it stands in the index at this position.
+    fn is_same(&mut self, place: &Place, at: usize) -> bool {
         let known = self.walk.known;
-        let mut found = Vec::new();
+        let (folder, mut near, mut found) = (&known.folders[at], at, Vec::new());
         for record in known.records(folder) {
-            let name = known.name(record);
+            let name = known.name(folder, record);
             match record.kind() {
                 Kind::File | Kind::Executable | Kind::Link => {
                     let stat = statat(&place.handle, name, AtFlags::SYMLINK_NOFOLLOW);
@@ -261,7 +283,10 @@ impl<'a> Visit<'_, 'a> {
                     }
                 }
                 Kind::Folder => {
-                    found.push(Task::Folder { path: join(&place.path, name), level: Arc::clone(&place.level) });
+                    let path = join(&place.path, name);
+                    let known = known.position_from(near, &path);
+                    near = known.unwrap_or(near);
+                    found.push(Task::Folder { path, level: Arc::clone(&place.level), known });
                 }
                 _ => {}
             }
@@ -306,7 +331,9 @@ impl<'a> Visit<'_, 'a> {
         }
         match file_type {
             FileType::Directory => {
-                self.found.push(Task::Folder { path: join(&place.path, &name), level: Arc::clone(&place.level) });
+                let path = join(&place.path, &name);
+                let known = self.walk.known.position(&path);
+                self.found.push(Task::Folder { path, level: Arc::clone(&place.level), known });
                 Ok(Some(Row::bare(name, Kind::Folder)))
             }
             FileType::RegularFile => file(place, name, known),
