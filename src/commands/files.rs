@@ -40,7 +40,7 @@ pub fn run(args: &FilesArgs, context: &Context, output: &Output) -> Result<u8> {
         output.result(&text, &json!({ "schema": 1, "paths": list }));
         return Ok(0);
     }
-    let changes = snapshot::last_run(&root, &state).map(|earlier| snapshot::differences(&earlier, &snapshot));
+    let changes = snapshot::since_last_run(&snapshot, &state);
     let largest = snapshot.largest(SHOWN);
     let withheld = snapshot.withheld();
     let mut text = format!("{} files, {} ({})\n", snapshot.files(), bytes(snapshot.size()), snapshot.digest());

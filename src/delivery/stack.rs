@@ -24,7 +24,6 @@ const MOST_LAYERS: usize = 64;
 /// A project's code in one repository.
 pub(super) struct Stack {
     folder: PathBuf,
-    root: PathBuf,
     levels: Vec<Level>,
 }
 
@@ -59,7 +58,7 @@ impl Stack {
         let folder = state.join("code").join(name.short());
         let levels = std::fs::read(folder.join("stack.json")).ok();
         let levels = levels.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        Self { folder, root: root.to_owned(), levels }
+        Self { folder, levels }
     }
 
     /// The layers of the lowest `keep` levels, the lowest first.
@@ -109,8 +108,7 @@ impl Stack {
             if keep >= HIGHEST || most < ENTRY {
                 continue;
             }
-            let Some(tree) = snapshot::load(&self.tree_file(&below.tree), &self.root, &below.tree) else { continue };
-            let differences = snapshot::differences(&tree, snapshot);
+            let Some(differences) = snapshot::differences(&self.tree_file(&below.tree), snapshot) else { continue };
             let size = differences.weight();
             let layers = self.layers(keep).count() + parts(&differences).len();
             if layers <= MOST_LAYERS && size <= most {

@@ -3,13 +3,11 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::index;
-use super::kept::Kept;
-use super::tree::{Folder, Kind, Record, Tree};
-use super::value::{Content, Entry, Snapshot};
-use crate::digest::Digest;
+use super::record::{Kind, Record};
+use super::tree::{Folder, Tree};
+use super::value::{Content, Entry, Snapshot, entry};
 
 /// A path that is different.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +41,20 @@ impl Difference {
     }
 }
 
-/// What makes `now` of `before`, folders before what is in them.
-pub fn differences(before: &Snapshot, now: &Snapshot) -> Vec<Difference> {
-    let (old, new) = (before.tree(), now.tree());
+/// What makes `now` of the snapshot that was kept in a file with [`Snapshot::save`]; none where it cannot be read. Folders come before
+/// what is in them.
+pub fn differences(kept: &Path, now: &Snapshot) -> Option<Vec<Difference>> {
+    let old = index::load_unlike(kept, now.tree())?;
+    Some(between(&old, now.tree()))
+}
+
+/// What is different from the last run; none where there was no run.
+pub fn since_last_run(now: &Snapshot, state: &Path) -> Option<Vec<Difference>> {
+    differences(&index::last_run(state, now.root()), now)
+}
+
+/// What makes one tree of another, folders before what is in them.
+pub(super) fn between(old: &Tree, new: &Tree) -> Vec<Difference> {
     let (mut olds, mut news) = (old.unlike(new).peekable(), new.unlike(old).peekable());
     let (mut found, mut gone, mut replaced) = (Vec::new(), Vec::new(), HashSet::new());
     loop {
@@ -56,15 +65,15 @@ pub fn differences(before: &Snapshot, now: &Snapshot) -> Vec<Difference> {
             (Some(one), Some(other)) => place(old, one).cmp(&place(new, other)),
         };
         match order {
-            Ordering::Less => gone.extend(olds.next().and_then(|(folder, record)| before.entry_of(folder, record))),
+            Ordering::Less => gone.extend(olds.next().and_then(|(folder, record)| entry(old, folder, record))),
             Ordering::Greater => {
-                let entry = news.next().and_then(|(folder, record)| now.entry_of(folder, record));
+                let entry = news.next().and_then(|(folder, record)| entry(new, folder, record));
                 found.extend(entry.map(|entry| Difference::Put { entry, is_new: true }));
             }
             Ordering::Equal => {
                 if let (Some((above, one)), Some((folder, other))) = (olds.next(), news.next())
                     && !is_same((old, above, one), (new, folder, other))
-                    && let Some(mut entry) = now.entry_of(folder, other)
+                    && let Some(mut entry) = entry(new, folder, other)
                 {
                     entry.modified += shift(one, other);
                     // Where something else has taken a folder's place, what was in the folder went with it.
@@ -114,18 +123,6 @@ fn shift(before: &Record, now: &Record) -> u64 {
     if looks_same { 1 + u64::from(u16::from_le_bytes([now.digest[0], now.digest[1]])) % 3600 } else { 0 }
 }
 
-/// The snapshot with this tree digest that was kept with [`Snapshot::save`].
-pub fn load(path: &Path, root: &Path, digest: &Digest) -> Option<Snapshot> {
-    let (tree, file) = index::load(path)?;
-    Some(Snapshot::known(root, tree, digest.clone(), file))
-}
-
-/// The snapshot of the last run; none where there was no run.
-pub fn last_run(root: &Path, state: &Path) -> Option<Snapshot> {
-    let (tree, file) = index::load(&index::last_run(state, root))?;
-    Some(Snapshot::new(root, Arc::new(tree), Kept::new(Some(file))))
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -145,7 +142,7 @@ mod tests {
             take(temp.path(), None).expect("readable")
         };
         let time = |before: &Snapshot, now: &Snapshot| {
-            let found = differences(before, now);
+            let found = between(before.tree(), now.tree());
             let [Difference::Put { entry, is_new: false }] = &found[..] else { panic!("{found:?}") };
             entry.modified
         };
@@ -155,6 +152,6 @@ mod tests {
         assert_ne!(time(&one, &two), time(&two, &three), "of two edits in a second, both are seen");
         assert_eq!(time(&one, &version("x = 10", 1000)), 1000, "another size is enough");
         assert_eq!(time(&one, &version("x = 4", 1001)), 1001, "another time is enough");
-        assert!(differences(&one, &version("x = 1", 2000)).is_empty(), "a touch is no difference");
+        assert!(between(one.tree(), version("x = 1", 2000).tree()).is_empty(), "a touch is no difference");
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
-use super::tree::{Kind, Stamp};
+use super::record::{Kind, Stamp};
 use crate::archive::open_source;
 use crate::digest::Hasher;
 

@@ -9,12 +9,13 @@ mod error;
 mod index;
 mod kept;
 mod read;
+mod record;
 pub mod rules;
 mod tree;
 mod value;
 mod walk;
 
-pub use difference::{Difference, differences, last_run, load};
+pub use difference::{Difference, differences, since_last_run};
 pub use error::SnapshotError;
 pub use read::{explain, is_allowed, take};
 pub use value::{Content, Entry, Snapshot};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::error::SnapshotError;
 use super::kept::Kept;
+use super::record::Row;
 use super::rules::{Level, Verdict};
 use super::tree::Tree;
 use super::value::Snapshot;
@@ -16,7 +17,7 @@ use super::{index, tree};
 pub fn take(root: &Path, state: Option<&Path>) -> Result<Snapshot, SnapshotError> {
     let kept = state.map(|state| index::path(state, root));
     let (known, file) = kept.as_deref().and_then(index::load).unzip();
-    let known = known.unwrap_or_default();
+    let mut known = known.unwrap_or_default();
     let listed = walk(root, Level::top(root), &known)?;
     let mut is_same = vec![false; known.folders.len()];
     let mut news = Vec::new();
@@ -29,14 +30,32 @@ pub fn take(root: &Path, state: Option<&Path>) -> Result<Snapshot, SnapshotError
     if news.is_empty() && is_same.iter().all(|same| *same) {
         return Ok(Snapshot::new(root, Arc::new(known), Kept::new(file)));
     }
-    let tree = Arc::new(assemble(news, &known, &is_same));
+    news.sort_unstable_by(|a, b| a.path.cmp(&b.path).then_with(|| a.first().cmp(&b.first())));
+    let tree = Arc::new(if replace(&news, &mut known, &is_same) { known } else { assemble(&news, &known, &is_same) });
     let kept = kept.map_or_else(|| Kept::new(None), |path| Kept::write(path, &tree));
     Ok(Snapshot::new(root, tree, kept))
 }
 
+/// Makes the new tree of the known one where no name has come or gone, as after most edits; tells whether it has.
+fn replace(news: &[New], known: &mut Tree, is_same: &[bool]) -> bool {
+    let mut places = Vec::new();
+    for parts in news.chunk_by(|a, b| a.path == b.path) {
+        match known.position(&parts[0].path) {
+            Some(at) if known.has_names(&known.folders[at], rows(parts)) => places.push((at, parts)),
+            _ => return false,
+        }
+    }
+    if places.len() != is_same.iter().filter(|same| !**same).count() {
+        return false;
+    }
+    for (at, parts) in places {
+        known.replace(at, parts[0].stamp, parts[0].rules, rows(parts));
+    }
+    true
+}
+
 /// The new tree, in order: what is new, and of the known one what is the same.
-fn assemble(mut news: Vec<New>, known: &Tree, is_same: &[bool]) -> Tree {
-    news.sort_unstable_by(|a, b| a.path.cmp(&b.path).then_with(|| a.first().cmp(&b.first())));
+fn assemble(news: &[New], known: &Tree, is_same: &[bool]) -> Tree {
     let mut tree = Tree::default();
     tree.names.reserve(known.names.len());
     tree.records.reserve(known.records.len());
@@ -52,10 +71,14 @@ fn assemble(mut news: Vec<New>, known: &Tree, is_same: &[bool]) -> Tree {
     for parts in news.chunk_by(|a, b| a.path == b.path) {
         let New { path, stamp, rules, .. } = &parts[0];
         keep_to(&mut tree, known.folders.partition_point(|folder| known.path(folder) < path.as_slice()));
-        tree.push(path, *stamp, *rules, parts.iter().flat_map(|part| &part.rows));
+        tree.push(path, *stamp, *rules, rows(parts));
     }
     keep_to(&mut tree, known.folders.len());
     tree
+}
+
+fn rows(parts: &[New]) -> impl Iterator<Item = &Row> + Clone {
+    parts.iter().flat_map(|part| &part.rows)
 }
 
 /// What becomes of a path (relative to the project, with `/`), and of the first folder on the way that is not taken.
@@ -110,6 +133,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::snapshot::difference::{between, differences};
 
     fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let temp = tempfile::tempdir().expect("a temporary directory");
@@ -326,6 +350,7 @@ mod tests {
         #[test]
         fn with_the_index_and_without_it_the_same_is_seen(edits in edits()) {
             let (temp, state) = (tree(&[("a/f0", "x"), ("a/b/f1", "y")]), tempfile::tempdir().expect("a folder"));
+            let mut before: Option<Snapshot> = None;
             for edit in edits {
                 apply(temp.path(), &edit);
                 let quick = take(temp.path(), Some(state.path())).expect("readable");
@@ -333,6 +358,11 @@ mod tests {
                 prop_assert_eq!(quick.digest(), slow.digest(), "{:?}", edit);
                 prop_assert!(quick.entries().eq(slow.entries()), "{:?}", edit);
                 let sizes: Vec<u64> = quick.sizes().flatten().collect();
+                if let Some(before) = before.replace(quick.clone()) {
+                    let kept = state.path().join("before");
+                    before.save(&kept).expect("kept");
+                    prop_assert_eq!(differences(&kept, &quick), Some(between(before.tree(), quick.tree())), "{:?}", edit);
+                }
                 prop_assert_eq!((quick.size(), quick.count()), (sizes.iter().sum(), sizes.len() as u64));
             }
         }

@@ -5,114 +5,11 @@
 
 use std::ops::Range;
 
-use zerocopy::little_endian::{I64, U16, U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::record::{Kind, Record, Row, Stamp, describe, field};
 use crate::digest::{Digest, Hasher};
-
-/// What a record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    File,
-    Executable,
-    Link,
-    Folder,
-    /// Left out by a rule.
-    LeftFile,
-    LeftFolder,
-    /// Left out because of its name: it may hold a secret.
-    WithheldFile,
-    WithheldFolder,
-    /// Neither file nor folder nor link, or a name that images cannot hold.
-    Unsendable,
-}
-
-const KINDS: [Kind; 9] = [
-    Kind::File,
-    Kind::Executable,
-    Kind::Link,
-    Kind::Folder,
-    Kind::LeftFile,
-    Kind::LeftFolder,
-    Kind::WithheldFile,
-    Kind::WithheldFolder,
-    Kind::Unsendable,
-];
-
-impl Kind {
-    pub(super) const fn is_taken(self) -> bool {
-        matches!(self, Self::File | Self::Executable | Self::Link | Self::Folder)
-    }
-
-    pub(super) const fn is_file(self) -> bool {
-        matches!(self, Self::File | Self::Executable)
-    }
-
-    /// Whether rules saw it as a folder.
-    pub(super) const fn is_folder(self) -> bool {
-        matches!(self, Self::Folder | Self::LeftFolder | Self::WithheldFolder)
-    }
-}
-
-/// What the file system says about a version of a file: when all of it is the same, so is the content (see
-/// [`Stamp::is_settled`]).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub(super) struct Stamp {
-    pub(super) inode: U64,
-    pub(super) size: U64,
-    pub(super) modified: I64,
-    pub(super) modified_nanos: U32,
-    pub(super) changed: I64,
-    pub(super) changed_nanos: U32,
-    pub(super) mode: U32,
-    /// 1: nothing can have written since without leaving another stamp.
-    pub(super) settled: u8,
-}
-
-impl Stamp {
-    pub(super) fn of(stat: &rustix::fs::Stat) -> Self {
-        Self {
-            inode: U64::new(stat.st_ino),
-            size: U64::new(stat.st_size.cast_unsigned()),
-            modified: I64::new(stat.st_mtime),
-            modified_nanos: U32::new(u32::try_from(stat.st_mtime_nsec).unwrap_or(0)),
-            changed: I64::new(stat.st_ctime),
-            changed_nanos: U32::new(u32::try_from(stat.st_ctime_nsec).unwrap_or(0)),
-            mode: U32::new(stat.st_mode),
-            settled: 0,
-        }
-    }
-
-    /// The stamp of something that was read not before `read_at` (seconds and nanoseconds since 1970).
-    ///
-    /// Clocks of file systems tick: what is written in the same tick as it was read has the same stamp again (Git's "racy"
-    /// files). A stamp is settled when it is older than the read by more than a tick: 50 ms where nanoseconds are told (kernels
-    /// tick every 10 ms at most), 2 s where they are not.
-    pub(super) fn read_at(mut self, read_at: (i64, u32)) -> Self {
-        let nanos = |seconds: i64, nanos: u32| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        let latest = nanos(self.modified.get(), self.modified_nanos.get())
-            .max(nanos(self.changed.get(), self.changed_nanos.get()));
-        let is_coarse = self.modified_nanos == 0 || self.changed_nanos == 0;
-        let tick = if is_coarse { 2_000_000_000 } else { 50_000_000 };
-        self.settled = u8::from(latest + tick < nanos(read_at.0, read_at.1));
-        self
-    }
-
-    pub(super) const fn is_settled(&self) -> bool {
-        self.settled == 1
-    }
-
-    /// Whether nothing has changed since `earlier`, and that was settled.
-    pub(super) fn is_still(&self, earlier: &Self) -> bool {
-        earlier.is_settled() && Self { settled: 1, ..*self } == *earlier
-    }
-
-    /// Whether this is the same version, settled or not.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        Self { settled: 0, ..*self } == Self { settled: 0, ..*other }
-    }
-}
 
 /// A folder and the records of what is in it.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -169,59 +66,14 @@ impl Totals {
     }
 }
 
-/// Something in a folder.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub(super) struct Record {
-    /// Where its name begins, from the folder's texts on.
-    at: U32,
-    name: U16,
-    /// Of a link: its target stands behind its name.
-    target: U16,
-    kind: u8,
-    pub(super) stamp: Stamp,
-    /// Of a file's content.
-    pub(super) digest: [u8; 32],
-}
-
-impl Record {
-    pub(super) fn kind(&self) -> Kind {
-        KINDS.get(usize::from(self.kind)).copied().unwrap_or(Kind::Unsendable)
+/// Digest and totals of a folder with these rows.
+fn sum_up<'r>(rows: impl Iterator<Item = &'r Row>) -> ([u8; 32], Totals) {
+    let (mut fields, mut totals) = (Vec::new(), Totals::default());
+    for row in rows {
+        describe(&mut fields, row.kind, &row.name, &row.target, &row.digest);
+        totals.add(row);
     }
-}
-
-/// Something in a folder, on its way into a [`Tree`].
-#[derive(Clone, Debug)]
-pub(super) struct Row {
-    pub(super) name: Vec<u8>,
-    pub(super) kind: Kind,
-    pub(super) stamp: Stamp,
-    pub(super) digest: [u8; 32],
-    pub(super) target: Vec<u8>,
-}
-
-impl Row {
-    /// Without a content of its own.
-    pub(super) fn bare(name: Vec<u8>, kind: Kind) -> Self {
-        Self { name, kind, stamp: Stamp::default(), digest: [0; 32], target: Vec::new() }
-    }
-
-    /// What a folder's digest depends on.
-    fn add_to(&self, fields: &mut Vec<u8>) {
-        let mark: &[u8] = match self.kind {
-            Kind::File => b"f",
-            Kind::Executable => b"x",
-            Kind::Link => b"l",
-            Kind::Folder => b"d",
-            _ => return,
-        };
-        field(fields, mark, &self.name);
-        match self.kind {
-            Kind::Link => field(fields, b"", &self.target),
-            Kind::Folder => {}
-            _ => fields.extend_from_slice(&self.digest),
-        }
-    }
+    (Hasher::of(&fields), totals)
 }
 
 /// The whole table.
@@ -251,11 +103,15 @@ impl Tree {
         self.text(folder, record.at.get() + u32::from(record.name.get()), record.target)
     }
 
+    fn range(&self, folder: &Folder) -> Range<usize> {
+        let (first, count) = (folder.first.get(), folder.count.get());
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(self.records.len());
+        place(first)..place(first.saturating_add(count))
+    }
+
     /// What is in a folder, by name.
     pub(super) fn records(&self, folder: &Folder) -> &[Record] {
-        let (first, count) = (folder.first.get(), folder.count.get());
-        let range = usize::try_from(first).unwrap_or(usize::MAX)..usize::try_from(first + count).unwrap_or(usize::MAX);
-        self.records.get(range).unwrap_or_default()
+        &self.records[self.range(folder)]
     }
 
     /// Where the folder of this path is among [`Self::folders`].
@@ -285,25 +141,49 @@ impl Tree {
     }
 
     /// Adds a folder behind all others; `rows` by name.
-    pub(super) fn push<'r>(&mut self, path: &[u8], stamp: Stamp, rules: [u8; 32], rows: impl Iterator<Item = &'r Row>) {
+    pub(super) fn push<'r>(
+        &mut self,
+        path: &[u8],
+        stamp: Stamp,
+        rules: [u8; 32],
+        rows: impl Iterator<Item = &'r Row> + Clone,
+    ) {
+        let (digest, totals) = sum_up(rows.clone());
         let (texts, first) = (self.names.len(), self.records.len());
         self.names.extend_from_slice(path);
-        let (mut fields, mut totals) = (Vec::new(), Totals::default());
         for row in rows {
-            row.add_to(&mut fields);
-            totals.add(row);
             let at = U32::new(u32::try_from(self.names.len() - texts).unwrap_or(u32::MAX));
-            let kind = KINDS.iter().position(|kind| *kind == row.kind).unwrap_or(0);
-            let kind = u8::try_from(kind).unwrap_or(0);
             self.names.extend_from_slice(&row.name);
             self.names.extend_from_slice(&row.target);
-            let (name, target) = (length(&row.name), length(&row.target));
-            self.records.push(Record { at, name, target, kind, stamp: row.stamp, digest: row.digest });
+            let (name, target, code) = (length(&row.name), length(&row.target), row.kind.code());
+            self.records.push(Record { at, name, target, code, stamp: row.stamp, digest: row.digest });
         }
         let count = U64::new((self.records.len() - first) as u64);
         let (texts, first) = (U64::new(texts as u64), U64::new(first as u64));
-        let digest = Hasher::of(&fields);
         self.folders.push(Folder { texts, path: length(path), first, count, stamp, rules, digest, totals });
+    }
+
+    /// Whether a folder has just these names, and links to the same places.
+    pub(super) fn has_names<'r>(&self, folder: &Folder, rows: impl Iterator<Item = &'r Row>) -> bool {
+        let texts = self.records(folder).iter().map(|one| (self.name(folder, one), self.target(folder, one)));
+        texts.eq(rows.map(|row| (row.name.as_slice(), row.target.as_slice())))
+    }
+
+    /// Puts something else into the folder at this position, under [the same names](Self::has_names).
+    pub(super) fn replace<'r>(
+        &mut self,
+        at: usize,
+        stamp: Stamp,
+        rules: [u8; 32],
+        rows: impl Iterator<Item = &'r Row> + Clone,
+    ) {
+        let folder = self.folders[at];
+        let range = self.range(&folder);
+        for (record, row) in self.records[range].iter_mut().zip(rows.clone()) {
+            *record = Record { code: row.kind.code(), stamp: row.stamp, digest: row.digest, ..*record };
+        }
+        let (digest, totals) = sum_up(rows);
+        self.folders[at] = Folder { stamp, rules, digest, totals, ..folder };
     }
 
     /// Adds folders that stand together in another tree, as they are there.
@@ -345,25 +225,64 @@ impl Tree {
         hasher.finish()
     }
 
-    /// What is taken in folders that `other` has not, or not with the same content; in order.
-    pub(super) fn unlike<'t>(&'t self, other: &'t Self) -> impl Iterator<Item = (&'t Folder, &'t Record)> {
+    /// Where the folders are that `other` has not, or not with the same content; in order.
+    fn unlike_folders<'t>(&'t self, other: &'t Self) -> impl Iterator<Item = usize> {
         let mut others = other.folders.iter().peekable();
-        let is_unlike = move |folder: &&Folder| {
+        let is_unlike = move |folder: &Folder| {
             let path = self.path(folder);
             while others.next_if(|one| other.path(one) < path).is_some() {}
             others.peek().is_none_or(|one| other.path(one) != path || one.digest != folder.digest)
         };
-        let folders = self.folders.iter().filter(is_unlike);
+        self.folders.iter().map(is_unlike).enumerate().filter_map(|(at, is_unlike)| is_unlike.then_some(at))
+    }
+
+    /// What is taken in those folders.
+    pub(super) fn unlike<'t>(&'t self, other: &'t Self) -> impl Iterator<Item = (&'t Folder, &'t Record)> {
+        let folders = self.unlike_folders(other).map(|at| &self.folders[at]);
         let all = folders.flat_map(|folder| self.records(folder).iter().map(move |record| (folder, record)));
         all.filter(|(_, record)| record.kind().is_taken())
     }
-}
 
-/// A field with its length before it, so that no two lists of fields give the same bytes.
-fn field(fields: &mut Vec<u8>, mark: &[u8], text: &[u8]) {
-    fields.extend_from_slice(mark);
-    fields.extend_from_slice(&(text.len() as u64).to_le_bytes());
-    fields.extend_from_slice(text);
+    /// Fetches the records of those folders, where only the folders are here; the others become empty. `fetch` fills records with
+    /// those from a position on. `None` when it cannot, or when they are not what the folders' digests say.
+    pub(super) fn with_unlike(
+        mut self,
+        other: &Self,
+        fetch: impl Fn(u64, &mut [Record]) -> Option<()>,
+    ) -> Option<Self> {
+        let unlike: Vec<usize> = self.unlike_folders(other).collect();
+        let mut folders = std::mem::take(&mut self.folders);
+        let mut is_unlike = vec![false; folders.len()];
+        for run in unlike.chunk_by(|one, next| one + 1 == *next) {
+            let run = run[0]..run[0] + run.len();
+            let (from, here) = (folders[run.start].first, self.records.len());
+            let count: u64 = folders[run.clone()].iter().map(|folder| folder.count.get()).sum();
+            self.records.resize(here + usize::try_from(count).ok()?, Record::new_zeroed());
+            fetch(from.get(), &mut self.records[here..])?;
+            for folder in &mut folders[run.clone()] {
+                folder.first = U64::new(folder.first.get().checked_sub(from.get())? + here as u64);
+            }
+            is_unlike[run].fill(true);
+        }
+        for (folder, is_unlike) in folders.iter_mut().zip(is_unlike) {
+            if !is_unlike {
+                folder.count = U64::ZERO;
+            } else if self.content(folder) != folder.digest {
+                return None;
+            }
+        }
+        Some(Self { folders, ..self })
+    }
+
+    /// What a folder's digest has to be.
+    fn content(&self, folder: &Folder) -> [u8; 32] {
+        let mut fields = Vec::new();
+        for record in self.records(folder) {
+            let (name, target) = (self.name(folder, record), self.target(folder, record));
+            describe(&mut fields, record.kind(), name, target, &record.digest);
+        }
+        Hasher::of(&fields)
+    }
 }
 
 /// The length of a name, path or target: all are shorter than 4096 bytes on every system there is.
@@ -379,25 +298,6 @@ pub(super) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_stamp_is_settled_only_when_its_tick_is_over() {
-        let stamp = Stamp {
-            modified: I64::new(100),
-            modified_nanos: U32::new(5),
-            changed: I64::new(100),
-            changed_nanos: U32::new(500_000_000),
-            ..Stamp::default()
-        };
-        for (read_at, settled) in
-            [((100, 500_000_000), false), ((100, 540_000_000), false), ((100, 560_000_000), true), ((99, 0), false)]
-        {
-            assert_eq!(stamp.read_at(read_at).is_settled(), settled, "{read_at:?}");
-        }
-        let coarse = Stamp { modified_nanos: U32::new(0), ..stamp };
-        assert!(!coarse.read_at((101, 0)).is_settled() && coarse.read_at((103, 0)).is_settled());
-        assert!(stamp.is_still(&stamp.read_at((200, 0))) && !stamp.is_still(&stamp));
-    }
 
     #[test]
     fn folders_are_found_from_every_place_before_them() {

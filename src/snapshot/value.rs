@@ -1,15 +1,15 @@
 //! A snapshot as a value.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::index;
 use super::kept::Kept;
+use super::record::{Kind, Record};
 use super::rules::secret_pattern;
-use super::tree::{Folder, Kind, Record, Tree, join};
+use super::tree::{Folder, Tree, join};
 use crate::digest::Digest;
 
 /// The project's files at one moment. Cheap to clone.
@@ -65,18 +65,12 @@ impl Snapshot {
         Self { root: root.to_owned(), tree, digest, kept: Arc::new(kept) }
     }
 
-    /// One whose digest is known already.
-    pub(super) fn known(root: &Path, tree: Tree, digest: Digest, file: File) -> Self {
-        let kept = Arc::new(Kept::new(Some(file)));
-        Self { root: root.to_owned(), tree: Arc::new(tree), digest, kept }
-    }
-
     /// Keeps it in a file, whole or not at all.
     pub fn save(&self, path: &Path) -> std::io::Result<()> {
         self.kept.link(path).or_else(|_| index::save(path, &self.tree).map(drop))
     }
 
-    /// Keeps it as that of the last run, for [`last_run`](super::last_run).
+    /// Keeps it as that of the last run, for [`since_last_run`](super::since_last_run).
     pub fn remember(&self, state: &Path) {
         if let Err(error) = self.save(&index::last_run(state, &self.root)) {
             tracing::debug!(%error, "the snapshot of this run is not remembered");
@@ -100,13 +94,13 @@ impl Snapshot {
 
     /// Files, links and directories, a directory before what is in it; the root itself is not among them.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
-        self.tree.all().filter_map(|(folder, record)| self.entry_of(folder, record))
+        self.tree.all().filter_map(|(folder, record)| entry(&self.tree, folder, record))
     }
 
     /// The entries at these positions; [`Self::sizes`] tells how many positions there are.
     pub fn entries_in(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = Entry> {
         let all = self.tree.all().take(range.end).skip(range.start);
-        all.filter_map(|(folder, record)| self.entry_of(folder, record))
+        all.filter_map(|(folder, record)| entry(&self.tree, folder, record))
     }
 
     /// Bytes of content at each position (0 for links and directories); none where something stays here.
@@ -131,7 +125,7 @@ impl Snapshot {
             let names: Vec<&[u8]> = here.map(|(_, name)| name.as_bytes()).collect();
             let records = if whole || !names.is_empty() { tree.records(folder) } else { &[] };
             let taken = records.iter().filter(move |record| whole || names.contains(&tree.name(folder, record)));
-            taken.filter_map(move |record| self.entry_of(folder, record))
+            taken.filter_map(move |record| entry(tree, folder, record))
         })
     }
 
@@ -139,24 +133,7 @@ impl Snapshot {
     pub fn entry(&self, path: &str) -> Option<Entry> {
         let (folder, name) = split(path);
         let folder = self.tree.folder(folder.as_bytes())?;
-        self.entry_of(folder, self.tree.record(folder, name.as_bytes())?)
-    }
-
-    pub(super) fn entry_of(&self, folder: &Folder, record: &Record) -> Option<Entry> {
-        let file = |executable| Content::File {
-            digest: Digest::from_bytes(record.digest),
-            size: record.stamp.size.get(),
-            executable,
-        };
-        let content = match record.kind() {
-            Kind::File => file(false),
-            Kind::Executable => file(true),
-            Kind::Link => Content::Link { target: self.tree.target(folder, record).to_vec() },
-            Kind::Folder => Content::Directory,
-            _ => return None,
-        };
-        let modified = u64::try_from(record.stamp.modified.get()).unwrap_or(0);
-        Some(Entry { path: join(self.tree.path(folder), self.tree.name(folder, record)), content, modified })
+        entry(&self.tree, folder, self.tree.record(folder, name.as_bytes())?)
     }
 
     /// Bytes of all files together.
@@ -215,8 +192,26 @@ impl Snapshot {
                 }
             }
         }
-        found.into_iter().filter_map(|(folder, record)| self.entry_of(folder, record)).collect()
+        found.into_iter().filter_map(|(folder, record)| entry(&self.tree, folder, record)).collect()
     }
+}
+
+/// A record as an entry; none where it stays here.
+pub(super) fn entry(tree: &Tree, folder: &Folder, record: &Record) -> Option<Entry> {
+    let file = |executable| Content::File {
+        digest: Digest::from_bytes(record.digest),
+        size: record.stamp.size.get(),
+        executable,
+    };
+    let content = match record.kind() {
+        Kind::File => file(false),
+        Kind::Executable => file(true),
+        Kind::Link => Content::Link { target: tree.target(folder, record).to_vec() },
+        Kind::Folder => Content::Directory,
+        _ => return None,
+    };
+    let modified = u64::try_from(record.stamp.modified.get()).unwrap_or(0);
+    Some(Entry { path: join(tree.path(folder), tree.name(folder, record)), content, modified })
 }
 
 /// The folder that a path is in, and its name there.

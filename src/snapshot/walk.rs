@@ -14,8 +14,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, sta
 
 use super::disk::{list, now, read, there};
 use super::error::SnapshotError;
+use super::record::{Kind, Record, Row, Stamp};
 use super::rules::{Level, Verdict, is_ignore_file};
-use super::tree::{Kind, Record, Row, Stamp, Tree, join};
+use super::tree::{Tree, join};
 use crate::archive::open_source;
 
 /// How often a file is read before it counts as never standing still.
