@@ -1,6 +1,6 @@
 //! Deterministic tar archives: the same entries give the same bytes.
 //!
-//! Owns: [`Writer`] (USTAR, with GNU long names only where a name needs them), [`Packer`] and [`gzip`],
+//! Owns: [`Writer`] (USTAR, with GNU long names only where a name needs them), [`Packer`], [`gzip`] and [`gzip_bytes`],
 //! [`GrowingFile`], and how a source is opened. Does not own: which entries there are and in which order (`image`,
 //! `snapshot`, `docker`). Start reading at [`Writer`].
 //!
@@ -13,6 +13,6 @@ mod source;
 mod writer;
 
 pub use growing::{GrowingFile, GrowingWriter, growing};
-pub use pack::{Packer, gzip};
+pub use pack::{Packer, gzip, gzip_bytes};
 pub use source::open_source;
 pub use writer::{ArchiveError, Attributes, BLOCK, Hashing, Writer, Written};

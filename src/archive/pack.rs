@@ -46,7 +46,7 @@ impl Pool {
         let work = |queue: Arc<Mutex<Receiver<Task>>>| {
             move || {
                 let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                let mut compressor = Compressor::new(CompressionLvl::new(LEVEL).expect("levels go from 0 to 12"));
+                let mut compressor = compressor();
                 let mut scratch = vec![0; compressor.gzip_compress_bound(MEMBER)];
                 while let Ok((block, done)) = next() {
                     let size = compressor.gzip_compress(&block, &mut scratch).expect("there is room for the worst");
@@ -128,6 +128,24 @@ impl<W: Write> Write for Packer<W> {
     }
 }
 
+/// The same stream for bytes that are in memory, without threads where there is one member only.
+pub fn gzip_bytes(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    if bytes.len() > MEMBER {
+        let mut packer = Packer::new(Vec::new());
+        packer.write_all(bytes)?;
+        return Ok(packer.finish()?.0);
+    }
+    let mut compressor = compressor();
+    let mut member = vec![0; compressor.gzip_compress_bound(bytes.len())];
+    let size = compressor.gzip_compress(bytes, &mut member).expect("there is room for the worst");
+    member.truncate(size);
+    Ok(member)
+}
+
+fn compressor() -> Compressor {
+    Compressor::new(CompressionLvl::new(LEVEL).expect("levels go from 0 to 12"))
+}
+
 /// Compresses all that `source` gives into `sink`; gives what was read and what was written.
 pub fn gzip(mut source: impl Read, sink: impl Write) -> io::Result<(Written, Written)> {
     let mut packer = Hashing::new(Packer::new(sink));
@@ -159,6 +177,7 @@ mod tests {
             assert_eq!(unpacked(&compressed), content);
             assert!(compressed.len() < content.len() / 10 + 100, "{size}");
             assert_eq!(gzip(&content[..], Vec::new()).unwrap().1, packed);
+            assert_eq!(gzip_bytes(&content).unwrap(), compressed);
         }
     }
 

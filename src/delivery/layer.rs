@@ -8,15 +8,13 @@ use super::DeliveryError;
 use super::code::write_differences;
 use super::parts::{Items, Part};
 use super::secrets;
-use crate::archive::{BLOCK, Packer, Writer, Written, gzip};
+use crate::archive::{BLOCK, Packer, Writer, Written, gzip, gzip_bytes};
 use crate::diagnosis::Result;
 use crate::image::compose::{LAYER_GZIP, LAYER_TAR, Layer};
 use crate::registry::{Blob, Piece};
 use crate::snapshot::{Difference, Entry, Snapshot};
 
-/// Smaller layers are sent as they are: compressing them would save no time.
-const WORTH_PACKING: u64 = 1024 * 1024;
-/// Smaller layers stay in memory.
+/// Smaller layers stay in memory, and are sent compressed where that makes them smaller; whether larger ones would be is told from samples.
 const SMALL: u64 = 4 * 1024 * 1024;
 /// How many samples tell whether a layer can be compressed, and how large each is, in bytes.
 const SAMPLES: usize = 16;
@@ -64,7 +62,7 @@ impl Write for Sink {
 
 /// Makes the layer of a part.
 pub(super) fn make(snapshot: &Snapshot, items: &impl Items, part: &Part) -> Result<Made> {
-    let is_packed = part.size >= WORTH_PACKING && packs_well(snapshot.root(), items, part);
+    let is_packed = part.size > SMALL && packs_well(snapshot.root(), items, part);
     let (sink, file) = match (is_packed, part.is_alone()) {
         (false, true) => (Sink::Start(Vec::new()), None),
         (false, false) if part.size <= SMALL => (Sink::Memory(Vec::new()), None),
@@ -81,7 +79,7 @@ pub(super) fn make(snapshot: &Snapshot, items: &impl Items, part: &Part) -> Resu
     let diff_id = plain.digest.clone();
     let (media_type, written) = match sink {
         Sink::Packed(packer) => (LAYER_GZIP, packer.finish().map_err(temporary)?.1),
-        Sink::Memory(bytes) => return Ok(Made::plain(plain, Blob::from_bytes(bytes))),
+        Sink::Memory(bytes) => return Made::in_memory(plain, bytes),
         Sink::Start(bytes) => {
             let file = part.differences(items).find(|item| item.size() > 0);
             let pieces = file.map(|file| around(bytes, &plain, &file, snapshot.root())).unwrap_or_default();
@@ -96,6 +94,18 @@ pub(super) fn make(snapshot: &Snapshot, items: &impl Items, part: &Part) -> Resu
 }
 
 impl Made {
+    /// Compressed, if that makes it smaller: an archive of one small file is mostly zeros.
+    fn in_memory(plain: Written, bytes: Vec<u8>) -> Result<Self> {
+        let packed = gzip_bytes(&bytes).map_err(temporary)?;
+        if packed.len() >= bytes.len() {
+            return Ok(Self::plain(plain, Blob::from_bytes(bytes)));
+        }
+        let blob = Blob::from_bytes(packed);
+        let (media_type, digest) = (LAYER_GZIP.to_owned(), blob.digest().clone());
+        let layer = Layer { media_type, digest, size: blob.size(), diff_id: plain.digest };
+        Ok(Self { layer, blob, _file: None })
+    }
+
     fn plain(written: Written, blob: Blob) -> Self {
         let (media_type, diff_id) = (LAYER_TAR.to_owned(), written.digest.clone());
         Self { layer: Layer { media_type, digest: written.digest, size: written.size, diff_id }, blob, _file: None }
