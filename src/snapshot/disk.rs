@@ -1,12 +1,13 @@
 //! What a walk asks of the file system.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
 use super::record::{Kind, Stamp};
+use super::rules::is_ignore_file;
 use crate::archive::open_source;
 use crate::digest::Hasher;
 
@@ -44,6 +45,27 @@ pub(super) fn list(folder: &OwnedFd) -> Result<Vec<(Vec<u8>, FileType)>, Errno> 
     }
     names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(names)
+}
+
+/// The files of rules among these names, and their texts; or the one that cannot be read.
+pub(super) fn rule_files<'n>(
+    folder: &OwnedFd,
+    names: impl Iterator<Item = &'n [u8]>,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>, (&'n [u8], io::Error)> {
+    let mut files = Vec::new();
+    for name in names.filter(|name| is_ignore_file(name)) {
+        let text = open_source(folder, name, OFlags::NONBLOCK).and_then(|mut file| {
+            let mut text = Vec::new();
+            file.read_to_end(&mut text).map(|_| text)
+        });
+        match text {
+            Ok(text) => files.push((name.to_vec(), text)),
+            // A folder of that name, or a link to nowhere.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
+            Err(error) => return Err((name, error)),
+        }
+    }
+    Ok(files)
 }
 
 /// What vanished between two looks was never part of this moment.

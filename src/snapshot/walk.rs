@@ -4,7 +4,7 @@
 //! A folder whose stamp is the one of the index is not listed again; a file whose stamp is, is not read again; a path in a
 //! folder whose rules are, is not judged again. What is left is one `stat` for each file.
 
-use std::io::{self, Read};
+use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,12 +12,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
 
-use super::disk::{list, now, read, there};
+use super::disk::{list, now, read, rule_files, there};
 use super::error::SnapshotError;
 use super::record::{Kind, Record, Row, Stamp};
-use super::rules::{Level, Verdict, is_ignore_file};
+use super::rules::{Level, Verdict};
 use super::tree::{Tree, join};
-use crate::archive::open_source;
 
 /// How often a file is read before it counts as never standing still.
 const ATTEMPTS: usize = 4;
@@ -386,18 +385,6 @@ fn in_folder<'n>(
     names: impl Iterator<Item = &'n [u8]>,
     above: &Arc<Level>,
 ) -> Result<Arc<Level>, SnapshotError> {
-    let mut files = Vec::new();
-    for name in names.filter(|name| is_ignore_file(name)) {
-        let text = open_source(&place.handle, name, OFlags::NONBLOCK).and_then(|mut file| {
-            let mut text = Vec::new();
-            file.read_to_end(&mut text).map(|_| text)
-        });
-        match text {
-            Ok(text) => files.push((name.to_vec(), text)),
-            // A folder of that name, or a link to nowhere.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
-            Err(error) => return Err(place.unreadable(name, error)),
-        }
-    }
+    let files = rule_files(&place.handle, names).map_err(|(name, error)| place.unreadable(name, error))?;
     Ok(above.in_folder(&place.path, files)?)
 }

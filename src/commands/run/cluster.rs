@@ -29,9 +29,12 @@ pub(super) async fn run_on_cluster(
     output: &Output,
 ) -> Result<u8> {
     let events = &output.events();
+    // Beside the delivery, which waits for answers: the snapshot is still being written, and that of the run before takes its time to go.
+    let (snapshot, state) = (request.snapshot.clone(), context.state_folder());
+    let remembering = tokio::task::spawn_blocking(move || snapshot.remember(&state));
     let delivered = deliver(&request, look, target_name, context, events).await;
-    // Not before: it is still being written while answers are waited for.
-    request.snapshot.remember(&context.state_folder());
+    // Only a memory, whatever became of it.
+    let _ = remembering.await;
     let (Seen { access, cluster, repository, repository_from_nodes, mut place, .. }, image) = delivered?;
     if image.is_heavy {
         rebase::begin(context, target_name);
