@@ -47,11 +47,14 @@ pub(super) fn list(folder: &OwnedFd) -> Result<Vec<(Vec<u8>, FileType)>, Errno> 
     Ok(names)
 }
 
+/// A file's name, and its text.
+type Named = (Vec<u8>, Vec<u8>);
+
 /// The files of rules among these names, and their texts; or the one that cannot be read.
 pub(super) fn rule_files<'n>(
     folder: &OwnedFd,
     names: impl Iterator<Item = &'n [u8]>,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, (&'n [u8], io::Error)> {
+) -> Result<Vec<Named>, (&'n [u8], io::Error)> {
     let mut files = Vec::new();
     for name in names.filter(|name| is_ignore_file(name)) {
         let text = open_source(folder, name, OFlags::NONBLOCK).and_then(|mut file| {
