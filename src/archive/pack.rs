@@ -4,8 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use libdeflater::{CompressionLvl, Compressor};
 
@@ -26,17 +25,28 @@ pub struct Packer<W: Write> {
     /// Whether there has been a block.
     has_begun: bool,
     /// Compressed members, in their order; some are not ready yet.
-    members: VecDeque<Receiver<Vec<u8>>>,
-    pool: Pool,
+    members: VecDeque<Receiver<Member>>,
+}
+
+/// A compressed block.
+struct Member {
+    packed: Vec<u8>,
+    block: Vec<u8>,
 }
 
 /// A block to compress, and where its member is awaited.
-type Task = (Vec<u8>, SyncSender<Vec<u8>>);
+type Task = (Vec<u8>, SyncSender<Member>);
 
+/// The threads that compress and the blocks that they are given, for all packers one after the other and as long as the process lives:
+/// what each packer had to itself was kept by the allocator, once for each thread that made one (40 MB for a tree of 100,000 files).
 struct Pool {
-    tasks: Option<Sender<Task>>,
-    threads: Vec<JoinHandle<()>>,
+    tasks: Sender<Task>,
+    count: usize,
+    /// Blocks to be filled again.
+    spare: Mutex<Vec<Vec<u8>>>,
 }
+
+static POOL: LazyLock<Pool> = LazyLock::new(Pool::start);
 
 impl Pool {
     fn start() -> Self {
@@ -51,37 +61,36 @@ impl Pool {
                 while let Ok((block, done)) = next() {
                     let size = compressor.gzip_compress(&block, &mut scratch).expect("there is room for the worst");
                     // Nobody waits any more where writing failed.
-                    let _ = done.send(scratch[..size].to_vec());
+                    let _ = done.send(Member { packed: scratch[..size].to_vec(), block });
                 }
             }
         };
-        let threads = (0..count).map(|_| std::thread::spawn(work(Arc::clone(&queue)))).collect();
-        Self { tasks: Some(tasks), threads }
+        (0..count).for_each(|_| drop(std::thread::spawn(work(Arc::clone(&queue)))));
+        Self { tasks, count, spare: Mutex::default() }
     }
 
-    fn submit(&self, block: Vec<u8>) -> io::Result<Receiver<Vec<u8>>> {
+    /// An empty block.
+    fn block(&self) -> Vec<u8> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_else(|| Vec::with_capacity(MEMBER))
+    }
+
+    /// Takes a block back.
+    fn keep(&self, mut block: Vec<u8>) {
+        block.clear();
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(block);
+    }
+
+    fn submit(&self, block: Vec<u8>) -> io::Result<Receiver<Member>> {
         let (done, member) = sync_channel(1);
-        let gone = || io::Error::other("the compression stopped");
-        self.tasks.as_ref().and_then(|tasks| tasks.send((block, done)).ok()).ok_or_else(gone)?;
+        self.tasks.send((block, done)).map_err(|_| io::Error::other("the compression stopped"))?;
         Ok(member)
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        drop(self.tasks.take());
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has been noticed: its member never came.
-            let _ = thread.join();
-        }
     }
 }
 
 impl<W: Write> Packer<W> {
     /// Compressed bytes go to `out`.
     pub fn new(out: W) -> Self {
-        let block = Vec::with_capacity(MEMBER);
-        Self { out: Hashing::new(out), block, has_begun: false, members: VecDeque::new(), pool: Pool::start() }
+        Self { out: Hashing::new(out), block: POOL.block(), has_begun: false, members: VecDeque::new() }
     }
 
     /// Ends the stream; gives what was written. Nothing at all is a stream too.
@@ -90,22 +99,24 @@ impl<W: Write> Packer<W> {
             self.submit()?;
         }
         while self.write_member()? {}
+        POOL.keep(self.block);
         self.out.flush()?;
         Ok(self.out.finish())
     }
 
     fn submit(&mut self) -> io::Result<()> {
-        let block = std::mem::replace(&mut self.block, Vec::with_capacity(MEMBER));
+        let block = std::mem::replace(&mut self.block, POOL.block());
         self.has_begun = true;
-        self.members.push_back(self.pool.submit(block)?);
+        self.members.push_back(POOL.submit(block)?);
         Ok(())
     }
 
     /// Waits for the next member and writes it; `false` where there is none.
     fn write_member(&mut self) -> io::Result<bool> {
         let Some(member) = self.members.pop_front() else { return Ok(false) };
-        let member = member.recv().map_err(|_| io::Error::other("the compression stopped"))?;
-        self.out.write_all(&member)?;
+        let Member { packed, block } = member.recv().map_err(|_| io::Error::other("the compression stopped"))?;
+        POOL.keep(block);
+        self.out.write_all(&packed)?;
         Ok(true)
     }
 }
@@ -116,7 +127,7 @@ impl<W: Write> Write for Packer<W> {
         self.block.extend_from_slice(&bytes[..n]);
         if self.block.len() == MEMBER {
             self.submit()?;
-            if self.members.len() > 2 * self.pool.threads.len() {
+            if self.members.len() > 2 * POOL.count {
                 self.write_member()?;
             }
         }

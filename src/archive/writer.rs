@@ -98,12 +98,14 @@ pub struct Written {
 /// Writes an archive, entry by entry, and computes its digest on the way.
 pub struct Writer<W: Write> {
     out: Hashing<W>,
+    /// What a file holds, where that is read as a whole: the same memory for one after the other.
+    text: Vec<u8>,
 }
 
 impl<W: Write> Writer<W> {
     /// An archive whose bytes go to `out`.
     pub fn new(out: W) -> Self {
-        Self { out: Hashing::new(out) }
+        Self { out: Hashing::new(out), text: Vec::new() }
     }
 
     /// Adds a directory.
@@ -166,12 +168,15 @@ impl<W: Write> Writer<W> {
         let (mut file, before) = open_file(source)?;
         let size = before.len();
         if size <= TEXT {
-            let text = whole(&mut file, size, source)?;
+            let mut text = std::mem::take(&mut self.text);
+            whole(&mut file, size, &mut text, source)?;
             if Digest::of(&text) != *digest {
                 return Err(ArchiveError::Changed { path: source.to_owned() }.into());
             }
             look(&text)?;
-            return Ok(self.bytes(name, &text, attributes)?);
+            self.bytes(name, &text, attributes)?;
+            self.text = text;
+            return Ok(());
         }
         self.entry(tar::EntryType::Regular, checked(name.as_ref())?, b"", attributes, size)?;
         let mut hasher = Hasher::default();
@@ -292,11 +297,11 @@ fn open_file(source: &Path) -> Result<(File, Metadata), ArchiveError> {
     if metadata.is_file() { Ok((file, metadata)) } else { Err(ArchiveError::NotAFile { path: source.to_owned() }) }
 }
 
-/// The first `size` bytes of a file, all at once.
-fn whole(file: &mut File, size: u64, source: &Path) -> Result<Vec<u8>, ArchiveError> {
-    let mut text = vec![0; usize::try_from(size).unwrap_or(0)];
-    match file.read_exact(&mut text) {
-        Ok(()) => Ok(text),
+/// The first `size` bytes of a file, all at once, in place of what `text` holds.
+fn whole(file: &mut File, size: u64, text: &mut Vec<u8>, source: &Path) -> Result<(), ArchiveError> {
+    text.resize(usize::try_from(size).unwrap_or(0), 0);
+    match file.read_exact(text) {
+        Ok(()) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(ArchiveError::Changed { path: source.to_owned() }),
         Err(e) => Err(ArchiveError::Read { path: source.to_owned(), source: e }),
     }
