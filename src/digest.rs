@@ -24,9 +24,7 @@ impl Digest {
     /// The digest of bytes at hand.
     #[must_use]
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
-        let mut hasher = Hasher::default();
-        hasher.update(bytes.as_ref());
-        hasher.finish()
+        Self::from_bytes(Hasher::of(bytes.as_ref()))
     }
 
     /// With the algorithm: `sha256:<hex>`.

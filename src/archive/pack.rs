@@ -59,9 +59,9 @@ impl Pool {
                 let mut compressor = compressor();
                 let mut scratch = vec![0; compressor.gzip_compress_bound(MEMBER)];
                 while let Ok((block, done)) = next() {
-                    let size = compressor.gzip_compress(&block, &mut scratch).expect("there is room for the worst");
+                    let packed = member(&mut compressor, &block, &mut scratch).to_vec();
                     // Nobody waits any more where writing failed.
-                    let _ = done.send(Member { packed: scratch[..size].to_vec(), block });
+                    let _ = done.send(Member { packed, block });
                 }
             }
         };
@@ -147,10 +147,14 @@ pub fn gzip_bytes(bytes: &[u8]) -> io::Result<Vec<u8>> {
         return Ok(packer.finish()?.0);
     }
     let mut compressor = compressor();
-    let mut member = vec![0; compressor.gzip_compress_bound(bytes.len())];
-    let size = compressor.gzip_compress(bytes, &mut member).expect("there is room for the worst");
-    member.truncate(size);
-    Ok(member)
+    let mut scratch = vec![0; compressor.gzip_compress_bound(bytes.len())];
+    Ok(member(&mut compressor, bytes, &mut scratch).to_vec())
+}
+
+/// Compresses a block; `scratch` has room for the worst.
+fn member<'s>(compressor: &mut Compressor, block: &[u8], scratch: &'s mut [u8]) -> &'s [u8] {
+    let size = compressor.gzip_compress(block, scratch).expect("there is room for the worst");
+    &scratch[..size]
 }
 
 fn compressor() -> Compressor {

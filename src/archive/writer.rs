@@ -144,15 +144,7 @@ impl<W: Write> Writer<W> {
     ///
     /// The file's state is read before and after: an entry is either what the file was all the time, or an error.
     pub fn file(&mut self, name: impl AsRef<[u8]>, source: &Path, attributes: Attributes) -> Result<u64, ArchiveError> {
-        let (mut file, before) = open_file(source)?;
-        self.entry(tar::EntryType::Regular, checked(name.as_ref())?, b"", attributes, before.len())?;
-        self.content(&mut file, before.len(), source, None)?;
-        let after = file.metadata().map_err(|e| ArchiveError::Read { path: source.to_owned(), source: e })?;
-        if stamp(&before) != stamp(&after) {
-            return Err(ArchiveError::Changed { path: source.to_owned() });
-        }
-        self.pad(before.len())?;
-        Ok(before.len())
+        self.add_file(name.as_ref(), open_file(source)?, source, attributes, None)
     }
 
     /// Adds the file at `source` as it was when it had this digest; another content is an error. `look` is shown the content
@@ -166,25 +158,38 @@ impl<W: Write> Writer<W> {
         look: impl FnOnce(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let (mut file, before) = open_file(source)?;
-        let size = before.len();
-        if size <= TEXT {
-            let mut text = std::mem::take(&mut self.text);
-            whole(&mut file, size, &mut text, source)?;
-            if Digest::of(&text) != *digest {
-                return Err(ArchiveError::Changed { path: source.to_owned() }.into());
-            }
-            look(&text)?;
-            self.bytes(name, &text, attributes)?;
-            self.text = text;
-            return Ok(());
+        if before.len() > TEXT {
+            return Ok(self.add_file(name.as_ref(), (file, before), source, attributes, Some(digest)).map(drop)?);
         }
-        self.entry(tar::EntryType::Regular, checked(name.as_ref())?, b"", attributes, size)?;
-        let mut hasher = Hasher::default();
-        self.content(&mut file, size, source, Some(&mut hasher))?;
-        if hasher.finish() != *digest {
+        let mut text = std::mem::take(&mut self.text);
+        whole(&mut file, before.len(), &mut text, source)?;
+        if Digest::of(&text) != *digest {
             return Err(ArchiveError::Changed { path: source.to_owned() }.into());
         }
-        Ok(self.pad(size)?)
+        unchanged(&file, &before, source)?;
+        look(&text)?;
+        self.bytes(name, &text, attributes)?;
+        self.text = text;
+        Ok(())
+    }
+
+    fn add_file(
+        &mut self,
+        name: &[u8],
+        (mut file, before): (File, Metadata),
+        source: &Path,
+        attributes: Attributes,
+        digest: Option<&Digest>,
+    ) -> Result<u64, ArchiveError> {
+        self.entry(tar::EntryType::Regular, checked(name)?, b"", attributes, before.len())?;
+        let mut hasher = digest.map(|_| Hasher::default());
+        self.content(&mut file, before.len(), source, hasher.as_mut())?;
+        if hasher.is_some_and(|hasher| digest != Some(&hasher.finish())) {
+            return Err(ArchiveError::Changed { path: source.to_owned() });
+        }
+        unchanged(&file, &before, source)?;
+        self.pad(before.len())?;
+        Ok(before.len())
     }
 
     /// Marks `name` as deleted from the layers below (OCI image specification, "Whiteouts").
@@ -295,6 +300,12 @@ fn open_file(source: &Path) -> Result<(File, Metadata), ArchiveError> {
     let file = open_source(CWD, source, OFlags::empty()).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     if metadata.is_file() { Ok((file, metadata)) } else { Err(ArchiveError::NotAFile { path: source.to_owned() }) }
+}
+
+/// Fails when a file was written to since it was opened.
+fn unchanged(file: &File, before: &Metadata, source: &Path) -> Result<(), ArchiveError> {
+    let after = file.metadata().map_err(|e| ArchiveError::Read { path: source.to_owned(), source: e })?;
+    if stamp(before) == stamp(&after) { Ok(()) } else { Err(ArchiveError::Changed { path: source.to_owned() }) }
 }
 
 /// The first `size` bytes of a file, all at once, in place of what `text` holds.

@@ -207,7 +207,15 @@ impl Tree {
 
     /// All records with their folders, in order.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Folder, &Record)> {
-        self.folders.iter().flat_map(|folder| self.records(folder).iter().map(move |record| (folder, record)))
+        self.within(self.folders.iter())
+    }
+
+    /// All records of some folders, each with its folder.
+    pub(super) fn within<'t>(
+        &'t self,
+        folders: impl Iterator<Item = &'t Folder>,
+    ) -> impl Iterator<Item = (&'t Folder, &'t Record)> {
+        folders.flat_map(|folder| self.records(folder).iter().map(move |record| (folder, record)))
     }
 
     /// Depends on the folders' paths and digests, and on nothing else.
@@ -238,8 +246,7 @@ impl Tree {
 
     /// What is taken in those folders.
     pub(super) fn unlike<'t>(&'t self, other: &'t Self) -> impl Iterator<Item = (&'t Folder, &'t Record)> {
-        let folders = self.unlike_folders(other).map(|at| &self.folders[at]);
-        let all = folders.flat_map(|folder| self.records(folder).iter().map(move |record| (folder, record)));
+        let all = self.within(self.unlike_folders(other).map(|at| &self.folders[at]));
         all.filter(|(_, record)| record.kind().is_taken())
     }
 

@@ -168,8 +168,7 @@ impl Snapshot {
 
     fn paths(&self, wanted: impl Fn(Kind) -> bool) -> impl Iterator<Item = (Vec<u8>, Kind)> {
         let folders = self.tree.folders.iter().filter(|folder| folder.totals.names_something());
-        let all = folders.flat_map(|folder| self.tree.records(folder).iter().map(move |record| (folder, record)));
-        let all = all.filter(move |(_, record)| wanted(record.kind()));
+        let all = self.tree.within(folders).filter(move |(_, record)| wanted(record.kind()));
         all.map(|(folder, record)| (join(self.tree.path(folder), self.tree.name(folder, record)), record.kind()))
     }
 

@@ -92,12 +92,11 @@ async fn deliver(
         architecture: seen.architecture,
         events,
     };
-    let objects = RunObjects::plan(&request.spec, &seen.place)?;
     let (plan, snapshot) = (&request.environment, &request.snapshot);
     let work = delivery.work(plan, snapshot);
     let admit = async {
         if work != Work::None {
-            seen.cluster.admit_objects(&objects).await?;
+            seen.cluster.admit_objects(&RunObjects::plan(&request.spec, &seen.place)?).await?;
         }
         events.send(Event::Finished { phase: Phase::Check, detail: format!("{target_name} takes the run") });
         Ok(())
