@@ -133,7 +133,7 @@ impl Record {
     }
 }
 
-/// Something in a folder, on its way into a [`Tree`].
+/// Something in a folder, on its way into a [`Tree`](super::tree::Tree).
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) name: Vec<u8>,
