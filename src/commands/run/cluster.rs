@@ -29,11 +29,8 @@ pub(super) async fn run_on_cluster(
     output: &Output,
 ) -> Result<u8> {
     let events = &output.events();
-    // Beside the delivery, which waits for answers: the snapshot is still being written, and that of the run before takes its time to go.
-    let (snapshot, state) = (request.snapshot.clone(), context.state_folder());
-    let remembering = tokio::task::spawn_blocking(move || snapshot.remember(&state));
+    let remembering = request.remember(context);
     let delivered = deliver(&request, look, target_name, context, events).await;
-    // Only a memory, whatever became of it.
     let _ = remembering.await;
     let (Seen { access, cluster, repository, repository_from_nodes, mut place, .. }, image) = delivered?;
     if image.is_heavy {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use tokio::task::{JoinHandle, spawn_blocking};
+
 use super::RunArgs;
 use super::error::RunError;
 use crate::commands::record::Record;
@@ -37,6 +39,13 @@ impl Request {
     pub(super) fn record(&self, target: &str, mailbox: Option<String>) -> Record {
         let created = jiff::Timestamp::now().as_second();
         Record { schema: 1, spec: self.spec.clone(), target: target.to_owned(), created, mailbox, code: None }
+    }
+
+    /// Keeps the snapshot as that of the last run, beside what comes next: it is still being written, and that of the run before takes its
+    /// time to go. Only a memory, whatever becomes of it.
+    pub(super) fn remember(&self, context: &Context) -> JoinHandle<()> {
+        let (snapshot, state) = (self.snapshot.clone(), context.state_folder());
+        spawn_blocking(move || snapshot.remember(&state))
     }
 }
 
