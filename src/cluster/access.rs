@@ -31,7 +31,7 @@ impl Access {
         SelfSubjectAccessReview {
             spec: SelfSubjectAccessReviewSpec {
                 resource_attributes: Some(ResourceAttributes {
-                    namespace: Some(namespace.to_owned()).filter(|_| resource != "nodes"),
+                    namespace: Some(namespace.to_owned()),
                     verb: Some(self.verb.clone()),
                     group: Some(self.group.clone()),
                     resource: Some(resource.to_owned()),

@@ -9,14 +9,14 @@ use k8s_openapi::api::authorization::v1::{
 };
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::Api;
-use kube::api::{ListParams, PostParams};
+use kube::api::{ListParams, PartialObjectMeta, PostParams};
 use serde::Serialize;
 
 use super::Cluster;
 use super::access::Access;
 use super::error::{Cause, ClusterError};
 use super::submit::post;
-use crate::job::objects::RunObjects;
+use crate::job::objects::{NODE_ARCHITECTURE, RunObjects};
 
 /// How a rank's supervisor can be spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -30,6 +30,15 @@ pub enum ControlRoute {
     None,
 }
 
+/// What a cluster tells before a run is known.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// The nodes' architectures as Kubernetes names them (`amd64`, `arm64`); empty when nodes may not be listed.
+    pub architectures: Vec<String>,
+    /// What the server says that we may do in the namespace; nothing where it does not say.
+    rules: Vec<ResourceRule>,
+}
+
 /// What a check found out; nothing of it stops a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Findings {
@@ -39,8 +48,6 @@ pub struct Findings {
     pub kubelet_logs: bool,
     /// Whether events may be read; without them the cluster's reasons are often not told.
     pub events: bool,
-    /// The nodes' architectures as Kubernetes names them (`amd64`, `arm64`); empty when nodes may not be listed.
-    pub architectures: Vec<String>,
     /// Whether the cluster was asked if it would admit a rank's pod (it takes the right to create pods).
     pub pod_admitted: bool,
     /// Sentences worth showing.
@@ -57,7 +64,7 @@ fn needed() -> Vec<Access> {
 
 /// These decide how well a run can be followed. Opening a stream is a GET for some servers and also a `create` from 1.35
 /// on: only both are safe.
-fn useful() -> [Access; 9] {
+fn useful() -> [Access; 8] {
     [
         ("get", "pods/log"),
         ("get", "pods/portforward"),
@@ -66,7 +73,6 @@ fn useful() -> [Access; 9] {
         ("create", "pods/exec"),
         ("list", "events"),
         ("watch", "events"),
-        ("list", "nodes"),
         ("create", "pods"),
     ]
     .map(|(verb, resource)| Access::new(verb, "", resource))
@@ -76,32 +82,37 @@ fn useful() -> [Access; 9] {
 const ASK_AT_ONCE: usize = 4;
 
 impl Cluster {
-    /// Checks rights, namespace and admission of `objects` (their image need not exist yet), and looks at the nodes.
+    /// Checks rights, namespace and admission of `objects` (their image need not exist yet).
     pub async fn check(&self, objects: &RunObjects) -> Result<Findings, ClusterError> {
-        let findings = self.survey().await?;
+        let findings = self.rights(&self.survey().await?).await?;
         let (pod, others) = tokio::join!(self.admit_pod(objects, &findings), self.admit_objects(objects));
         pod.and(others)?;
         Ok(findings)
     }
 
-    /// What can be checked before a run is known: rights and namespace; and a look at the nodes.
-    pub async fn survey(&self) -> Result<Findings, ClusterError> {
-        let (rules, namespace) = tokio::join!(self.rules(), self.namespace_exists());
+    /// What there is: the namespace, its rules and the nodes.
+    pub async fn survey(&self) -> Result<Survey, ClusterError> {
+        let place = async {
+            self.namespace_exists().await?;
+            Ok(self.architectures().await)
+        };
+        let (rules, architectures) = tokio::join!(self.rules(), place);
         // Whoever cannot be reached or does not know us says it once.
-        let rules = rules?;
+        Ok(Survey { rules: rules?, architectures: architectures? })
+    }
+
+    /// Checks rights.
+    pub async fn rights(&self, survey: &Survey) -> Result<Findings, ClusterError> {
         let (needed, useful) = (needed(), useful());
         // What no rule gives is asked by itself: not every authorizer tells its rules.
-        let asked = needed.iter().chain(&useful).filter(|access| !access.is_in(&rules)).cloned().collect();
-        let missing = self.missing(asked).await;
-        namespace?;
+        let asked = needed.iter().chain(&useful).filter(|access| !access.is_in(&survey.rules)).cloned().collect();
+        let missing = self.missing(asked).await?;
         let (missing, useless): (Vec<Access>, Vec<Access>) =
-            missing?.into_iter().partition(|access| needed.contains(access));
+            missing.into_iter().partition(|access| needed.contains(access));
         if !missing.is_empty() {
             return Err(self.error(Cause::Forbidden { missing }));
         }
-        let may = |verb, resource| !useless.contains(&Access::new(verb, "", resource));
-        let architectures = self.architectures(may("list", "nodes")).await;
-        Ok(findings(may, architectures))
+        Ok(findings(|verb, resource| !useless.contains(&Access::new(verb, "", resource))))
     }
 
     /// What the server says that we may do in the namespace; nothing where it does not say.
@@ -180,23 +191,21 @@ impl Cluster {
         }
     }
 
-    async fn architectures(&self, allowed: bool) -> Vec<String> {
-        if !allowed {
-            return Vec::new();
-        }
+    /// By the nodes' labels, which are what a run chooses by: a node's whole object has tens of kilobytes.
+    async fn architectures(&self) -> Vec<String> {
         let nodes = self
             .ask("list the nodes", |client| {
                 let api = Api::<Node>::all(client);
-                async move { api.list(&ListParams::default().limit(500)).await }
+                async move { api.list_metadata(&ListParams::default().limit(500)).await }
             })
             .await;
-        let architecture = |node: Node| node.status?.node_info.map(|info| info.architecture);
+        let architecture = |node: PartialObjectMeta<Node>| node.metadata.labels?.remove(NODE_ARCHITECTURE);
         let found: BTreeSet<String> = nodes.into_iter().flatten().filter_map(architecture).collect();
         found.into_iter().collect()
     }
 }
 
-fn findings(may: impl Fn(&'static str, &'static str) -> bool, architectures: Vec<String>) -> Findings {
+fn findings(may: impl Fn(&'static str, &'static str) -> bool) -> Findings {
     let stream = |resource| may("get", resource) && may("create", resource);
     let control = match (stream("pods/portforward"), stream("pods/exec")) {
         (true, _) => ControlRoute::PortForward,
@@ -219,5 +228,5 @@ fn findings(may: impl Fn(&'static str, &'static str) -> bool, architectures: Vec
     if !events {
         warnings.push("events may not be read: the cluster's reasons for refusing pods cannot be shown".to_owned());
     }
-    Findings { control, kubelet_logs, events, architectures, pod_admitted: may("create", "pods"), warnings }
+    Findings { control, kubelet_logs, events, pod_admitted: may("create", "pods"), warnings }
 }

@@ -26,7 +26,7 @@ mod watch;
 
 pub use access::Access;
 pub use cancel::Cancelled;
-pub use check::{ControlRoute, Findings};
+pub use check::{ControlRoute, Findings, Survey};
 pub use error::{Cause, ClusterError, Place};
 pub use hosting::RegistryHosting;
 pub use kubeconfig::ClusterAddress;

@@ -1,5 +1,6 @@
 //! What a run was, kept beside its outputs in `runs/<run>/.nauta/record.json`.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -55,21 +56,30 @@ pub(super) fn folder(root: &Path, run: &str) -> PathBuf {
 }
 
 impl Record {
+    /// Writes it, whole or not at all.
     pub(super) fn save(&self, root: &Path) -> Result<(), RecordError> {
+        self.put(root, File::sync_all).map(drop)
+    }
+
+    /// Writes that of a new run; whether it is on the disk is the caller's to see.
+    pub(super) fn begin(&self, root: &Path) -> Result<File, RecordError> {
+        self.put(root, |_| Ok(()))
+    }
+
+    fn put(&self, root: &Path, settle: impl Fn(&File) -> std::io::Result<()>) -> Result<File, RecordError> {
         let own = folder(root, &self.spec.name).join(".nauta");
         let path = own.join("record.json");
-        let save = || -> std::io::Result<()> {
+        let put = || -> std::io::Result<File> {
             std::fs::create_dir_all(&own)?;
             let mut new = tempfile::NamedTempFile::new_in(&own)?;
             new.write_all(&serde_json::to_vec_pretty(self)?)?;
-            new.as_file().sync_all()?;
-            new.persist(&path)?;
-            Ok(())
+            settle(new.as_file())?;
+            Ok(new.persist(&path)?)
         };
-        save().map_err(|source| RecordError::Write { path: path.clone(), source })
+        put().map_err(|source| RecordError::Write { path: path.clone(), source })
     }
 
-    /// Removes what [`Record::save`] made, for a run that never was. What else is in its folder stays.
+    /// Removes what [`Record::save`] and [`Record::begin`] make, for a run that never was. What else is in its folder stays.
     pub(super) fn discard(&self, root: &Path) {
         let folder = folder(root, &self.spec.name);
         let own = folder.join(".nauta");

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio::task::spawn_blocking;
 
-use super::look::{Look, Seen};
+use super::look::{Asked, Seen};
 use super::request::Request;
 use super::{RunArgs, report};
 use crate::cluster::{Cause, Cluster};
@@ -22,17 +23,15 @@ use crate::output::Output;
 /// Delivers, submits and follows.
 pub(super) async fn run_on_cluster(
     request: Request,
-    look: Look,
+    look: Asked<Seen>,
     target_name: &str,
     args: &RunArgs,
     context: &Context,
     output: &Output,
 ) -> Result<u8> {
     let events = &output.events();
-    let remembering = request.remember(context);
-    let delivered = deliver(&request, look, target_name, context, events).await;
-    let _ = remembering.await;
-    let (Seen { access, cluster, repository, repository_from_nodes, mut place, .. }, image) = delivered?;
+    let (Seen { access, cluster, repository, repository_from_nodes, mut place, .. }, image) =
+        deliver(&request, look, target_name, context, events).await?;
     if image.is_heavy {
         rebase::begin(context, target_name);
     }
@@ -44,9 +43,15 @@ pub(super) async fn run_on_cluster(
     }
     let address = Some(place.mailbox_repository.clone()).filter(|address| !address.is_empty());
     let record = request.record(target_name, address);
-    record.save(&request.project.root)?;
+    let file = record.begin(&request.project.root)?;
+    // It is there, should nauta be stopped; until it is on the disk, the cluster can be at work.
+    let syncing = spawn_blocking(move || file.sync_all());
     events.send(Event::Started { phase: Phase::Submit, detail: target_name.to_owned() });
-    let run = match cluster.submit(&objects).await {
+    let submitted = cluster.submit(&objects).await;
+    if let Ok(Err(error)) = syncing.await {
+        events.warn(format!("the record of this run may not outlast a power cut: {error}"));
+    }
+    let run = match submitted {
         Ok(submitted) => submitted.run,
         // It may be there: its record is how to come back to it.
         Err(error) if matches!(error.cause(), Cause::Uncertain { .. }) => return Err(error.into()),
@@ -75,12 +80,12 @@ pub(super) async fn run_on_cluster(
 /// much to be built or sent, and else at the same time.
 async fn deliver(
     request: &Request,
-    look: Look,
+    mut look: Asked<Seen>,
     target_name: &str,
     context: &Context,
     events: &Events,
 ) -> Result<(Seen, RunImage)> {
-    let seen = look.seen().await?;
+    let mut seen = look.answer().await?;
     let delivery = Delivery {
         context,
         registry: &seen.access.registry,
@@ -91,9 +96,11 @@ async fn deliver(
     };
     let (plan, snapshot) = (&request.environment, &request.snapshot);
     let work = delivery.work(plan, snapshot);
+    let (admission, cluster, place) = (&mut seen.admission, &seen.cluster, &seen.place);
     let admit = async {
+        admission.answer().await?;
         if work != Work::None {
-            seen.cluster.admit_objects(&RunObjects::plan(&request.spec, &seen.place)?).await?;
+            cluster.admit_objects(&RunObjects::plan(&request.spec, place)?).await?;
         }
         events.send(Event::Finished { phase: Phase::Check, detail: format!("{target_name} takes the run") });
         Ok(())

@@ -22,7 +22,6 @@ use crate::output::Output;
 
 /// Runs, and removes everything but the outputs.
 pub(super) async fn run_locally(request: Request, context: &Context, output: &Output) -> Result<u8> {
-    let remembering = request.remember(context);
     let events = &output.events();
     let docker = context.docker().await?;
     for leftover in docker.sweep().await? {
@@ -34,7 +33,6 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
     let local =
         LocalEnvironment { docker: &docker, project_name: &request.spec.project, platform: architecture.platform() };
     let image = local_environment(context, &local, plan, snapshot, &request.surroundings, events).await?;
-    let _ = remembering.await;
     let files = snapshot.clone();
     let plan = LocalPlan {
         spec: request.spec.clone(),

@@ -7,7 +7,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::request::{Decided, random_key};
 use crate::architecture::Architecture;
-use crate::cluster::{Cluster, RegistryHosting};
+use crate::cluster::{Cluster, RegistryHosting, Survey};
 use crate::commands::cluster_access::{TargetRegistry, open_registry};
 use crate::context::{Context, Destination};
 use crate::credentials::docker_config_json;
@@ -20,10 +20,7 @@ use crate::job::{self, RunSpec};
 use crate::registry::Access;
 use crate::settings::{MailboxPolicy, Target};
 
-/// A look that has begun; it ends when this is dropped.
-pub(super) struct Look(AbortOnDropHandle<Result<Seen>>);
-
-/// Where a run will be; its cluster takes its pods.
+/// Where a run will be.
 pub(super) struct Seen {
     pub(super) access: TargetRegistry,
     pub(super) cluster: Arc<Cluster>,
@@ -35,7 +32,12 @@ pub(super) struct Seen {
     pub(super) repository_from_nodes: String,
     /// All but the image, which another one stands for: it is named for real once it is pushed.
     pub(super) place: ClusterRun,
+    /// Whether we have the rights, and pods like the run's are admitted.
+    pub(super) admission: Asked<()>,
 }
+
+/// Something that is being found out; that ends when this is dropped.
+pub(super) struct Asked<T>(AbortOnDropHandle<Result<T>>);
 
 /// The registry's host as others have to say it.
 struct Names {
@@ -51,29 +53,32 @@ struct Openness {
     is_open: bool,
 }
 
-impl Look {
-    /// Begins it, where a run goes to a cluster.
-    pub(super) fn begin(decided: &Decided, context: &Context, events: &Events) -> Option<Self> {
-        let Destination::Cluster(name, target) = &decided.destination.value else { return None };
-        events.send(Event::Started { phase: Phase::Check, detail: name.clone() });
-        let (context, target, events) = (context.clone(), target.clone(), events.clone());
-        let spec = decided.spec.clone();
-        let looking = tokio::spawn(async move { Box::pin(look(&context, &target, &spec, &events)).await });
-        Some(Self(AbortOnDropHandle::new(looking)))
+impl<T: Send + 'static> Asked<T> {
+    fn begin(asking: impl Future<Output = Result<T>> + Send + 'static) -> Self {
+        Self(AbortOnDropHandle::new(tokio::spawn(asking)))
     }
 
-    /// What was seen.
-    pub(super) async fn seen(self) -> Result<Seen> {
+    /// What came out; only once.
+    pub(super) async fn answer(&mut self) -> Result<T> {
         // It is not stopped before it is dropped, so what is no result is a panic.
-        self.0.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        (&mut self.0).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
+}
+
+/// Begins to look, where a run goes to a cluster.
+pub(super) fn begin_look(decided: &Decided, context: &Context, events: &Events) -> Option<Asked<Seen>> {
+    let Destination::Cluster(name, target) = &decided.destination.value else { return None };
+    events.send(Event::Started { phase: Phase::Check, detail: name.clone() });
+    let (context, target, events) = (context.clone(), target.clone(), events.clone());
+    let spec = decided.spec.clone();
+    Some(Asked::begin(async move { Box::pin(look(&context, &target, &spec, &events)).await }))
 }
 
 async fn look(context: &Context, target: &Target, spec: &RunSpec, events: &Events) -> Result<Seen> {
     let access = open_registry(context, target, events).await?;
     let cluster = context.cluster(target).await?;
     let repository = access.repository(&spec.project);
-    let (findings, announced, checked, use_mailbox, is_open) = tokio::join!(
+    let (survey, announced, checked, use_mailbox, is_open) = tokio::join!(
         cluster.survey(),
         cluster.registry_hosting(),
         access.check(&repository, Access::Push),
@@ -82,19 +87,26 @@ async fn look(context: &Context, target: &Target, spec: &RunSpec, events: &Event
     );
     checked?;
     let names = Names::new(target, &access.host, announced?);
-    let (findings, openness) = (findings?, Openness { use_mailbox: use_mailbox?, is_open: is_open? });
-    for warning in &findings.warnings {
-        events.warn(warning.clone());
-    }
-    let architecture = architecture(target, &findings.architectures)?;
+    let (survey, openness) = (survey?, Openness { use_mailbox: use_mailbox?, is_open: is_open? });
+    let architecture = architecture(target, &survey.architectures)?;
     supervisor(&context.program, architecture)?;
     let repository_from_nodes = format!("{}/{repository}", names.from_nodes);
     let image = format!("{repository_from_nodes}@{}", Digest::of(""));
     let mut place = ClusterRun::new(cluster.namespace(), image, random_key()?);
     equip(&mut place, target, &access, (&repository, &names), &openness, events);
     place.node_selector.insert(NODE_ARCHITECTURE.to_owned(), architecture.to_string());
-    cluster.admit_pod(&RunObjects::plan(spec, &place)?, &findings).await?;
-    Ok(Seen { access, cluster, architecture, repository, repository_from_nodes, place })
+    let objects = RunObjects::plan(spec, &place)?;
+    let admission = Asked::begin(admission(Arc::clone(&cluster), survey, objects, events.clone()));
+    Ok(Seen { access, cluster, architecture, repository, repository_from_nodes, place, admission })
+}
+
+/// The second half of a look: what an edit can be sent beside.
+async fn admission(cluster: Arc<Cluster>, survey: Survey, objects: RunObjects, events: Events) -> Result<()> {
+    let findings = cluster.rights(&survey).await?;
+    for warning in &findings.warnings {
+        events.warn(warning.clone());
+    }
+    Ok(cluster.admit_pod(&objects, &findings).await?)
 }
 
 impl Names {

@@ -12,7 +12,7 @@ use clap::Args;
 use serde_json::json;
 
 use self::error::RunError;
-use self::look::Look;
+use self::look::begin_look;
 use self::request::{decide, resolve};
 use crate::commands::complete::{targets, templates};
 use crate::commands::record::{Record, folder};
@@ -109,17 +109,21 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
         }
     }
     let decided = decide(&args, context, &events)?;
-    let look = Look::begin(&decided, context, &events);
+    let look = begin_look(&decided, context, &events);
+    if args.dry_run && look.is_none() {
+        return Err(RunError::DryRunLocal.into());
+    }
     let mut request = resolve(decided, context, &events)?;
     request.environment = pin(context, &request.project.root, request.environment, &events).await?;
+    let remembering = request.remember(context);
     let code = match (&request.destination.value, look) {
         (Destination::Cluster(name, _), Some(look)) => {
             let name = name.clone();
             Box::pin(cluster::run_on_cluster(request, look, &name, &args, context, output)).await
         }
-        _ if args.dry_run => return Err(RunError::DryRunLocal.into()),
         _ => local::run_locally(request, context, output).await,
     };
+    let _ = remembering.await;
     if args.timings {
         timings_text(&output.timings()).lines().for_each(|line| output.narrate(line));
     }
