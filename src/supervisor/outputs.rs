@@ -30,6 +30,8 @@ const LOG_INTERVAL: Duration = Duration::from_millis(500);
 const LOG_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(30);
 /// Between two segments of a log that is sent while the program runs: 8 MiB/s, so that the program has the rest.
 const BREATH: Duration = Duration::from_millis(250);
+/// How long sending that has been told to stop may take to do so.
+const HANDOVER: Duration = Duration::from_secs(1);
 
 /// The outputs of a rank.
 #[derive(Clone)]
@@ -187,12 +189,19 @@ impl Outputs {
         Ok(true)
     }
 
-    /// Sends the rest of the log; nothing of it is sent behind that.
-    async fn ship_rest(&self, mailbox: &Mailbox, journal: &Arc<Journal>) -> Result<(), String> {
+    /// Sends the rest of the log, and gives what the mailbox then has of it; nothing of it is sent behind that.
+    async fn ship_rest(&self, mailbox: &Mailbox, journal: &Arc<Journal>) -> Result<Vec<JournalCopy>, String> {
         let mut shipping = self.0.shipping.lock().await;
         shipping.is_closed = true;
         while shipping.step(mailbox, journal).await? {}
-        Ok(())
+        Ok(shipping.copies(&self.0.instance, true))
+    }
+
+    /// What the mailbox has of a log of which not everything could be sent; nothing where sending has not even stopped.
+    async fn shipped_part(&self) -> Option<Vec<JournalCopy>> {
+        // Whoever waited for the lock sees first that nothing more is to be sent.
+        let shipping = tokio::time::timeout(HANDOVER, self.0.shipping.lock()).await.ok()?;
+        Some(shipping.copies(&self.0.instance, false))
     }
 
     /// Changes what the mailbox is told.
@@ -212,21 +221,24 @@ impl Outputs {
     pub(super) async fn finish(&self, end: Option<&End>, journal: &Arc<Journal>, deadline: Duration) -> Finished {
         let deadline = Instant::now() + deadline;
         let shipped = match &self.0.mailbox {
-            Some(mailbox) => in_time(deadline, self.ship_rest(mailbox, journal)).await,
-            None => Ok(()),
+            Some(mailbox) => in_time(deadline, self.ship_rest(mailbox, journal)).await.map(Some),
+            None => Ok(None),
+        };
+        let (copies, unsent) = match shipped {
+            Ok(copies) => (copies, None),
+            Err(problem) => (self.shipped_part().await, Some(problem)),
         };
         // The files are listed whatever became of the log: they can still be had over the control stream.
         let mut index = match self.look(Pass::Last, end).await {
             Ok(index) => index,
             Err(problem) => return Finished { in_mailbox: false, problem: Some(problem) },
         };
-        // A lock that is still held belongs to what did not come to its end in time.
-        if let Ok(shipping) = self.0.shipping.try_lock() {
-            self.0.tell_of_log(&mut index, shipping.copies(&self.0.instance, shipped.is_ok()));
+        if let Some(copies) = copies {
+            self.0.tell_of_log(&mut index, copies);
         }
         let pushed = in_time(deadline, self.push(&index)).await;
         self.0.index.send_replace(Arc::new(index));
-        let problem = shipped.err().or(pushed.err());
+        let problem = unsent.or(pushed.err());
         Finished { in_mailbox: self.0.mailbox.is_some() && problem.is_none(), problem }
     }
 

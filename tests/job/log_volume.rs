@@ -93,8 +93,13 @@ fn floods(workstation: &Workstation, place: Place) {
         crate::support::figure(&format!("{place:?}, {options:?}: {here} KiB"));
         assert!(client.wait().expect("ended").success() && here <= MOST, "{options:?}: {here} KiB");
     }
-    let last = workstation.succeeds(&["logs", name, "--tail", "100000"]).stdout;
-    assert!(last.lines().count() == 100_000 && last.ends_with("end\n"));
+    let last = workstation.succeeds(&["logs", name, "--tail", "100000"]);
+    let (lines, end) = (last.stdout.lines().count(), last.stdout.lines().last());
+    assert!(
+        lines == 100_000 && end.is_some_and(|line| line.ends_with("end")),
+        "{lines} lines, the last one {end:?}: {}",
+        last.stderr
+    );
 }
 
 #[test]
