@@ -220,13 +220,12 @@ impl Outputs {
     /// Takes everything that is there now; the program is no more. Without an `end` another container goes on.
     pub(super) async fn finish(&self, end: Option<&End>, journal: &Arc<Journal>, deadline: Duration) -> Finished {
         let deadline = Instant::now() + deadline;
-        let shipped = match &self.0.mailbox {
-            Some(mailbox) => in_time(deadline, self.ship_rest(mailbox, journal)).await.map(Some),
-            None => Ok(None),
-        };
-        let (copies, unsent) = match shipped {
-            Ok(copies) => (copies, None),
-            Err(problem) => (self.shipped_part().await, Some(problem)),
+        let (copies, unsent) = match &self.0.mailbox {
+            Some(mailbox) => match in_time(deadline, self.ship_rest(mailbox, journal)).await {
+                Ok(copies) => (Some(copies), None),
+                Err(problem) => (self.shipped_part().await, Some(problem)),
+            },
+            None => (None, None),
         };
         // The files are listed whatever became of the log: they can still be had over the control stream.
         let mut index = match self.look(Pass::Last, end).await {
