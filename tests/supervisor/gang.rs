@@ -58,7 +58,8 @@ fn a_stranger_does_not_get_in_and_does_not_disturb() {
     let (ours, theirs) = (key("ab"), key("cd"));
     let first = network.rank("0", "2", &ours);
     let coordinator = first.starts("echo together");
-    let stranger = network.rank("1", "2", &theirs).starts("echo never");
+    let intruder = network.rank("1", "2", &theirs);
+    let stranger = intruder.starts("echo never");
     let late = network.rank("1", "2", &ours).shell("echo together");
     assert_eq!((late.code, late.stdout.as_slice()), (0, &b"together\n"[..]), "{late:?}");
     assert_eq!(coordinator.wait_with_output().expect("ended").stdout, b"together\n");

@@ -77,6 +77,7 @@ impl Rank {
         self.runs(&["sh", "-c", script])
     }
 
+    /// Starts a program; whoever drops the rank before it ends removes its container.
     fn starts(&self, script: &str) -> Child {
         self.command("NAUTA_TEST_IMAGE_BUSYBOX", &["sh", "-c", script]).spawn().expect("docker starts")
     }
