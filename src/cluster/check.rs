@@ -90,15 +90,11 @@ impl Cluster {
         Ok(findings)
     }
 
-    /// What there is: the namespace, its rules and the nodes.
+    /// What there is: our rules and the nodes.
     pub async fn survey(&self) -> Result<Survey, ClusterError> {
-        let place = async {
-            self.namespace_exists().await?;
-            Ok(self.architectures().await)
-        };
-        let (rules, architectures) = tokio::join!(self.rules(), place);
+        let (rules, architectures) = tokio::join!(self.rules(), self.architectures());
         // Whoever cannot be reached or does not know us says it once.
-        Ok(Survey { rules: rules?, architectures: architectures? })
+        Ok(Survey { rules: rules?, architectures })
     }
 
     /// Checks rights.
@@ -110,6 +106,8 @@ impl Cluster {
         let (missing, useless): (Vec<Access>, Vec<Access>) =
             missing.into_iter().partition(|access| needed.contains(access));
         if !missing.is_empty() {
+            // Nobody has rights where nothing is: that is to be said then.
+            self.namespace_exists().await?;
             return Err(self.error(Cause::Forbidden { missing }));
         }
         Ok(findings(|verb, resource| !useless.contains(&Access::new(verb, "", resource))))
@@ -168,10 +166,10 @@ impl Cluster {
     }
 
     /// Asks whether a rank's pod would be admitted: Pod Security, limit ranges, quota and webhooks judge pods, not Jobs, and
-    /// tell of a Job's pods only later and only in events.
+    /// tell of a Job's pods only later and only in events. The answer tells of a missing namespace too.
     pub async fn admit_pod(&self, objects: &RunObjects, findings: &Findings) -> Result<(), ClusterError> {
         let pod: Pod = objects.sample_pod();
-        if findings.pod_admitted { self.dry_run("pods of this run", &pod).await } else { Ok(()) }
+        if findings.pod_admitted { self.dry_run("pods of this run", &pod).await } else { self.namespace_exists().await }
     }
 
     /// Asks whether the cluster would admit a run's other objects. Making them finds out too; that is soon enough where nothing

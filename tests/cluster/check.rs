@@ -1,10 +1,63 @@
 //! What is found out before slow work begins.
 
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use nauta::cluster::{Cause, Cluster, ControlRoute};
 use nauta::diagnosis::Diagnosis as _;
 use nauta::job::state::TroubleReason;
 
-use super::support::{address, admin, container, namespace, script, spec, unique, user, variable};
+use super::support::{PATIENCE, address, admin, container, kubectl, namespace, script, spec, unique, user, variable};
+
+/// Somebody who has some rights in all namespaces, until this is dropped.
+struct Somebody(String);
+
+impl Somebody {
+    fn who_may(rules: &[(&str, &[&str], &[&str])]) -> Self {
+        let name = unique("somebody");
+        let rule = |(group, resources, verbs)| serde_json::json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+        let items: Vec<_> = rules.iter().copied().map(rule).collect();
+        let group = "rbac.authorization.k8s.io";
+        let metadata = serde_json::json!({ "name": name });
+        let objects = [
+            serde_json::json!({"apiVersion": format!("{group}/v1"), "kind": "ClusterRole", "metadata": metadata, "rules": items}),
+            serde_json::json!({
+                "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding", "metadata": metadata,
+                "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+                "subjects": [{"apiGroup": group, "kind": "User", "name": name}],
+            }),
+        ];
+        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        let mut apply = kubectl().args(["apply", "-f", "-"]).stdin(Stdio::piped()).spawn().expect("kubectl starts");
+        apply.stdin.take().expect("piped").write_all(list.to_string().as_bytes()).expect("written");
+        assert!(apply.wait().expect("ended").success());
+        // The API server learns of new roles a little later.
+        let question = ["auth", "can-i", rules[0].2[0], rules[0].1[0], "--as", &name];
+        let begin = Instant::now();
+        while !kubectl().args(question).output().expect("kubectl starts").status.success() {
+            assert!(begin.elapsed() < PATIENCE, "{name} has no rights");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Self(name)
+    }
+
+    /// As the administrator who acts for somebody.
+    async fn connect(&self, namespace: &str) -> Cluster {
+        let admin = std::fs::read_to_string(variable("NAUTA_TEST_KUBECONFIG")).expect("readable");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kubeconfig");
+        std::fs::write(&path, admin.replacen("  user:\n", &format!("  user:\n    as: {}\n", self.0), 1))
+            .expect("written");
+        Cluster::connect(&address(path.to_str().expect("text"), namespace)).await.expect("connects")
+    }
+}
+
+impl Drop for Somebody {
+    fn drop(&mut self) {
+        _ = kubectl().args(["delete", "clusterrole,clusterrolebinding", &self.0]).output();
+    }
+}
 
 #[tokio::test]
 async fn a_data_scientist_has_all_she_needs() {
@@ -44,9 +97,24 @@ async fn all_missing_rights_are_told_at_once() {
 
 #[tokio::test]
 async fn a_namespace_that_does_not_exist() {
-    let cluster = admin("nowhere").await;
+    let looks: (&str, &[&str], &[&str]) = ("", &["namespaces"], &["get"]);
+    let almost = [
+        ("batch", &["jobs"][..], &["create", "get", "list", "watch", "delete"][..]),
+        ("", &["services", "secrets"], &["create"]),
+        ("", &["pods"], &["get", "list", "watch"]),
+        looks,
+    ];
+    let (visitor, colleague) = (Somebody::who_may(&[looks]), Somebody::who_may(&almost));
     let objects = script(&spec(&unique("check"), 1), "nowhere", "true").await;
-    let error = cluster.check(&objects).await.expect_err("no such namespace");
+    // With all rights; with the right to look, and no other; with all that a run needs, but not the right to make pods.
+    for cluster in [admin("nowhere").await, visitor.connect("nowhere").await, colleague.connect("nowhere").await] {
+        let error = cluster.check(&objects).await.expect_err("no such namespace");
+        assert!(matches!(error.cause(), Cause::NamespaceNotFound { namespace } if namespace == "nowhere"), "{error:?}");
+    }
+    let cluster = colleague.connect("nowhere").await;
+    let findings = cluster.rights(&cluster.survey().await.expect("reachable")).await.expect("all that is needed");
+    assert!(!findings.pod_admitted);
+    let error = cluster.admit_pod(&objects, &findings).await.expect_err("no such namespace");
     assert!(matches!(error.cause(), Cause::NamespaceNotFound { namespace } if namespace == "nowhere"), "{error:?}");
 }
 
