@@ -48,8 +48,6 @@ pub struct Findings {
     pub kubelet_logs: bool,
     /// Whether events may be read; without them the cluster's reasons are often not told.
     pub events: bool,
-    /// Whether the cluster was asked if it would admit a rank's pod (it takes the right to create pods).
-    pub pod_admitted: bool,
     /// Sentences worth showing.
     pub warnings: Vec<String>,
 }
@@ -64,7 +62,7 @@ fn needed() -> Vec<Access> {
 
 /// These decide how well a run can be followed. Opening a stream is a GET for some servers and also a `create` from 1.35
 /// on: only both are safe.
-fn useful() -> [Access; 8] {
+fn useful() -> [Access; 7] {
     [
         ("get", "pods/log"),
         ("get", "pods/portforward"),
@@ -73,7 +71,6 @@ fn useful() -> [Access; 8] {
         ("create", "pods/exec"),
         ("list", "events"),
         ("watch", "events"),
-        ("create", "pods"),
     ]
     .map(|(verb, resource)| Access::new(verb, "", resource))
 }
@@ -85,7 +82,8 @@ impl Cluster {
     /// Checks rights, namespace and admission of `objects` (their image need not exist yet).
     pub async fn check(&self, objects: &RunObjects) -> Result<Findings, ClusterError> {
         let findings = self.rights(&self.survey().await?).await?;
-        let (pod, others) = tokio::join!(self.admit_pod(objects, &findings), self.admit_objects(objects));
+        let pod = objects.sample_pod();
+        let (pod, others) = tokio::join!(self.admit_pod(&pod), self.admit_objects(objects));
         pod.and(others)?;
         Ok(findings)
     }
@@ -166,10 +164,13 @@ impl Cluster {
     }
 
     /// Asks whether a rank's pod would be admitted: Pod Security, limit ranges, quota and webhooks judge pods, not Jobs, and
-    /// tell of a Job's pods only later and only in events. The answer tells of a missing namespace too.
-    pub async fn admit_pod(&self, objects: &RunObjects, findings: &Findings) -> Result<(), ClusterError> {
-        let pod: Pod = objects.sample_pod();
-        if findings.pod_admitted { self.dry_run("pods of this run", &pod).await } else { self.namespace_exists().await }
+    /// tell of a Job's pods only later and only in events. Asking takes the right to make pods, which a run does not need:
+    /// whoever lacks it is not told.
+    pub async fn admit_pod(&self, pod: &Pod) -> Result<(), ClusterError> {
+        match self.dry_run("pods of this run", pod).await {
+            Err(error) if matches!(error.cause(), Cause::Forbidden { .. }) => Ok(()),
+            answer => answer,
+        }
     }
 
     /// Asks whether the cluster would admit a run's other objects. Making them finds out too; that is soon enough where nothing
@@ -226,5 +227,5 @@ fn findings(may: impl Fn(&'static str, &'static str) -> bool) -> Findings {
     if !events {
         warnings.push("events may not be read: the cluster's reasons for refusing pods cannot be shown".to_owned());
     }
-    Findings { control, kubelet_logs, events, pod_admitted: may("create", "pods"), warnings }
+    Findings { control, kubelet_logs, events, warnings }
 }

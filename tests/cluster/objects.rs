@@ -1,14 +1,13 @@
 //! The manifests: what they look like, that Kubernetes takes them, and that YAML keeps every text as it is.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::process::Stdio;
 
 use nauta::job::Mailbox;
 use nauta::job::objects::{ClusterRun, ObjectError, RunObjects};
 use nauta::secret::Secret;
 
-use super::support::{at, kubectl, namespace, spec};
+use super::support::{at, namespace, spec};
+use crate::support::kubectl_on;
 
 const IMAGE: &str =
     "registry.example:5000/team/mnist@sha256:0000000000000000000000000000000000000000000000000000000000000000";
@@ -96,16 +95,7 @@ fn owned_objects_go_with_their_job() {
 
 /// The objects that kubectl makes of manifests on its standard input.
 fn apply(arguments: &[&str], manifests: &str) -> Vec<serde_json::Value> {
-    let mut child = kubectl()
-        .args(arguments)
-        .args(["-f", "-", "-o", "json"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("kubectl can be run: run tests/run");
-    child.stdin.take().expect("a pipe").write_all(manifests.as_bytes()).expect("kubectl reads");
-    let output = child.wait_with_output().expect("kubectl ends");
+    let output = kubectl_on(manifests, &[arguments, &["-o", "json"]].concat());
     assert!(output.status.success(), "{}\n{manifests}", String::from_utf8_lossy(&output.stderr));
     let warnings = String::from_utf8_lossy(&output.stderr);
     assert!(!warnings.contains("Warning"), "the API server warns: {warnings}");

@@ -1,10 +1,10 @@
 //! `nauta run` on Kubernetes.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 use super::{parameters, pytorch};
-use crate::support::{Workstation, environment, interrupt, kubectl};
+use crate::support::{Workstation, environment, interrupt, kubectl, kubectl_on};
 
 /// Deletes a run's Job when the test is over.
 pub(super) struct Cleanup<'a>(pub(super) &'a Workstation);
@@ -92,13 +92,8 @@ fn dry_run_prints_manifests_that_kubectl_runs() {
     let workstation = shell("echo from kubectl");
     workstation.configure_cluster("");
     let done = workstation.succeeds(&["run", "--nodes", "2", "--dry-run"]);
-    let program = std::path::Path::new(&environment("NAUTA_TEST_BIN")).join("kubectl");
-    let mut apply = Command::new(program);
     // `apply` patches, which ada may not.
-    apply.args(["--kubeconfig", &environment("NAUTA_TEST_KUBECONFIG"), "apply", "-f", "-"]);
-    let mut apply = apply.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("kubectl starts");
-    apply.stdin.take().expect("piped").write_all(done.stdout.as_bytes()).expect("written");
-    let output = apply.wait_with_output().expect("waited");
+    let output = kubectl_on(&done.stdout, &["apply"]);
     assert!(output.status.success(), "{}", done.stdout);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let name = text.split("job.batch/").nth(1).and_then(|rest| rest.split(' ').next()).expect("a job").to_owned();

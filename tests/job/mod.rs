@@ -1,5 +1,6 @@
 //! The main job: runs on the real Docker and the real cluster.
 
+mod admission;
 mod architecture;
 pub(crate) mod cluster;
 mod code;

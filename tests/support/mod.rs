@@ -9,8 +9,9 @@ pub(crate) mod own_process;
 pub(crate) mod random;
 pub(crate) mod small_disk;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// How much of something a test does: `default`, unless a variable asks for the long form.
 pub(crate) fn number(name: &str, default: u64) -> u64 {
@@ -178,6 +179,15 @@ pub(crate) fn kubectl_command(arguments: &[&str]) -> Command {
     command.args(["--kubeconfig", &environment("NAUTA_TEST_KUBECONFIG"), "-n", &environment("NAUTA_TEST_NAMESPACE")]);
     command.args(arguments);
     command
+}
+
+/// Hands manifests to kubectl's standard input.
+pub(crate) fn kubectl_on(manifests: &str, arguments: &[&str]) -> Output {
+    let mut command = kubectl_command(arguments);
+    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("kubectl can be run: run tests/run");
+    child.stdin.take().expect("a pipe").write_all(manifests.as_bytes()).expect("kubectl reads");
+    child.wait_with_output().expect("kubectl ends")
 }
 
 /// Asserts that Docker has nothing of a run.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Pod;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::request::{Decided, random_key};
@@ -12,12 +13,13 @@ use crate::commands::cluster_access::{TargetRegistry, open_registry};
 use crate::context::{Context, Destination};
 use crate::credentials::docker_config_json;
 use crate::delivery::{DeliveryError, supervisor};
-use crate::diagnosis::Result;
+use crate::diagnosis::{Failure, Result};
 use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
 use crate::job::objects::{ClusterRun, NODE_ARCHITECTURE, RunObjects};
 use crate::job::{self, RunSpec};
 use crate::registry::Access;
+use crate::secret::Secret;
 use crate::settings::{MailboxPolicy, Target};
 
 /// Where a run will be.
@@ -39,6 +41,13 @@ pub(super) struct Seen {
 /// Something that is being found out; that ends when this is dropped.
 pub(super) struct Asked<T>(AbortOnDropHandle<Result<T>>);
 
+/// What a target does not say itself, and a run depends on.
+struct Facts {
+    names: Names,
+    architecture: Architecture,
+    openness: Openness,
+}
+
 /// The registry's host as others have to say it.
 struct Names {
     from_nodes: String,
@@ -51,6 +60,12 @@ struct Openness {
     use_mailbox: bool,
     /// Whether nodes can pull without a login.
     is_open: bool,
+}
+
+/// A pod that the cluster is asked about while the facts are still being found out.
+struct Trial {
+    pod: Pod,
+    admitted: Asked<()>,
 }
 
 impl<T: Send + 'static> Asked<T> {
@@ -78,35 +93,88 @@ async fn look(context: &Context, target: &Target, spec: &RunSpec, events: &Event
     let access = open_registry(context, target, events).await?;
     let cluster = context.cluster(target).await?;
     let repository = access.repository(&spec.project);
-    let (survey, announced, checked, use_mailbox, is_open) = tokio::join!(
+    let key = random_key()?;
+    let place = |facts: &Facts| place(target, &access, (cluster.namespace(), &repository), facts, key.clone());
+    let trial = Trial::begin(&cluster, &RunObjects::plan(spec, &place(&Facts::likely(target, &access)))?);
+    let (survey, announced, checked, openness) = tokio::join!(
         cluster.survey(),
         cluster.registry_hosting(),
         access.check(&repository, Access::Push),
-        may_use_mailbox(target, &access, &repository),
-        is_open(target, &access, &repository),
+        Openness::find_out(target, &access, &repository),
     );
     checked?;
     let names = Names::new(target, &access.host, announced?);
-    let (survey, openness) = (survey?, Openness { use_mailbox: use_mailbox?, is_open: is_open? });
+    let (survey, openness) = (survey?, openness?);
     let architecture = architecture(target, &survey.architectures)?;
     supervisor(&context.program, architecture)?;
     let repository_from_nodes = format!("{}/{repository}", names.from_nodes);
-    let image = format!("{repository_from_nodes}@{}", Digest::of(""));
-    let mut place = ClusterRun::new(cluster.namespace(), image, random_key()?);
-    equip(&mut place, target, &access, (&repository, &names), &openness, events);
-    place.node_selector.insert(NODE_ARCHITECTURE.to_owned(), architecture.to_string());
+    let facts = Facts { names, architecture, openness };
+    let place = place(&facts);
+    announce(target, &access, &facts, events);
     let objects = RunObjects::plan(spec, &place)?;
-    let admission = Asked::begin(admission(Arc::clone(&cluster), survey, objects, events.clone()));
+    let admission = Asked::begin(admission(Arc::clone(&cluster), survey, objects, trial, events.clone()));
     Ok(Seen { access, cluster, architecture, repository, repository_from_nodes, place, admission })
 }
 
 /// The second half of a look: what an edit can be sent beside.
-async fn admission(cluster: Arc<Cluster>, survey: Survey, objects: RunObjects, events: Events) -> Result<()> {
-    let findings = cluster.rights(&survey).await?;
-    for warning in &findings.warnings {
-        events.warn(warning.clone());
+async fn admission(
+    cluster: Arc<Cluster>,
+    survey: Survey,
+    objects: RunObjects,
+    mut trial: Trial,
+    events: Events,
+) -> Result<()> {
+    let pod = objects.sample_pod();
+    let admitted =
+        async { if trial.pod == pod { trial.admitted.answer().await } else { Ok(cluster.admit_pod(&pod).await?) } };
+    let (findings, admitted) = tokio::join!(cluster.rights(&survey), admitted);
+    for warning in findings?.warnings {
+        events.warn(warning);
     }
-    Ok(cluster.admit_pod(&objects, &findings).await?)
+    admitted
+}
+
+impl Trial {
+    fn begin(cluster: &Arc<Cluster>, objects: &RunObjects) -> Self {
+        let (cluster, pod) = (Arc::clone(cluster), objects.sample_pod());
+        let asked = pod.clone();
+        Self { pod, admitted: Asked::begin(async move { Ok(cluster.admit_pod(&asked).await?) }) }
+    }
+}
+
+impl Facts {
+    /// How it is with most targets: nodes like this machine, and one name for the registry.
+    fn likely(target: &Target, access: &TargetRegistry) -> Self {
+        Self {
+            names: Names::new(target, &access.host, None),
+            architecture: target.architecture.unwrap_or(Architecture::OWN),
+            openness: Openness::likely(target, access),
+        }
+    }
+}
+
+impl Openness {
+    /// Closed, where only the registry knows: it does not let others in where it wants a login from us.
+    fn likely(target: &Target, access: &TargetRegistry) -> Self {
+        let use_mailbox = match target.mailbox {
+            MailboxPolicy::Stream => false,
+            MailboxPolicy::Secret | MailboxPolicy::Login => true,
+            // Who has no login is asked about once: the registry is checked in any case.
+            MailboxPolicy::Automatic => access.login.is_none(),
+        };
+        Self { use_mailbox, is_open: access.login.is_none() || target.pull_secret.is_some() }
+    }
+
+    /// Asks the registry where that is needed.
+    async fn find_out(target: &Target, access: &TargetRegistry, repository: &str) -> Result<Self> {
+        let likely = Self::likely(target, access);
+        let is_open =
+            async |known: bool, to| Ok::<_, Failure>(known || access.registry.allows_anonymous(repository, to).await?);
+        let mailbox =
+            async { Ok(target.mailbox != MailboxPolicy::Stream && is_open(likely.use_mailbox, Access::Push).await?) };
+        let (use_mailbox, is_open) = tokio::try_join!(mailbox, is_open(likely.is_open, Access::Pull))?;
+        Ok(Self { use_mailbox, is_open })
+    }
 }
 
 impl Names {
@@ -123,21 +191,6 @@ impl Names {
     }
 }
 
-async fn may_use_mailbox(target: &Target, access: &TargetRegistry, repository: &str) -> Result<bool> {
-    match target.mailbox {
-        MailboxPolicy::Stream => Ok(false),
-        MailboxPolicy::Secret | MailboxPolicy::Login => Ok(true),
-        // Who has no login is asked about once: the registry is checked in any case.
-        MailboxPolicy::Automatic if access.login.is_none() => Ok(true),
-        MailboxPolicy::Automatic => Ok(access.registry.allows_anonymous(repository, Access::Push).await?),
-    }
-}
-
-async fn is_open(target: &Target, access: &TargetRegistry, repository: &str) -> Result<bool> {
-    let matters = access.login.is_some() && target.pull_secret.is_none();
-    Ok(!matters || access.registry.allows_anonymous(repository, Access::Pull).await?)
-}
-
 /// Which of the nodes' architectures a run is for: the one that the target says, else this machine's, if nodes have it or
 /// nobody may know.
 fn architecture(target: &Target, found: &[String]) -> Result<Architecture, DeliveryError> {
@@ -148,15 +201,18 @@ fn architecture(target: &Target, found: &[String]) -> Result<Architecture, Deliv
     }
 }
 
-/// Mailbox, credentials and accelerators: what the run gets beside its image.
-fn equip(
-    place: &mut ClusterRun,
+/// Where a run will be, under these circumstances.
+fn place(
     target: &Target,
     access: &TargetRegistry,
-    (repository, names): (&str, &Names),
-    openness: &Openness,
-    events: &Events,
-) {
+    (namespace, repository): (&str, &str),
+    facts: &Facts,
+    key: Secret,
+) -> ClusterRun {
+    let Facts { names, architecture, openness } = facts;
+    let image = format!("{}/{repository}@{}", names.from_nodes, Digest::of(""));
+    let mut place = ClusterRun::new(namespace, image, key);
+    place.node_selector.insert(NODE_ARCHITECTURE.to_owned(), architecture.to_string());
     if let Some(resource) = &target.gpu_resource {
         place.gpu_resource.clone_from(resource);
     }
@@ -165,20 +221,32 @@ fn equip(
         place.mailbox = Some(job::Mailbox { from_ranks, plain_http: target.plain_http.contains(&names.from_pods) });
         place.mailbox_repository = format!("{}/{repository}", access.host);
         place.mailbox_secret = target.mailbox_secret.clone().filter(|_| target.mailbox == MailboxPolicy::Secret);
-    } else {
-        events.note("outputs come over the control stream: pods may not push to the registry");
     }
     place.pull_secrets = target.pull_secret.clone().into_iter().collect();
-    let Some(login) = &access.login else { return };
+    let Some(login) = &access.login else { return place };
     if !openness.is_open {
-        let host = &names.from_nodes;
-        events.note(format!("the nodes get your login for {host} in a Secret that goes with the run"));
-        place.pull_credentials = Some(docker_config_json(&[(host, login)]));
+        place.pull_credentials = Some(docker_config_json(&[(&names.from_nodes, login)]));
+    }
+    if target.mailbox == MailboxPolicy::Login {
+        place.mailbox_credentials = Some(docker_config_json(&[(&names.from_pods, login)]));
+    }
+    place
+}
+
+/// Says where credentials go, and where outputs come from.
+fn announce(target: &Target, access: &TargetRegistry, Facts { names, openness, .. }: &Facts, events: &Events) {
+    if !openness.use_mailbox {
+        events.note("outputs come over the control stream: pods may not push to the registry");
+    }
+    if access.login.is_none() {
+        return;
+    }
+    if !openness.is_open {
+        events.note(format!("the nodes get your login for {} in a Secret that goes with the run", names.from_nodes));
     }
     if target.mailbox == MailboxPolicy::Login {
         let host = &names.from_pods;
         events
             .note(format!("the pods get your login for {host} in a Secret that goes with the run, as the target says"));
-        place.mailbox_credentials = Some(docker_config_json(&[(host, login)]));
     }
 }
