@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
+use kube::api::GetParams;
 use serde::{Deserialize, Serialize};
 
 use super::Cluster;
@@ -27,17 +28,20 @@ pub struct RegistryHosting {
 }
 
 impl Cluster {
-    /// The registry that the cluster announces, if it does and we may read it.
+    /// The registry that the cluster announces, if it does and we may read it. The server's memory is good enough for what
+    /// hardly ever changes, and is asked without its database.
     pub async fn registry_hosting(&self) -> Result<Option<RegistryHosting>, ClusterError> {
         let answer = self
             .ask("look for the cluster's registry", |client| {
                 let api = Api::<ConfigMap>::namespaced(client, NAMESPACE);
-                async move { api.get_opt(NAME).await }
+                async move { api.get_with(NAME, &GetParams::any()).await }
             })
             .await;
         match answer {
-            Ok(map) => Ok(map.and_then(|map| parse(map.data?.get(KEY)?))),
-            Err(error) if matches!(error.cause(), Cause::Forbidden { .. }) => Ok(None),
+            Ok(map) => Ok(map.data.and_then(|data| parse(data.get(KEY)?))),
+            Err(error) if matches!(error.cause(), Cause::Forbidden { .. } | Cause::Answer { code: 404, .. }) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

@@ -19,6 +19,8 @@ const ASK_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 pub(super) struct Known {
     path: PathBuf,
     content: Content,
+    /// Whether the state has something else.
+    is_changed: bool,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -39,12 +41,13 @@ impl Known {
     pub(super) fn open(state: &Path, place: &str) -> Self {
         let path = state.join("registry").join(Digest::of(place).short()).with_extension("json");
         let content = read(&path);
-        Self { path, content }
+        Self { path, content, is_changed: false }
     }
 
     /// Forgets everything.
     pub(super) fn forget(&mut self) {
         self.content = Content::default();
+        self.is_changed = true;
     }
 
     /// The environment image of that tag.
@@ -58,6 +61,7 @@ impl Known {
         self.content.environments.push((tag.to_owned(), image));
         let surplus = self.content.environments.len().saturating_sub(MOST_ENVIRONMENTS);
         self.content.environments.drain(..surplus);
+        self.is_changed = true;
     }
 
     /// Whether this supervisor's layer is there.
@@ -79,13 +83,17 @@ impl Known {
     /// Notes whether it does.
     pub(super) const fn add_checks_manifests(&mut self, checks: bool, now: Timestamp) {
         self.content.checks_manifests = Some((checks, now));
+        self.is_changed = true;
     }
 
     /// Notes that a run image is there, and with it all that it consists of.
     pub(super) fn delivered(&mut self, image: &Digest, supervisor: &Digest) {
+        self.is_changed |= !self.has_supervisor(supervisor) || !self.is_latest(image);
         self.content.supervisor = Some(supervisor.clone());
         self.content.image = Some(image.clone());
-        write(&self.path, &self.content);
+        if self.is_changed {
+            write(&self.path, &self.content);
+        }
     }
 }
 

@@ -91,17 +91,25 @@ pub(super) fn begin_look(decided: &Decided, context: &Context, events: &Events) 
 
 async fn look(context: &Context, target: &Target, spec: &RunSpec, events: &Events) -> Result<Seen> {
     let access = open_registry(context, target, events).await?;
-    let cluster = context.cluster(target).await?;
     let repository = access.repository(&spec.project);
     let key = random_key()?;
-    let place = |facts: &Facts| place(target, &access, (cluster.namespace(), &repository), facts, key.clone());
-    let trial = Trial::begin(&cluster, &RunObjects::plan(spec, &place(&Facts::likely(target, &access)))?);
-    let (survey, announced, checked, openness) = tokio::join!(
-        cluster.survey(),
-        cluster.registry_hosting(),
+    let place = |cluster: &Cluster, facts: &Facts| {
+        place(target, &access, (cluster.namespace(), &repository), facts, key.clone())
+    };
+    let cluster = async {
+        let cluster = context.cluster(target).await?;
+        let likely = place(&cluster, &Facts::likely(target, &access));
+        let trial = Trial::begin(&cluster, &RunObjects::plan(spec, &likely)?);
+        let (survey, announced) = tokio::join!(cluster.survey(), cluster.registry_hosting());
+        Ok::<_, Failure>((cluster, trial, survey, announced))
+    };
+    // The registry's name is looked up while the kubeconfig is read.
+    let (checked, openness, cluster) = tokio::join!(
         access.check(&repository, Access::Push),
         Openness::find_out(target, &access, &repository),
+        cluster,
     );
+    let (cluster, trial, survey, announced) = cluster?;
     checked?;
     let names = Names::new(target, &access.host, announced?);
     let (survey, openness) = (survey?, openness?);
@@ -109,7 +117,7 @@ async fn look(context: &Context, target: &Target, spec: &RunSpec, events: &Event
     supervisor(&context.program, architecture)?;
     let repository_from_nodes = format!("{}/{repository}", names.from_nodes);
     let facts = Facts { names, architecture, openness };
-    let place = place(&facts);
+    let place = place(&cluster, &facts);
     announce(target, &access, &facts, events);
     let objects = RunObjects::plan(spec, &place)?;
     let admission = Asked::begin(admission(Arc::clone(&cluster), survey, objects, trial, events.clone()));
