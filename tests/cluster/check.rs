@@ -6,9 +6,9 @@ use nauta::cluster::{Cause, Cluster, ControlRoute};
 use nauta::diagnosis::Diagnosis as _;
 use nauta::job::state::TroubleReason;
 
-use crate::support::kubectl_on;
+use crate::support::{apply, kubectl_command};
 
-use super::support::{PATIENCE, address, admin, container, kubectl, namespace, script, spec, unique, user, variable};
+use super::support::{PATIENCE, address, admin, container, namespace, script, spec, unique, user, variable};
 
 /// Somebody who has some rights in all namespaces, until this is dropped.
 struct Somebody(String);
@@ -28,13 +28,11 @@ impl Somebody {
                 "subjects": [{"apiGroup": group, "kind": "User", "name": name}],
             }),
         ];
-        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        let applied = kubectl_on(&list.to_string(), &["apply"]);
-        assert!(applied.status.success(), "{applied:?}");
+        apply(&objects);
         // The API server learns of new roles a little later.
         let question = ["auth", "can-i", rules[0].2[0], rules[0].1[0], "--as", &name];
         let begin = Instant::now();
-        while !kubectl().args(question).output().expect("kubectl starts").status.success() {
+        while !kubectl_command(&question).output().expect("kubectl starts").status.success() {
             assert!(begin.elapsed() < PATIENCE, "{name} has no rights");
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -54,7 +52,7 @@ impl Somebody {
 
 impl Drop for Somebody {
     fn drop(&mut self) {
-        _ = kubectl().args(["delete", "clusterrole,clusterrolebinding", &self.0]).output();
+        _ = kubectl_command(&["delete", "clusterrole,clusterrolebinding", &self.0]).output();
     }
 }
 
@@ -75,6 +73,13 @@ async fn the_nodes_architectures_are_read_where_allowed() {
     let survey = cluster.survey().await.expect("all is well");
     let ours = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     assert_eq!(survey.architectures, [ours]);
+}
+
+#[tokio::test]
+async fn a_pod_that_fits_is_admitted_for_whoever_may_make_pods() {
+    let cluster = admin(&namespace()).await;
+    let objects = script(&spec(&unique("check"), 1), &namespace(), "true").await;
+    let _ = cluster.check(&objects).await.expect("all is well");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::cluster::{Cleanup, shell};
 use crate::cluster::support::PATIENCE;
-use crate::support::{environment, kubectl, kubectl_command, kubectl_on};
+use crate::support::{apply, environment, kubectl, kubectl_command, kubectl_on};
 
 /// An admission policy that refuses a project's pods whose mailbox is on a host.
 struct Policy(&'static str);
@@ -30,11 +30,7 @@ impl Policy {
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
             "spec": {"policyName": name, "validationActions": ["Deny"]},
         });
-        let applied = kubectl_on(
-            &json!({"apiVersion": "v1", "kind": "List", "items": [policy, binding]}).to_string(),
-            &["apply"],
-        );
-        assert!(applied.status.success(), "{applied:?}");
+        apply(&[policy, binding]);
         let made = Self(name);
         // The API server learns of it a little later.
         let pod = json!({

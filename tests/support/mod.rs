@@ -190,6 +190,13 @@ pub(crate) fn kubectl_on(manifests: &str, arguments: &[&str]) -> Output {
     child.wait_with_output().expect("kubectl ends")
 }
 
+/// Makes objects in the test cluster.
+pub(crate) fn apply(objects: &[serde_json::Value]) {
+    let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    let output = kubectl_on(&list.to_string(), &["apply"]);
+    assert!(output.status.success(), "{output:?}");
+}
+
 /// Asserts that Docker has nothing of a run.
 pub(crate) fn nothing_of(run: &str) {
     let filter = format!("label=nauta.dev/run={run}");

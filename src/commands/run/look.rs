@@ -176,11 +176,11 @@ impl Openness {
     /// Asks the registry where that is needed.
     async fn find_out(target: &Target, access: &TargetRegistry, repository: &str) -> Result<Self> {
         let likely = Self::likely(target, access);
-        let is_open =
+        let lets_in =
             async |known: bool, to| Ok::<_, Failure>(known || access.registry.allows_anonymous(repository, to).await?);
         let mailbox =
-            async { Ok(target.mailbox != MailboxPolicy::Stream && is_open(likely.use_mailbox, Access::Push).await?) };
-        let (use_mailbox, is_open) = tokio::try_join!(mailbox, is_open(likely.is_open, Access::Pull))?;
+            async { Ok(target.mailbox != MailboxPolicy::Stream && lets_in(likely.use_mailbox, Access::Push).await?) };
+        let (use_mailbox, is_open) = tokio::try_join!(mailbox, lets_in(likely.is_open, Access::Pull))?;
         Ok(Self { use_mailbox, is_open })
     }
 }
