@@ -8,7 +8,7 @@ use super::complete::{runs, targets};
 use super::record::{Record, folder};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Diagnosis, Kind, Result};
-use crate::follow::{Collector, Pieces};
+use crate::follow::{Collector, Pieces, Received};
 use crate::output::Output;
 
 /// Bring a run's outputs from the mailbox to runs/RUN/
@@ -65,20 +65,21 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
     let mailbox = mailbox.ok_or_else(|| PullError::NoMailbox { run: args.run.clone() })?;
     let folder = folder(&project.root, &args.run);
     let mut collector = Collector::open(&folder)?;
-    let (mut files, mut missing) = (0, Vec::new());
+    let (mut files, mut missing, mut left) = (0, Vec::new(), Received::default());
     for rank in 0..nodes {
         let index = mailbox.index(rank).await?;
         if !index.as_ref().is_some_and(|index| index.complete) {
             missing.push(rank);
         }
         if let Some(index) = index {
-            files += collector
-                .receive(&index, &mut Pieces::Mailbox(&mailbox.registry, &mailbox.repository), &events)
-                .await?;
+            let mut pieces = Pieces::Mailbox(&mailbox.registry, &mailbox.repository);
+            let received = collector.receive(&index, &mut pieces, &events).await?;
+            files += received.files;
+            left.missing.extend(received.missing);
         }
     }
     let state = if missing.is_empty() { "complete".to_owned() } else { format!("ranks {missing:?} have not ended") };
-    if missing.is_empty() {
+    if missing.is_empty() && left.missing.is_empty() {
         collector.tidy()?;
     }
     let text = format!("received {files} files in {}; {state}\n", folder.display());
@@ -86,5 +87,6 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
         &text,
         &json!({ "schema": 1, "run": args.run, "received": files, "folder": folder, "incomplete_ranks": missing }),
     );
+    left.whole()?;
     Ok(if missing.is_empty() { 0 } else { Kind::Unavailable.exit_code() })
 }

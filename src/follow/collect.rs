@@ -1,5 +1,6 @@
 //! Outputs arrive: verified piece by piece, put in place at once, and never over what is not ours.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use bytes::Bytes;
 
 use super::folder::{OutputsFolder, Part, Present};
 use super::rank::Frames;
+use super::received::{Cause, Missing, Received};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::digest::Digest;
 use crate::event::{Event, Events};
@@ -33,6 +35,16 @@ pub enum CollectError {
         /// The run's folder.
         folder: PathBuf,
     },
+    /// Not everything arrived.
+    #[error("{first}{}", and_others(*others))]
+    Incomplete {
+        /// The first that did not.
+        first: Missing,
+        /// How many more did not.
+        others: usize,
+        /// What to do.
+        hints: Vec<String>,
+    },
     /// The rank cannot give the file (any more).
     #[error("`{path}` of rank {rank} cannot be had: {reason}")]
     Source {
@@ -48,11 +60,19 @@ pub enum CollectError {
     Mailbox(#[from] RegistryError),
 }
 
+fn and_others(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        1 => ", nor is another file".to_owned(),
+        _ => format!(", nor are {others} others"),
+    }
+}
+
 impl Diagnosis for CollectError {
     fn kind(&self) -> Kind {
         match self {
             Self::Write { .. } => Kind::Input,
-            Self::Busy { .. } | Self::Source { .. } => Kind::Unavailable,
+            Self::Busy { .. } | Self::Incomplete { .. } | Self::Source { .. } => Kind::Unavailable,
             Self::Mailbox(error) => error.kind(),
         }
     }
@@ -62,6 +82,7 @@ impl Diagnosis for CollectError {
             Self::Busy { .. } => vec![
                 "wait until it is done, or end it (a `nauta run` or `nauta logs -f` in another terminal)".to_owned(),
             ],
+            Self::Incomplete { hints, .. } => hints.clone(),
             Self::Source { .. } => vec!["`nauta pull RUN` tries again".to_owned()],
             Self::Mailbox(error) => error.hints(),
         }
@@ -79,6 +100,8 @@ pub enum Pieces<'a> {
 /// Receives the outputs of one run into `runs/<run>/`.
 pub struct Collector {
     folder: OutputsFolder,
+    /// What was said of files that do not come, once each.
+    said: BTreeSet<String>,
 }
 
 impl Collector {
@@ -86,7 +109,8 @@ impl Collector {
     pub fn open(folder: &Path) -> Result<Self, CollectError> {
         let opened = OutputsFolder::open(folder);
         let opened = opened.map_err(|source| CollectError::Write { path: folder.to_owned(), source })?;
-        Ok(Self { folder: opened.ok_or_else(|| CollectError::Busy { folder: folder.to_owned() })? })
+        let folder = opened.ok_or_else(|| CollectError::Busy { folder: folder.to_owned() })?;
+        Ok(Self { folder, said: BTreeSet::new() })
     }
 
     /// Where outputs go.
@@ -95,28 +119,33 @@ impl Collector {
     }
 
     /// Brings all files of an index that are not here yet. Nothing is ever deleted, and nothing that nauta has not
-    /// written is replaced: the new file then goes beside it. A file that has no place here does not keep the others
-    /// away; the first such problem is given back at the end.
+    /// written is replaced: the new file then goes beside it. A file that cannot come, or has no place here, does not keep
+    /// the others away: it is told of in what is given back.
     pub async fn receive(
         &mut self,
         index: &sync::Index,
         pieces: &mut Pieces<'_>,
         events: &Events,
-    ) -> Result<usize, CollectError> {
-        let (mut received, mut problem) = (0, None);
+    ) -> Result<Received, CollectError> {
+        let (mut received, mut problem) = (Received::default(), None);
         for file in &index.files {
-            if let Err(reason) = sync::acceptable(&file.path, index.rank) {
-                events.warn(format!("`{}` of rank {} is not taken: {reason}", file.path.escape_debug(), index.rank));
-                continue;
-            }
-            match self.receive_file(index.rank, file, pieces).await {
+            let outcome = match sync::acceptable(&file.path, index.rank).and_then(|()| file.check()) {
+                Ok(()) => self.receive_file(index.rank, file, pieces).await,
+                Err(reason) => Err(Failed::Here(Cause::Refused(reason))),
+            };
+            match outcome {
                 Ok(None) => {}
                 Ok(Some(path)) => {
-                    received += 1;
+                    received.files += 1;
+                    received.bytes = received.bytes.saturating_add(file.size);
                     events.send(Event::Output { rank: index.rank, path, size: file.size });
                 }
-                Err(error @ CollectError::Write { .. }) if !is_full(&error) => problem = problem.or(Some(error)),
-                Err(error) => {
+                Err(Failed::Here(cause)) => {
+                    let missing = Missing { rank: index.rank, path: file.path.clone(), cause };
+                    self.say(&missing, events);
+                    received.missing.push(missing);
+                }
+                Err(Failed::Everywhere(error)) => {
                     problem = Some(error);
                     break;
                 }
@@ -124,6 +153,23 @@ impl Collector {
         }
         self.folder.settle().map_err(|source| self.write_error("", source))?;
         problem.map_or(Ok(received), Err)
+    }
+
+    /// Says that a file does not come, once, and no more often than anybody reads. What may come another way is told by
+    /// who knows whether it did.
+    fn say(&mut self, missing: &Missing, events: &Events) {
+        const MOST: usize = 20;
+        if matches!(missing.cause, Cause::Lost(_)) || self.said.len() > MOST {
+            return;
+        }
+        let text = match (self.said.len(), &missing.cause) {
+            (MOST, _) => "more files are not taken".to_owned(),
+            (_, Cause::OverBudget(limit)) => format!("not all files are taken: {limit}; {}", limit.hint()),
+            _ => missing.to_string(),
+        };
+        if self.said.insert(text.clone()) {
+            events.warn(text);
+        }
     }
 
     /// Removes what arrived of files that are no longer wanted; for when everything is here.
@@ -137,7 +183,7 @@ impl Collector {
         rank: u32,
         file: &sync::File,
         pieces: &mut Pieces<'_>,
-    ) -> Result<Option<String>, CollectError> {
+    ) -> Result<Option<String>, Failed> {
         let path = if rank == 0 { file.path.clone() } else { format!("rank-{rank}/{}", file.path) };
         if self.folder.written(&path) == Some(&file.digest) {
             return Ok(None);
@@ -167,7 +213,7 @@ impl Collector {
 
     /// The file's content, verified. What arrived of it earlier is kept; when the whole then is not what was announced,
     /// it is fetched anew, once.
-    async fn fetch(&self, rank: u32, file: &sync::File, pieces: &mut Pieces<'_>) -> Result<Part, CollectError> {
+    async fn fetch(&self, rank: u32, file: &sync::File, pieces: &mut Pieces<'_>) -> Result<Part, Failed> {
         for resumes in [true, false] {
             let boundary = |len| if resumes { pieces.boundary(file, len) } else { 0 };
             let part = self.folder.part(file, boundary).map_err(|source| self.write_error(&file.path, source))?;
@@ -177,8 +223,7 @@ impl Collector {
             }
             self.folder.discard(part).map_err(|source| self.write_error(&file.path, source))?;
         }
-        let reason = "its bytes are not those that were announced".to_owned();
-        Err(CollectError::Source { path: file.path.clone(), rank, reason })
+        Err(Failed::Here(Cause::Lost("its bytes are not those that were announced".to_owned())))
     }
 
     async fn complete(
@@ -187,7 +232,7 @@ impl Collector {
         rank: u32,
         file: &sync::File,
         pieces: &mut Pieces<'_>,
-    ) -> Result<Part, CollectError> {
+    ) -> Result<Part, Failed> {
         while part.hasher.len() < file.size {
             let bytes = pieces.next(rank, file, part.hasher.len()).await?;
             part.write(&bytes).map_err(|source| self.write_error(&file.path, source))?;
@@ -200,10 +245,24 @@ impl Collector {
     }
 }
 
-/// Whether nothing more can be written.
-fn is_full(error: &CollectError) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error, CollectError::Write { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+/// Why a file did not come: something of its own, or what keeps all others away too.
+enum Failed {
+    Here(Cause),
+    Everywhere(CollectError),
+}
+
+impl From<CollectError> for Failed {
+    fn from(error: CollectError) -> Self {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match error {
+            CollectError::Write { source, .. }
+                if !matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge) =>
+            {
+                Self::Here(Cause::Unwritten(source.to_string()))
+            }
+            error => Self::Everywhere(error),
+        }
+    }
 }
 
 impl Pieces<'_> {
@@ -223,8 +282,9 @@ impl Pieces<'_> {
     }
 
     /// The bytes of a file from `at` on, as many as come at once; at least one.
-    async fn next(&mut self, rank: u32, file: &sync::File, at: u64) -> Result<Bytes, CollectError> {
+    async fn next(&mut self, rank: u32, file: &sync::File, at: u64) -> Result<Bytes, Failed> {
         let failed = |reason: String| CollectError::Source { path: file.path.clone(), rank, reason };
+        let lost = |reason: &str| Failed::Here(Cause::Lost(reason.to_owned()));
         let bytes = match self {
             Self::Control(frames) => {
                 let len = PIECE.min(file.size - at);
@@ -237,14 +297,18 @@ impl Pieces<'_> {
                     start += chunk.size;
                     is_here
                 });
-                let chunk = chunk.ok_or_else(|| failed("the mailbox does not have it".to_owned()))?;
-                let bytes = registry.pull_blob_range(repository, &chunk.blob, chunk.offset, chunk.size).await?;
+                let chunk = chunk.ok_or_else(|| lost("the mailbox does not have it"))?;
+                let pulled = registry.pull_blob_range(repository, &chunk.blob, chunk.offset, chunk.size).await;
+                let bytes = pulled.map_err(|error| match error {
+                    RegistryError::NotFound { .. } => lost("the mailbox does not have it"),
+                    error => CollectError::from(error).into(),
+                })?;
                 if Digest::of(&bytes) != chunk.digest {
-                    return Err(failed("the mailbox gave other bytes".to_owned()));
+                    return Err(lost("the mailbox gave other bytes"));
                 }
                 bytes
             }
         };
-        if bytes.is_empty() { Err(failed("it has become shorter".to_owned())) } else { Ok(bytes) }
+        if bytes.is_empty() { Err(lost("it has become shorter")) } else { Ok(bytes) }
     }
 }

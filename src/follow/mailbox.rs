@@ -40,6 +40,7 @@ impl Mailbox {
         mut take: impl FnMut(Record, u64) -> ControlFlow<()>,
     ) -> Result<(), CollectError> {
         let damaged = |reason| CollectError::Source { path: "the log".to_owned(), rank, reason };
+        journal.check().map_err(|reason| damaged(reason.to_owned()))?;
         let mut next = journal.start;
         for chunk in &journal.chunks {
             let end = next + chunk.size;

@@ -311,12 +311,14 @@ async fn receive(rank: u32, shared: &Shared, index: &Index, frames: &mut Option<
     let from_mailbox = match &shared.mailbox {
         Some(Mailbox { registry, repository, .. }) => {
             let mut pieces = Pieces::Mailbox(registry, repository);
-            Some(collector.receive(index, &mut pieces, &shared.events).await.map(drop))
+            Some(collector.receive(index, &mut pieces, &shared.events).await)
         }
         None => None,
     };
     match from_mailbox {
-        Some(Ok(())) => return Ok(()),
+        // What the mailbox does not have the rank may.
+        Some(Ok(received)) if received.may_be_elsewhere() => {}
+        Some(Ok(received)) => return received.whole(),
         Some(Err(error @ CollectError::Write { .. })) => return Err(error),
         // What a rank could not push it still gives over the control stream, as long as it lives.
         Some(Err(error)) => {
@@ -330,7 +332,7 @@ async fn receive(rank: u32, shared: &Shared, index: &Index, frames: &mut Option<
     // A stream from before may be dead: what it runs in goes with the program.
     if let Some(open) = frames {
         match collector.receive(index, &mut Pieces::Control(open), &shared.events).await {
-            Ok(_) => return Ok(()),
+            Ok(received) => return received.whole(),
             Err(error @ CollectError::Write { .. }) => return Err(error),
             Err(error) => tracing::debug!(rank, %error, "asking over another stream"),
         }
@@ -338,7 +340,7 @@ async fn receive(rank: u32, shared: &Shared, index: &Index, frames: &mut Option<
     *frames = None;
     let opened = Frames::open(&shared.ways, rank).await;
     let mut open = opened.map_err(|reason| CollectError::Source { path: "the outputs".to_owned(), rank, reason })?;
-    collector.receive(index, &mut Pieces::Control(&mut open), &shared.events).await?;
+    let received = collector.receive(index, &mut Pieces::Control(&mut open), &shared.events).await?;
     *frames = Some(open);
-    Ok(())
+    received.whole()
 }

@@ -1,8 +1,10 @@
 //! Outputs on their way back: what a rank has written, cut into chunks, and what of it is where.
 //!
-//! Owns: the [`Index`] (its JSON form is stored in the mailbox and sent over the control stream). Does not own: the
-//! registry or the control stream that carry it. Start reading at [`Index`].
+//! Owns: the [`Index`] (its JSON form is stored in the mailbox and sent over the control stream), and what of it is believed
+//! ([`File::check`], [`acceptable`], [`Budget`]). Does not own: the registry or the control stream that carry it. Start reading at [`Index`].
 
+mod bounds;
+mod budget;
 pub mod journal;
 mod name;
 
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
+pub use budget::{Budget, Limit, Taken};
 pub use name::acceptable;
 
 /// Chunks of large files: fixed, so that what is frozen between two checkpoints keeps its digests. Bytes.

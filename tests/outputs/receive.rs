@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use nauta::digest::Digest;
 use nauta::event::{Event, Events};
-use nauta::follow::{CollectError, Collector, Pieces};
+use nauta::follow::{Cause, CollectError, Collector, Pieces, Received};
 use nauta::registry::{Auth, Blob, Endpoint, Registry};
 use nauta::sync::{Chunk, File, Index};
 
@@ -49,19 +49,22 @@ impl Mailbox {
         File { path: path.to_owned(), size, mode: 0o644, modified: 1_000_000_000, digest, chunks: described }
     }
 
-    async fn receive_into(&self, folder: &Path, rank: u32, files: Vec<File>) -> Result<usize, CollectError> {
+    async fn receive_into(&self, folder: &Path, rank: u32, files: Vec<File>) -> Result<Received, CollectError> {
         let index = Index { schema: 1, run: "run".to_owned(), rank, complete: true, files, ..Index::default() };
+        let mut collector = Collector::open(folder)?;
+        collector.receive(&index, &mut Pieces::Mailbox(&self.registry, REPOSITORY), &self.events()).await
+    }
+
+    fn events(&self) -> Events {
         let warnings = Arc::clone(&self.warnings);
-        let events = Events::new(move |event| {
+        Events::new(move |event| {
             if let Event::Warning { text } = event {
                 warnings.lock().expect("unbroken").push(text);
             }
-        });
-        let mut collector = Collector::open(folder)?;
-        collector.receive(&index, &mut Pieces::Mailbox(&self.registry, REPOSITORY), &events).await
+        })
     }
 
-    async fn receive(&self, rank: u32, files: Vec<File>) -> Result<usize, CollectError> {
+    async fn receive(&self, rank: u32, files: Vec<File>) -> Result<Received, CollectError> {
         self.receive_into(&self.folder(), rank, files).await
     }
 
@@ -76,14 +79,14 @@ async fn files_arrive_as_they_were_and_once() {
     let mut deep = mailbox.file("a/b/c.txt", &[b"one ", b"two"]).await;
     deep.mode = 0o4777;
     let files = || vec![deep.clone()];
-    assert_eq!(mailbox.receive(0, files()).await.expect("arrives"), 1);
-    assert_eq!(mailbox.receive(3, files()).await.expect("arrives"), 1);
-    assert_eq!(mailbox.receive(0, files()).await.expect("is here"), 0, "nothing comes twice");
+    assert_eq!(mailbox.receive(0, files()).await.expect("arrives").files, 1);
+    assert_eq!(mailbox.receive(3, files()).await.expect("arrives").files, 1);
+    assert_eq!(mailbox.receive(0, files()).await.expect("is here").files, 0, "nothing comes twice");
     assert_eq!((mailbox.read("a/b/c.txt"), mailbox.read("rank-3/a/b/c.txt")), ("one two".into(), "one two".into()));
     let metadata = mailbox.folder().join("a/b/c.txt").metadata().expect("there");
     assert_eq!((metadata.permissions().mode() & 0o7777, metadata.mtime()), (0o755, 1_000_000_000));
     let empty = File { size: 0, digest: Digest::of(""), chunks: Vec::new(), ..mailbox.file("empty", &[]).await };
-    assert_eq!(mailbox.receive(0, vec![empty]).await.expect("arrives"), 1);
+    assert_eq!(mailbox.receive(0, vec![empty]).await.expect("arrives").files, 1);
     assert_eq!(mailbox.read("empty"), "");
 }
 
@@ -124,7 +127,7 @@ async fn nothing_is_written_outside_whatever_the_names_are() {
         files.push(mailbox.file(name, &[b"bad"]).await);
     }
     files.push(mailbox.file("good", &[b"good"]).await);
-    assert_eq!(mailbox.receive(0, files).await.expect("the good one arrives"), 1);
+    assert_eq!(mailbox.receive(0, files).await.expect("the good one arrives").files, 1);
     assert_eq!(mailbox.warnings.lock().expect("unbroken").len(), names.len());
     let entries = |folder: &Path| {
         let mut names: Vec<String> = std::fs::read_dir(folder)
@@ -154,8 +157,8 @@ async fn a_link_that_somebody_plants_leads_nowhere() {
         mailbox.file("file", &[b"beside"]).await,
         mailbox.file("good", &[b"good"]).await,
     ];
-    let error = mailbox.receive(0, files).await.expect_err("not all have a place");
-    assert!(matches!(error, CollectError::Write { .. }), "{error}");
+    let received = mailbox.receive(0, files).await.expect("the others arrive");
+    assert_eq!(received.missing.len(), 2, "{received:?}");
     assert_eq!((mailbox.read("good"), mailbox.read("file.nauta-conflict-1")), ("good".into(), "beside".into()));
     assert_eq!(std::fs::read_to_string(outside.join("kept")).expect("there"), "kept");
     assert_eq!(std::fs::read_dir(&outside).expect("readable").count(), 1);
@@ -166,8 +169,8 @@ async fn a_file_in_a_folders_place_keeps_only_its_own_away() {
     let mailbox = Mailbox::new();
     mailbox.receive(0, vec![mailbox.file("a", &[b"file"]).await]).await.expect("arrives");
     let files = vec![mailbox.file("a/b", &[b"below"]).await, mailbox.file("c", &[b"c"]).await];
-    let error = mailbox.receive(0, files).await.expect_err("`a` is a file");
-    assert!(error.to_string().contains("a/b"), "{error}");
+    let received = mailbox.receive(0, files).await.expect("the other arrives");
+    assert_eq!(received.missing[0].path, "a/b", "{received:?}");
     assert_eq!((mailbox.read("a"), mailbox.read("c")), ("file".into(), "c".into()));
 }
 
@@ -181,20 +184,51 @@ async fn what_arrived_before_a_crash_is_gone_on_with_and_verified() {
     let mut resumed = file.clone();
     resumed.chunks[0].blob = Digest::of("not there");
     std::fs::write(&part, "aaaabb").expect("half a chunk too much");
-    assert_eq!(mailbox.receive(0, vec![resumed.clone()]).await.expect("goes on"), 1);
+    assert_eq!(mailbox.receive(0, vec![resumed.clone()]).await.expect("goes on").files, 1);
     assert_eq!(mailbox.read("big"), "aaaabbbbcccc");
     assert!(!part.exists());
     // Damaged beginnings are found out by the whole's digest, and fetched anew.
     std::fs::remove_file(mailbox.folder().join("big")).expect("removed");
     std::fs::write(&part, "xxxxbbbb").expect("damaged");
-    assert_eq!(mailbox.receive(0, vec![file]).await.expect("starts again"), 1);
+    assert_eq!(mailbox.receive(0, vec![file]).await.expect("starts again").files, 1);
     assert_eq!(mailbox.read("big"), "aaaabbbbcccc");
     // A list that lies about a file gets nothing in place.
     let mut lie = mailbox.file("lie", &[b"truth"]).await;
     lie.digest = Digest::of("something else");
-    let error = mailbox.receive(0, vec![lie]).await.expect_err("its bytes are others");
+    let received =
+        mailbox.receive(0, vec![lie, mailbox.file("next", &[b"next"]).await]).await.expect("the next arrives");
+    assert!(matches!(received.missing[0].cause, Cause::Lost(_)), "{received:?}");
+    let error = received.whole().expect_err("its bytes are others");
     assert!(error.to_string().contains("not those that were announced"), "{error}");
     assert!(!mailbox.folder().join("lie").exists());
+}
+
+/// An index is a stranger's word: what it says of sizes is checked before a byte is asked for.
+#[tokio::test]
+async fn sizes_that_cannot_be_are_refused_and_said_once() {
+    let mailbox = Mailbox::new();
+    let with = |change: &dyn Fn(&mut File), mut file: File| {
+        change(&mut file);
+        file
+    };
+    let files = vec![
+        with(&|file| file.chunks[0].size = 6 << 30, mailbox.file("huge-chunk", &[b"a"]).await),
+        with(&|file| (file.size, file.chunks[0].size) = (6 << 30, 6 << 30), mailbox.file("huge", &[b"a"]).await),
+        with(&|file| file.size = u64::MAX, mailbox.file("endless", &[b"a"]).await),
+        with(&|file| file.chunks[0].offset = u64::MAX, mailbox.file("beyond", &[b"a"]).await),
+        with(&|file| file.chunks[0].size = 0, mailbox.file("nothing", &[b"a"]).await),
+        with(&|file| file.size = 7, mailbox.file("sum", &[b"a", b"b"]).await),
+        mailbox.file("good", &[b"good"]).await,
+    ];
+    let index = Index { schema: 1, run: "run".to_owned(), complete: true, files, ..Index::default() };
+    let mut collector = Collector::open(&mailbox.folder()).expect("nobody else");
+    for files in [1, 0] {
+        let mut pieces = Pieces::Mailbox(&mailbox.registry, REPOSITORY);
+        let received = collector.receive(&index, &mut pieces, &mailbox.events()).await.expect("the good one arrives");
+        assert_eq!((received.files, received.missing.len()), (files, 6), "{received:?}");
+        assert!(received.missing.iter().all(|missing| matches!(missing.cause, Cause::Refused(_))), "{received:?}");
+    }
+    assert_eq!(mailbox.warnings.lock().expect("unbroken").len(), 6, "each is said once, however often it is listed");
 }
 
 #[tokio::test]
@@ -223,6 +257,6 @@ async fn a_full_disk_loses_nothing() {
     assert_eq!(std::fs::read_to_string(folder.join("early")).expect("is whole"), "early");
     assert!(!folder.join("large").exists(), "no half file");
     small.resize("8m");
-    assert_eq!(mailbox.receive_into(&folder, 0, files).await.expect("now it fits"), 1);
+    assert_eq!(mailbox.receive_into(&folder, 0, files).await.expect("now it fits").files, 1);
     assert_eq!(std::fs::read(folder.join("large")).expect("is whole"), chunks.concat());
 }
