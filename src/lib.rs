@@ -11,10 +11,12 @@
 //! | L3 | [`docker`], [`registry`], [`cluster`], [`credentials`], [`output`] |
 //! | L2 | [`event`] |
 //! | L1 | [`project`], [`snapshot`], [`image`], [`job`], [`sync`], [`control`], [`settings`] |
-//! | L0 | [`architecture`], [`diagnosis`], [`digest`], [`secret`], [`layout`], [`env_vars`], [`proxies`], [`archive`] |
+//! | L0 | [`architecture`], [`diagnosis`], [`digest`], [`secret`], [`layout`], [`env_vars`], [`proxies`], [`archive`], [`bounded_file`], [`certificates`], [`programs`] |
 
 pub mod architecture;
 pub mod archive;
+pub mod bounded_file;
+pub mod certificates;
 pub mod cli;
 pub mod cluster;
 pub mod commands;
@@ -32,6 +34,7 @@ pub mod image;
 pub mod job;
 pub mod layout;
 pub mod output;
+pub mod programs;
 pub mod project;
 pub mod proxies;
 pub mod registry;

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use crate::certificates::element;
+
 /// The end of the first certificate in `pem`; none when it cannot be told.
 pub(super) fn not_after(pem: &str) -> Option<Timestamp> {
     let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
@@ -25,22 +27,6 @@ pub(super) fn not_after(pem: &str) -> Option<Timestamp> {
     let (_, _, end) = element(validity)?;
     let (tag, text, _) = element(end)?;
     time(tag, std::str::from_utf8(text).ok()?)
-}
-
-/// The first DER element: its tag, its content, and what follows it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (len, rest) = if first < 0x80 {
-        (usize::from(first), rest)
-    } else {
-        let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-        let len =
-            digits.iter().try_fold(0_usize, |len, digit| len.checked_mul(256)?.checked_add(usize::from(*digit)))?;
-        (len, rest)
-    };
-    let (content, rest) = rest.split_at_checked(len)?;
-    Some((tag, content, rest))
 }
 
 /// `UTCTime` (two digits of the year, 1950 to 2049) or `GeneralizedTime`, both ending in `Z`.

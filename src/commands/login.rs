@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::complete::registries;
+use crate::bounded_file::{self, HAND_WRITTEN};
 use crate::context::Context;
 use crate::credentials::{self, Credential, Destination, Place};
 use crate::diagnosis::{Diagnosis, Kind, Result};
@@ -80,6 +81,10 @@ pub struct LogoutArgs {
 enum LoginError {
     #[error("no password came on standard input")]
     NoPassword,
+    #[error("the password on standard input is no UTF-8 text")]
+    NotText,
+    #[error("what comes on standard input is longer than a password can be ({} KiB)", LONGEST / 1024)]
+    TooLong,
     #[error("the password cannot be read from the terminal")]
     Terminal(std::io::Error),
     #[error("registry `{registry}` does not take this name and password of `{user}`; nothing was kept")]
@@ -92,6 +97,7 @@ impl Diagnosis for LoginError {
     }
     fn hints(&self) -> Vec<String> {
         let hint = match self {
+            Self::NotText => "write the password file as UTF-8; is it the file that is meant?",
             Self::Refused { .. } => "try again; some registries want an access token in place of the password",
             _ => "pass it by a pipe or a file: `nauta login --user NAME HOST < password-file`",
         };
@@ -105,8 +111,12 @@ fn read_password(args: &LoginArgs) -> Result<Secret, LoginError> {
         let prompt = format!("password of {} at {}: ", args.user, args.registry);
         return rpassword::prompt_password(prompt).map(Secret::new).map_err(LoginError::Terminal);
     }
-    let mut password = String::new();
-    let read = std::io::stdin().take(LONGEST).read_to_string(&mut password);
+    let mut password = Vec::new();
+    let read = std::io::stdin().take(LONGEST + 1).read_to_end(&mut password);
+    if password.len() as u64 > LONGEST {
+        return Err(LoginError::TooLong);
+    }
+    let password = String::from_utf8(password).map_err(|_| LoginError::NotText)?;
     let password = password.trim_end_matches(['\n', '\r']);
     if read.is_err() || password.is_empty() {
         return Err(LoginError::NoPassword);
@@ -117,7 +127,8 @@ fn read_password(args: &LoginArgs) -> Result<Secret, LoginError> {
 fn endpoint(args: &LoginArgs) -> Result<Endpoint> {
     let endpoint = Endpoint::new(&args.registry)?;
     if let Some(path) = &args.ca {
-        let read = std::fs::read(path).map_err(|source| SettingsError::Unreadable { path: path.clone(), source });
+        let read = bounded_file::read(path, HAND_WRITTEN)
+            .map_err(|source| SettingsError::Unreadable { path: path.clone(), source });
         return Ok(endpoint.trusting(&read?)?);
     }
     Ok(if args.plain_http { endpoint.plain_http() } else { endpoint })

@@ -9,13 +9,12 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::error::CredentialsError;
+use crate::bounded_file::{KEPT, read_text};
 use crate::secret::{Credential, Secret};
 
 /// Docker Hub's name in Docker's files, from the time of its first protocol.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 const HUB_NAMES: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
-/// No user's configuration is larger, in bytes.
-const MAX_FILE: u64 = 4 << 20;
 
 /// The name under which Docker keeps a registry's credentials.
 pub(super) fn server_key(host: &str) -> &str {
@@ -35,15 +34,10 @@ impl DockerConfig {
         let path = folder.join("config.json");
         let failed = |source| CredentialsError::ConfigFile { doing: "read", path: path.clone(), source };
         let broken = |reason: &str| CredentialsError::ConfigForm { path: path.clone(), reason: reason.to_owned() };
-        match path.metadata() {
+        let text = match read_text(&path, KEPT) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { path, content: Map::new() }),
-            Err(error) => return Err(failed(error)),
-            Ok(metadata) if !metadata.is_file() || metadata.len() > MAX_FILE => {
-                return Err(broken("it is no small file"));
-            }
-            Ok(_) => {}
-        }
-        let text = std::fs::read_to_string(&path).map_err(failed)?;
+            text => text.map_err(failed)?,
+        };
         if text.trim().is_empty() {
             return Ok(Self { path, content: Map::new() });
         }

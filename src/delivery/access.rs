@@ -1,5 +1,8 @@
 //! A registry as this user reaches it: the way there from the user's targets, the login from wherever one is kept.
 
+use std::path::Path;
+
+use crate::bounded_file::{self, HAND_WRITTEN};
 use crate::context::Context;
 use crate::credentials::{self, Credential, Lookup, Skipped};
 use crate::diagnosis::Result;
@@ -31,7 +34,8 @@ pub async fn open_registry(
     }
     let is_its = |target: &&Target| target.registry_parts().0 == host;
     if let Some(path) = targets().filter(is_its).find_map(|target| target.registry_ca.as_ref()) {
-        let read = std::fs::read(path).map_err(|source| SettingsError::Unreadable { path: path.into(), source });
+        let read = bounded_file::read(Path::new(path), HAND_WRITTEN);
+        let read = read.map_err(|source| SettingsError::Unreadable { path: path.into(), source });
         endpoint = endpoint.trusting(&read?)?;
     }
     if let Some(its) = targets().find(is_its)

@@ -1,15 +1,15 @@
 //! The environment image: what it is made of, and its making by Docker.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::DeliveryError;
 use super::lock::logins;
+use crate::bounded_file::{HAND_WRITTEN, read_text_inside};
 use crate::context::Context;
 use crate::diagnosis::Result;
 use crate::docker::Docker;
 use crate::event::{Event, Events, Phase};
-use crate::image::build_plan::{BuildPlan, ContextFile, Dockerfile, SecretSource};
+use crate::image::build_plan::{BuildPlan, ContextFile, Dockerfile};
 use crate::image::{Builder, CA_SECRET, EnvironmentPlan, Recipe, environment_key, render};
 use crate::layout::label;
 use crate::project::{Dependencies, Project};
@@ -25,8 +25,8 @@ const CONDA: &str = "mambaorg/micromamba:2";
 /// What builds need from the workstation.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
-    /// Certificates to trust.
-    pub ca_bundle: Option<PathBuf>,
+    /// Certificates to trust, and nothing else.
+    pub ca_bundle: Option<String>,
     /// Proxy variables.
     pub proxies: BTreeMap<String, Secret>,
 }
@@ -51,8 +51,8 @@ pub fn plan_environment(project: &Project, user: &UserFile, snapshot: &Snapshot)
         None => None,
     };
     if let Some(path) = dockerfile {
-        let full = project.root.join(&path);
-        let text = std::fs::read_to_string(&full).map_err(|source| DeliveryError::File { path: full, source })?;
+        let text = read_text_inside(&project.root, &path, HAND_WRITTEN)
+            .map_err(|source| DeliveryError::ProjectFile { path: path.clone().into(), source })?;
         return Ok(EnvironmentPlan::Dockerfile { path, text });
     }
     let dependencies = match &section.requirements {
@@ -137,10 +137,10 @@ fn build_plan(plan: &EnvironmentPlan, snapshot: &Snapshot, surroundings: &Surrou
         }
     }
     let mut build = BuildPlan::new(dockerfile, builder);
-    if let Some(path) = ca.filter(|_| uses_ca) {
+    if let Some(certificates) = ca.filter(|_| uses_ca) {
         match builder {
-            Builder::BuildKit => build.secrets.push((CA_SECRET.to_owned(), SecretSource::File(path.clone()))),
-            Builder::Classic => context.push((CA_SECRET.to_owned(), ContextFile::Path(path.clone()))),
+            Builder::BuildKit => build.secrets.push((CA_SECRET.to_owned(), Secret::new(certificates))),
+            Builder::Classic => context.push((CA_SECRET.to_owned(), ContextFile::Bytes(certificates.clone().into()))),
         }
     }
     build.context = context;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::architecture::Architecture;
+use crate::bounded_file;
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::image::compose::ComposeError;
 
@@ -22,6 +23,14 @@ pub enum DeliveryError {
         path: String,
         /// Who named it.
         source_text: String,
+    },
+    /// A file of the project is not one that is read.
+    #[error("cannot read `{}`", path.display())]
+    ProjectFile {
+        /// The file, relative to the project.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// A temporary or state file cannot be written or read.
     #[error("cannot use `{}`", path.display())]
@@ -105,6 +114,7 @@ impl Diagnosis for DeliveryError {
             ],
             Self::NoImage { .. } => vec!["check its name and tag".to_owned()],
             Self::Vanished { .. } => vec!["run the command again; it is built anew".to_owned()],
+            Self::ProjectFile { source, .. } => vec![bounded_file::hint(source, "check its name and permissions")],
             Self::File { .. } => vec!["check permissions and free space".to_owned()],
             Self::Compose(ComposeError::TooManyLayers(_)) => vec!["build it on a base with fewer layers".to_owned()],
             Self::Compose(_) => vec!["is it really a container image?".to_owned()],

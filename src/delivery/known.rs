@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::bounded_file::{self, KEPT};
 use crate::digest::Digest;
 use crate::image::compose::{Image, Layer};
 
@@ -138,7 +139,7 @@ impl Packed {
 }
 
 fn read<T: Default + DeserializeOwned>(path: &Path) -> T {
-    std::fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    bounded_file::read(path, KEPT).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
 fn write(path: &Path, content: &impl Serialize) {

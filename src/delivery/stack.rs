@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::parts::{ENTRY, Items, parts};
+use crate::bounded_file::{self, KEPT};
 use crate::digest::Digest;
 use crate::image::compose::Layer;
 use crate::snapshot::{self, Difference, Snapshot};
@@ -56,7 +57,7 @@ impl Stack {
     pub(super) fn open(state: &Path, place: &str, root: &Path) -> Self {
         let name = Digest::of(format!("{place}\n{}", root.display()));
         let folder = state.join("code").join(name.short());
-        let levels = std::fs::read(folder.join("stack.json")).ok();
+        let levels = bounded_file::read(&folder.join("stack.json"), KEPT).ok();
         let levels = levels.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         Self { folder, levels }
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::DeliveryError;
 use crate::architecture::Architecture;
+use crate::bounded_file::{self, HAND_WRITTEN, read_text};
 use crate::diagnosis::Result;
 use crate::digest::{Digest, Hasher};
 
@@ -26,11 +27,11 @@ pub fn supervisor(program: &Path, architecture: Architecture) -> Result<PathBuf>
 /// What `sha256sum` wrote: the digest, and then a name.
 fn checksum(path: &Path) -> Result<Option<Digest>, DeliveryError> {
     let path = path.with_added_extension("sha256");
-    let text = std::fs::read_to_string(&path).map_err(|source| DeliveryError::File { path, source })?;
+    let text = read_text(&path, HAND_WRITTEN).map_err(|source| DeliveryError::File { path, source })?;
     Ok(text.split_whitespace().next().and_then(|digits| format!("sha256:{digits}").parse().ok()))
 }
 
 fn digest(path: &Path) -> Result<Option<Digest>, DeliveryError> {
-    let read = std::fs::File::open(path).and_then(Hasher::read_to_end);
+    let read = bounded_file::open(path).and_then(Hasher::read_to_end);
     read.map(|(digest, _)| Some(digest)).map_err(|source| DeliveryError::File { path: path.to_owned(), source })
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DeliveryError;
 use crate::archive::{Attributes, Writer, gzip};
+use crate::bounded_file::{self, KEPT};
 use crate::diagnosis::Result;
 use crate::image::compose::{LAYER_GZIP, Layer};
 use crate::layout;
@@ -30,7 +31,8 @@ pub(super) fn supervisor_layer(program: &Path, state: &Path) -> Result<Superviso
         format!("supervisor-{}-{}-{}", env!("CARGO_PKG_VERSION"), metadata.len(), stamp.unwrap_or_default().as_nanos());
     std::fs::create_dir_all(state).map_err(file_error(state))?;
     let note = state.join(format!("{name}.json"));
-    let known = std::fs::read(&note).ok().and_then(|text| serde_json::from_slice::<SupervisorLayer>(&text).ok());
+    let known =
+        bounded_file::read(&note, KEPT).ok().and_then(|text| serde_json::from_slice::<SupervisorLayer>(&text).ok());
     if let Some(layer) = known.filter(|known| known.path.metadata().is_ok_and(|m| m.len() == known.layer.size)) {
         return Ok(layer);
     }

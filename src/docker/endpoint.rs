@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::error::DockerError;
+use crate::bounded_file::{self, KEPT};
 use crate::digest::Digest;
 use crate::env_vars;
 
@@ -215,7 +216,7 @@ struct ConfigFile {
 /// The context that `config.json` names, if it names one.
 fn current_context(folder: Option<&Path>) -> Result<Option<(String, Origin)>, DockerError> {
     let Some(config) = folder.map(|folder| folder.join("config.json")) else { return Ok(None) };
-    let text = match std::fs::read(&config) {
+    let text = match bounded_file::read(&config, KEPT) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(DockerError::Configuration { path: config, source: source.into() }),
@@ -253,7 +254,7 @@ struct ContextEndpoint {
 fn from_context(config: &Path, context: &str, origin: Origin) -> Result<Endpoint, DockerError> {
     let id = Digest::of(context);
     let path = config.join("contexts/meta").join(id.hex()).join("meta.json");
-    let text = match std::fs::read(&path) {
+    let text = match bounded_file::read(&path, KEPT) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             return Err(DockerError::NoSuchContext { context: context.to_owned(), origin, known: contexts(config) });
@@ -277,7 +278,7 @@ fn from_context(config: &Path, context: &str, origin: Origin) -> Result<Endpoint
 fn contexts(config: &Path) -> Vec<String> {
     let Ok(folders) = std::fs::read_dir(config.join("contexts/meta")) else { return Vec::new() };
     let mut names: Vec<String> = folders
-        .filter_map(|folder| std::fs::read(folder.ok()?.path().join("meta.json")).ok())
+        .filter_map(|folder| bounded_file::read(&folder.ok()?.path().join("meta.json"), KEPT).ok())
         .filter_map(|text| serde_json::from_slice::<ContextFile>(&text).ok())
         .map(|file| file.name)
         .filter(|name| !name.is_empty())

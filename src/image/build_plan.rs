@@ -40,7 +40,7 @@ pub struct BuildPlan {
     /// Values for [`PROXY_VARIABLES`]; they may hold passwords.
     pub proxies: BTreeMap<String, Secret>,
     /// Build secrets by id; the classic builder knows none.
-    pub secrets: Vec<(String, SecretSource)>,
+    pub secrets: Vec<(String, Secret)>,
     /// Credentials for the registries of private base images.
     pub logins: Vec<RegistryLogin>,
     /// The platform to build for, such as `linux/amd64`; absent: the engine's own.
@@ -65,15 +65,6 @@ pub enum ContextFile {
     Bytes(Vec<u8>),
     /// A file on the workstation.
     Path(PathBuf),
-}
-
-/// Where a build secret comes from.
-#[derive(Clone, Debug)]
-pub enum SecretSource {
-    /// The value itself.
-    Value(Secret),
-    /// A file on the workstation, read when the build asks for it.
-    File(PathBuf),
 }
 
 /// Credentials for one registry.

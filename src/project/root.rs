@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Found, project_name};
+use crate::bounded_file::{HAND_WRITTEN, read_text_inside};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::settings::{ProjectFile, SettingsError, parse_project_file};
 
@@ -77,7 +78,7 @@ impl Project {
             return Err(ProjectError::TooMuch { path: root });
         }
         let path = root.join(PROJECT_FILE);
-        let (file, has_file) = match std::fs::read_to_string(&path) {
+        let (file, has_file) = match read_text_inside(&root, PROJECT_FILE, HAND_WRITTEN) {
             Ok(text) => (parse_project_file(&text, &path)?, true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (ProjectFile::default(), false),
             Err(source) => return Err(SettingsError::Unreadable { path, source }.into()),

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::bounded_file::{self, KEPT};
 use crate::diagnosis::{Diagnosis, Kind, nearest};
 
 /// A small project to begin with.
@@ -149,7 +150,7 @@ fn read_files(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
         let entry = entry.map_err(io::Error::other)?;
         let relative = entry.path().strip_prefix(folder).map_err(io::Error::other)?;
         if let (true, Some(path)) = (entry.path().is_file(), relative.to_str()) {
-            files.push((path.to_owned(), std::fs::read(entry.path())?));
+            files.push((path.to_owned(), bounded_file::read(entry.path(), KEPT)?));
         }
     }
     Ok(files)

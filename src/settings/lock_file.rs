@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::parse::{SettingsError, parse};
+use crate::bounded_file::{HAND_WRITTEN, read_text_inside};
 use crate::digest::Digest;
 
 /// The digests of the images that a project is built on. Written by nauta, kept in version control.
@@ -31,7 +32,7 @@ impl LockFile {
     /// The project's; an empty one where it has none.
     pub fn read(root: &Path) -> Result<Self, SettingsError> {
         let path = root.join(Self::NAME);
-        match std::fs::read_to_string(&path) {
+        match read_text_inside(root, Self::NAME, HAND_WRITTEN) {
             Ok(text) => {
                 let lock: Self = parse(&text, &path)?;
                 if lock.version == 1 { Ok(lock) } else { Err(SettingsError::Version { path, version: lock.version }) }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::{ProjectFile, UserFile};
+use crate::bounded_file;
 use crate::diagnosis::{Diagnosis, Kind, nearest};
 
 /// What can be wrong with a configuration file.
@@ -49,7 +50,7 @@ impl Diagnosis for SettingsError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Unreadable { .. } => vec!["check the file's permissions".to_owned()],
+            Self::Unreadable { source, .. } => vec![bounded_file::hint(source, "check the file's permissions")],
             Self::Version { .. } => vec!["install a newer nauta, or remove the file and run `nauta lock`".to_owned()],
             Self::Invalid { path, .. } if path.ends_with(super::LockFile::NAME) => {
                 vec!["take one side of the conflict, or remove the file and run `nauta lock`".to_owned()]

@@ -40,7 +40,8 @@ pub struct EnvironmentSection {
     pub requirements: Option<String>,
     /// Debian packages to install.
     pub packages: Vec<String>,
-    /// A file of certificates that builds must trust, absolute or relative to the project (company proxies).
+    /// A file of certificates that builds must trust, in the project (company proxies); the user's own configuration may name
+    /// any.
     pub ca_bundle: Option<String>,
 }
 

@@ -1,14 +1,21 @@
 //! What a walk asks of the file system.
 
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
+use super::error::SnapshotError;
 use super::record::{Kind, Stamp};
-use super::rules::is_ignore_file;
+use super::rules::{Level, is_ignore_file};
+use super::tree::join;
 use crate::archive::open_source;
+use crate::bounded_file::{Enclosure, HAND_WRITTEN};
 use crate::digest::Hasher;
 
 /// Kind, stamp and digest of a file; nothing when it was written to meanwhile.
@@ -50,25 +57,67 @@ pub(super) fn list(folder: &OwnedFd) -> Result<Vec<(Vec<u8>, FileType)>, Errno> 
 /// A file's name, and its text.
 type Named = (Vec<u8>, Vec<u8>);
 
-/// The files of rules among these names, and their texts; or the one that cannot be read.
-pub(super) fn rule_files<'n>(
-    folder: &OwnedFd,
+/// The files of rules among these names in a folder of the project, and their texts.
+fn rule_files<'n>(
+    project: &Enclosure,
+    folder: &[u8],
     names: impl Iterator<Item = &'n [u8]>,
-) -> Result<Vec<Named>, (&'n [u8], io::Error)> {
+) -> Result<Vec<Named>, SnapshotError> {
     let mut files = Vec::new();
     for name in names.filter(|name| is_ignore_file(name)) {
-        let text = open_source(folder, name, OFlags::NONBLOCK).and_then(|mut file| {
-            let mut text = Vec::new();
-            file.read_to_end(&mut text).map(|_| text)
-        });
-        match text {
+        let path = join(folder, name);
+        match project.read(OsStr::from_bytes(&path), HAND_WRITTEN) {
             Ok(text) => files.push((name.to_vec(), text)),
-            // A folder of that name, or a link to nowhere.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
-            Err(error) => return Err((name, error)),
+            // A folder of that name, or a link to nowhere; or one of the folders on the way is none.
+            Err(error) if is_nothing(&error) => {}
+            Err(error) => return Err(SnapshotError::rules(&path, error)),
         }
     }
     Ok(files)
+}
+
+/// The rules in a folder of the project that has these names: those above, and those of its own files.
+pub(super) fn rules_in<'n>(
+    project: &Enclosure,
+    folder: &[u8],
+    names: impl Iterator<Item = &'n [u8]>,
+    above: &Arc<Level>,
+) -> Result<Arc<Level>, SnapshotError> {
+    Ok(above.in_folder(folder, rule_files(project, folder, names)?)?)
+}
+
+/// The files that standard output and standard error of this very process go to (`nauta run >run.log`): their folders and names.
+pub(super) struct OwnOutput(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl OwnOutput {
+    /// Those below `root`.
+    pub(super) fn below(root: &Path) -> Self {
+        let of = |stream: BorrowedFd<'_>| {
+            let written = fstat(stream).ok()?;
+            let path = std::fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd())).ok()?;
+            let inside = path.strip_prefix(root).ok()?;
+            let found = rustix::fs::stat(&path).ok()?;
+            let is_it = (found.st_dev, found.st_ino) == (written.st_dev, written.st_ino);
+            let (folder, name) = (inside.parent()?.as_os_str(), inside.file_name()?);
+            is_it.then(|| (folder.as_bytes().to_vec(), name.as_bytes().to_vec()))
+        };
+        Self([of(std::io::stdout().as_fd()), of(std::io::stderr().as_fd())].into_iter().flatten().collect())
+    }
+
+    /// Whether one of them is in this folder.
+    pub(super) fn is_in(&self, folder: &[u8]) -> bool {
+        self.0.iter().any(|(own, _)| own == folder)
+    }
+
+    /// Whether this is one of them.
+    pub(super) fn is(&self, folder: &[u8], name: &[u8]) -> bool {
+        self.0.iter().any(|(own, own_name)| own == folder && own_name == name)
+    }
+}
+
+/// Whether an error of reading means that there is no such file.
+pub(super) fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory)
 }
 
 /// What vanished between two looks was never part of this moment.

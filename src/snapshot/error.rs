@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::rules::BrokenRule;
+use crate::bounded_file;
 use crate::diagnosis::{Diagnosis, Kind};
 
 /// What can go wrong while the project's files are read.
@@ -13,6 +14,14 @@ pub enum SnapshotError {
     /// A file or directory cannot be read.
     #[error("cannot read `{}`", path.display())]
     Unreadable {
+        /// Which, relative to the project.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of rules that is not read: without it, more would be sent than is meant.
+    #[error("cannot read the rules in `{}`", path.display())]
+    Rules {
         /// Which, relative to the project.
         path: PathBuf,
         /// Why.
@@ -34,6 +43,10 @@ impl SnapshotError {
         Self::Unreadable { path: to_path(path), source: error.into() }
     }
 
+    pub(super) fn rules(path: &[u8], source: io::Error) -> Self {
+        Self::Rules { path: to_path(path), source }
+    }
+
     pub(super) fn changing(path: &[u8]) -> Self {
         Self::Changing { path: to_path(path) }
     }
@@ -53,6 +66,7 @@ impl Diagnosis for SnapshotError {
             Self::Unreadable { .. } => {
                 vec!["make it readable, or leave it out with a line in `.nautaignore`".to_owned()]
             }
+            Self::Rules { source, .. } => vec![bounded_file::hint(source, "make it readable")],
             Self::Changing { .. } => vec![
                 "wait until nothing writes to it, or leave it out with a line in `.nautaignore`".to_owned(),
                 "what a program writes belongs into $NAUTA_OUTPUTS, not among the code".to_owned(),

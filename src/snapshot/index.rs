@@ -16,6 +16,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::record::Record;
 use super::tree::{Folder, Tree};
+use crate::bounded_file;
 use crate::digest::Digest;
 
 /// Changes with the form.
@@ -53,7 +54,7 @@ pub(super) fn load_unlike(path: &Path, other: &Tree) -> Option<Tree> {
 
 /// A tree without its records, how many there are, and the file, which goes on with them.
 fn load_folders(path: &Path) -> Option<(Tree, usize, File)> {
-    let mut file = File::open(path).ok()?;
+    let mut file = bounded_file::open(path).ok()?;
     let (mut magic, mut counts) = ([0; MAGIC.len()], [U64::ZERO; 3]);
     file.read_exact(&mut magic).ok()?;
     file.read_exact(counts.as_mut_bytes()).ok()?;

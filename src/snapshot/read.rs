@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::disk::rules_in;
 use super::error::SnapshotError;
 use super::kept::Kept;
 use super::record::Row;
@@ -11,6 +12,7 @@ use super::tree::Tree;
 use super::value::Snapshot;
 use super::walk::{Listed, New, walk};
 use super::{index, tree};
+use crate::bounded_file::Enclosure;
 
 /// Reads the project's files below `root` (absolute). With `state`, nauta's folder for what may be lost, what has not changed
 /// since the last time is not read again.
@@ -18,7 +20,7 @@ pub fn take(root: &Path, state: Option<&Path>) -> Result<Snapshot, SnapshotError
     let kept = state.map(|state| index::path(state, root));
     let (known, file) = kept.as_deref().and_then(index::load).unzip();
     let mut known = known.unwrap_or_default();
-    let listed = walk(root, Level::top(root), &known)?;
+    let listed = walk(root, Level::top(root)?, &known)?;
     let mut is_same = vec![false; known.folders.len()];
     let mut news = Vec::new();
     for folder in listed {
@@ -104,16 +106,13 @@ pub fn is_allowed(root: &Path, wanted: &str) -> Result<bool, SnapshotError> {
 /// Shows `look` each folder on the way to a path, and at last the path itself, with the rules that hold there, until it has
 /// seen enough.
 fn descend(root: &Path, wanted: &str, mut look: impl FnMut(&Level, &str, bool) -> bool) -> Result<(), SnapshotError> {
-    let mut level = Level::top(root);
+    let project = Enclosure::open(root).map_err(|error| SnapshotError::unreadable(b"", error))?;
+    let mut level = Level::top(root)?;
     let mut folder = String::new();
     let mut parts = wanted.split('/').filter(|part| !part.is_empty() && *part != ".").peekable();
     while let Some(part) = parts.next() {
-        let here = root.join(&folder);
-        let texts = super::rules::IGNORE_FILES.iter().filter_map(|name| {
-            let text = std::fs::read(here.join(name)).ok()?;
-            Some((name.as_bytes().to_vec(), text))
-        });
-        level = level.in_folder(folder.as_bytes(), texts.collect())?;
+        let names = super::rules::IGNORE_FILES.iter().map(|name| name.as_bytes());
+        level = rules_in(&project, folder.as_bytes(), names, &level)?;
         let path = String::from_utf8_lossy(&tree::join(folder.as_bytes(), part.as_bytes())).into_owned();
         let is_folder = parts.peek().is_some() || root.join(&path).symlink_metadata().is_ok_and(|found| found.is_dir());
         if !look(&level, &path, is_folder) {

@@ -18,9 +18,11 @@ pub(super) enum Kind {
     WithheldFolder,
     /// Neither file nor folder nor link, or a name that images cannot hold.
     Unsendable,
+    /// Where this very nauta writes what it says: it changes while it is read.
+    OwnOutput,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind::File,
     Kind::Executable,
     Kind::Link,
@@ -30,6 +32,7 @@ const KINDS: [Kind; 9] = [
     Kind::WithheldFile,
     Kind::WithheldFolder,
     Kind::Unsendable,
+    Kind::OwnOutput,
 ];
 
 impl Kind {

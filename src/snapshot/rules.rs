@@ -10,6 +10,9 @@ use std::sync::{Arc, OnceLock};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
+use super::disk::is_nothing;
+use super::error::SnapshotError;
+use crate::bounded_file::{self, HAND_WRITTEN};
 use crate::digest::Hasher;
 
 /// Left out by default, at any depth: what can be made again, and nauta's own output. A `!pattern` in `.nautaignore`
@@ -125,6 +128,11 @@ struct IgnoreFile {
 }
 
 impl IgnoreFile {
+    fn new(rank: usize, path: &Path, text: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(text).into_owned();
+        Self { rank, path: path.display().to_string(), text, matcher: OnceLock::new() }
+    }
+
     fn matcher(&self) -> &Gitignore {
         self.matcher.get_or_init(|| {
             let mut builder = GitignoreBuilder::new("");
@@ -163,7 +171,7 @@ pub(super) fn is_ignore_file(name: &[u8]) -> bool {
 impl Level {
     /// The rules that hold in the project's folder before its own files are read: nauta's own lists, and what the repository
     /// above the project says.
-    pub(super) fn top(root: &Path) -> Arc<Self> {
+    pub(super) fn top(root: &Path) -> Result<Arc<Self>, SnapshotError> {
         let mut hasher = Hasher::default();
         for pattern in DEFAULT_IGNORES.iter().chain(SECRETS) {
             hasher.update(pattern.as_bytes());
@@ -176,21 +184,28 @@ impl Level {
             above: Vec::new(),
             digest: hasher.finish_bytes(),
         });
-        let Some(repository) = root.ancestors().find(|folder| folder.join(".git").exists()) else { return level };
+        let Some(repository) = root.ancestors().find(|folder| folder.join(".git").exists()) else { return Ok(level) };
         let mut folders: Vec<&Path> = root.ancestors().take_while(|folder| *folder != repository).collect();
         folders.push(repository);
         for folder in folders.into_iter().rev() {
             let mut files = Vec::new();
             if folder == repository {
-                files.extend(read(folder, EXCLUDE, IGNORE_FILES.len()));
+                // Git's own, and no part of what a clone brings.
+                let text = bounded_file::read(&folder.join(EXCLUDE), HAND_WRITTEN).ok();
+                files.extend(text.map(|text| IgnoreFile::new(IGNORE_FILES.len(), &folder.join(EXCLUDE), &text)));
             }
-            if folder != root {
-                files.extend(IGNORE_FILES.iter().enumerate().filter_map(|(rank, name)| read(folder, name, rank)));
+            for (rank, name) in IGNORE_FILES.iter().enumerate().filter(|_| folder != root) {
+                let path = folder.join(name);
+                match bounded_file::read_inside(repository, &path, HAND_WRITTEN) {
+                    Ok(text) => files.push(IgnoreFile::new(rank, &path, &text)),
+                    Err(error) if is_nothing(&error) => {}
+                    Err(source) => return Err(SnapshotError::Rules { path, source }),
+                }
             }
             let below = root.strip_prefix(folder).unwrap_or(Path::new(""));
             level = level.below(&[], std::os::unix::ffi::OsStrExt::as_bytes(below.as_os_str()), files);
         }
-        level
+        Ok(level)
     }
 
     /// The rules in a folder that has these ignore files (names and texts). The error is a line of a `.nautaignore` that is no
@@ -318,12 +333,6 @@ pub(super) fn secret_pattern(path: &[u8], is_folder: bool) -> Option<String> {
         Match::Ignore(glob) => Some(glob.original().to_owned()),
         _ => None,
     }
-}
-
-fn read(folder: &Path, name: &str, rank: usize) -> Option<IgnoreFile> {
-    let path = folder.join(name);
-    let text = String::from_utf8_lossy(&std::fs::read(&path).ok()?).into_owned();
-    Some(IgnoreFile { rank, path: path.display().to_string(), text, matcher: OnceLock::new() })
 }
 
 fn bytes_as_os(bytes: &[u8]) -> &std::ffi::OsStr {

@@ -12,11 +12,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
 
-use super::disk::{list, now, read, rule_files, there};
+use super::disk::{OwnOutput, list, now, read, rules_in, there};
 use super::error::SnapshotError;
 use super::record::{Kind, Record, Row, Stamp};
 use super::rules::{Level, Verdict};
 use super::tree::{Tree, join};
+use crate::bounded_file::Enclosure;
 
 /// How often a file is read before it counts as never standing still.
 const ATTEMPTS: usize = 4;
@@ -52,7 +53,10 @@ impl New {
 /// What all threads share.
 struct Walk<'a> {
     root: OwnedFd,
+    /// The same folder, for reading files of rules.
+    project: Enclosure,
     known: &'a Tree,
+    own_output: OwnOutput,
     state: Mutex<State>,
     woken: Condvar,
     /// Threads that have nothing to do; looked at without the lock, since it only says when sharing pays.
@@ -108,15 +112,19 @@ impl Place {
 /// Walks through everything below `root`. `known` is what was there the last time.
 pub(super) fn walk(root: &std::path::Path, top: Arc<Level>, known: &Tree) -> Result<Vec<Listed>, SnapshotError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(root, flags, Mode::empty())
-        .map_err(|error| SnapshotError::unreadable(root.as_os_str().as_encoded_bytes(), error))?;
+    let unreadable = |error| SnapshotError::unreadable(root.as_os_str().as_encoded_bytes(), error);
+    let project = Enclosure::open(root).map_err(unreadable)?;
+    let own_output = OwnOutput::below(root);
+    let root = rustix::fs::open(root, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?;
     let state = State {
         waiting: vec![Task::Folder { path: Vec::new(), level: top, known: known.position(b"") }],
         ..State::default()
     };
     let walk = Walk {
         root,
+        project,
         known,
+        own_output,
         state: Mutex::new(state),
         woken: Condvar::new(),
         idle: AtomicUsize::new(0),
@@ -235,17 +243,21 @@ impl Visit<'_> {
         let stamp = Stamp::of(&stat);
         let mut place = Place { handle, path, level: Arc::clone(above), known };
         let tree = self.walk.known;
-        if let Some(at) = known.filter(|at| stamp.is_still(&tree.folders[*at].stamp)) {
+        let has_own_output = self.walk.own_output.is_in(&place.path);
+        if let Some(at) = known.filter(|at| !has_own_output && stamp.is_still(&tree.folders[*at].stamp)) {
             let folder = &tree.folders[at];
             let names = tree.records(folder).iter().map(|record| tree.name(folder, record));
-            place.level = in_folder(&place, names, above)?;
+            place.level = rules_in(&self.walk.project, &place.path, names, above)?;
             if place.level.digest() == folder.rules && self.is_same(&place, at) {
                 return Ok(Some(Listed::Same(at)));
             }
         }
         let mut names = list(&place.handle).map_err(|error| SnapshotError::unreadable(&place.path, error))?;
-        place.level = in_folder(&place, names.iter().map(|(name, _)| name.as_slice()), above)?;
-        let (place, stamp) = (Arc::new(place), stamp.read_at(read_at));
+        let found = names.iter().map(|(name, _)| name.as_slice());
+        place.level = rules_in(&self.walk.project, &place.path, found, above)?;
+        // The next nauta may write elsewhere: it looks again.
+        let stamp = if has_own_output { stamp } else { stamp.read_at(read_at) };
+        let place = Arc::new(place);
         if names.len() <= PART {
             return self.part(Part { place, stamp, names }).map(Some);
         }
@@ -312,7 +324,7 @@ impl Visit<'_> {
         let is_folder = file_type == FileType::Directory;
         let judged = known.filter(|(record, same_rules)| *same_rules && record.kind().is_folder() == is_folder);
         let left = match judged.map(|(record, _)| record.kind()) {
-            Some(kind) if kind.is_taken() || kind == Kind::Unsendable => None,
+            Some(kind) if kind.is_taken() || matches!(kind, Kind::Unsendable | Kind::OwnOutput) => None,
             Some(kind) => Some(kind),
             None => match (place.level.verdict(&join(&place.path, &name), is_folder), is_folder) {
                 (Verdict::Take, _) => None,
@@ -326,6 +338,9 @@ impl Visit<'_> {
             return Ok(Some(Row::bare(name, kind)));
         }
         let known = known.map(|(record, _)| record);
+        if self.walk.own_output.is(&place.path, &name) {
+            return Ok(Some(Row::bare(name, Kind::OwnOutput)));
+        }
         if name.starts_with(WHITEOUT) {
             return Ok(Some(Row::bare(name, Kind::Unsendable)));
         }
@@ -377,14 +392,4 @@ fn link(place: &Place, name: Vec<u8>) -> Result<Option<Row>, SnapshotError> {
         }
         None => Ok(None),
     }
-}
-
-/// The rules in a folder: those above, and those of its own files.
-fn in_folder<'n>(
-    place: &Place,
-    names: impl Iterator<Item = &'n [u8]>,
-    above: &Arc<Level>,
-) -> Result<Arc<Level>, SnapshotError> {
-    let files = rule_files(&place.handle, names).map_err(|(name, error)| place.unreadable(name, error))?;
-    Ok(above.in_folder(&place.path, files)?)
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::launch::Hostfile;
 use super::mailbox::MailboxConfig;
+use crate::bounded_file::{HAND_WRITTEN, read_text};
 use crate::job::restarts::{InvalidRestarts, RestartOn, Restarts};
 use crate::job::{Launch, Nodes};
 use crate::{env_vars, layout};
@@ -129,7 +130,7 @@ fn restarts(most: u32, on: Option<&str>) -> Result<Restarts, InvalidRestarts> {
 
 /// The run's key, when there is a file with one.
 fn read_key() -> Result<Option<[u8; 32]>, String> {
-    let text = match std::fs::read_to_string(layout::RUN_KEY) {
+    let text = match read_text(Path::new(layout::RUN_KEY), HAND_WRITTEN) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("cannot read the run's key ({}): {error}", layout::RUN_KEY)),

@@ -1,7 +1,10 @@
 //! The mailbox as a rank sees it: where outputs are pushed to.
 
+use std::path::Path;
+
 use bytes::Bytes;
 
+use crate::bounded_file::{HAND_WRITTEN, read_text};
 use crate::credentials::credential_in_docker_config;
 use crate::digest::Digest;
 use crate::follow::{self, CollectError};
@@ -37,7 +40,7 @@ impl Mailbox {
     pub(super) fn open(config: &MailboxConfig) -> Result<Self, RegistryError> {
         let endpoint = Endpoint::new(&config.host)?;
         let endpoint = if config.plain_http { endpoint.plain_http() } else { endpoint };
-        let text = std::fs::read_to_string(layout::MAILBOX_CREDENTIALS).unwrap_or_default();
+        let text = read_text(Path::new(layout::MAILBOX_CREDENTIALS), HAND_WRITTEN).unwrap_or_default();
         let auth = credential_in_docker_config(&text, &config.host).map_or(Auth::Anonymous, Auth::from);
         Ok(Self { registry: Registry::new(endpoint, auth), repository: config.repository.clone() })
     }

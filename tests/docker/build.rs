@@ -7,7 +7,7 @@ use nauta::diagnosis::{Diagnosis, Kind};
 use nauta::docker::DockerError;
 use nauta::event::{Event, Events};
 use nauta::image::Builder;
-use nauta::image::build_plan::{BuildPlan, ContextFile, Dockerfile, SecretSource};
+use nauta::image::build_plan::{BuildPlan, ContextFile, Dockerfile};
 use nauta::secret::Secret;
 
 use super::{busybox, docker, docker_command, recorder, unique};
@@ -120,9 +120,6 @@ async fn what_cannot_be_built_says_why() {
 async fn secrets_are_there_while_a_command_runs_and_nowhere_afterwards() {
     let docker = docker().await;
     let secret = unique("secret");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("ca.crt");
-    std::fs::write(&file, "from a file").unwrap();
     let (mut plan, tag) = plan(
         &format!(
             "RUN echo {}\n{}",
@@ -133,18 +130,18 @@ async fn secrets_are_there_while_a_command_runs_and_nowhere_afterwards() {
         ),
         Builder::BuildKit,
     );
-    plan.secrets.push(("token".to_owned(), SecretSource::Value(Secret::new(secret.clone()))));
-    plan.secrets.push(("nauta-ca".to_owned(), SecretSource::File(file)));
+    plan.secrets.push(("token".to_owned(), Secret::new(secret.clone())));
+    plan.secrets.push(("nauta-ca".to_owned(), Secret::new("of authorities")));
     let (events, seen) = recorder();
     docker.build(&plan, &events).await.unwrap();
     let lines = lines(&seen);
-    assert!(lines.contains(&secret.len().to_string()) && lines.contains(&"from a file".to_owned()), "{lines:?}");
+    assert!(lines.contains(&secret.len().to_string()) && lines.contains(&"of authorities".to_owned()), "{lines:?}");
     let saved = std::process::Command::new("docker").args(["save", &tag.0]).output().unwrap().stdout;
-    for hidden in [secret.as_str(), "from a file"] {
+    for hidden in [secret.as_str(), "of authorities"] {
         assert!(!saved.windows(hidden.len()).any(|window| window == hidden.as_bytes()), "{hidden} is in the image");
     }
 
-    plan.secrets.push(("large".to_owned(), SecretSource::Value(Secret::new("x".repeat(600_000)))));
+    plan.secrets.push(("large".to_owned(), Secret::new("x".repeat(600_000))));
     let error = docker.build(&plan, &Events::none()).await.expect_err("too large");
     assert!(matches!(error, DockerError::SecretTooLarge { .. }), "{error}");
     plan.builder = Builder::Classic;
@@ -229,7 +226,7 @@ async fn packages_are_installed_with_a_ca_bundle_that_does_not_stay() {
         plan.context.push(("requirements.txt".to_owned(), ContextFile::Bytes(requirements.into_bytes())));
         let ca = nauta::image::CA_SECRET.to_owned();
         match builder {
-            Builder::BuildKit => plan.secrets.push((ca, SecretSource::File(bundle.into()))),
+            Builder::BuildKit => plan.secrets.push((ca, Secret::new(std::fs::read_to_string(bundle).unwrap()))),
             Builder::Classic => plan.context.push((ca, ContextFile::Path(bundle.into()))),
         }
         docker.build(&plan, &Events::none()).await.unwrap_or_else(|error| panic!("{builder:?}: {error:?}"));

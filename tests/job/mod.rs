@@ -55,7 +55,8 @@ fn template_on(name: &str, base: &str) -> crate::support::Workstation {
     let on_base = |line: &str| if line.starts_with("base") { format!("base = '{base}'") } else { line.to_owned() };
     let mut text: Vec<String> = text.lines().map(on_base).collect();
     let environment = text.iter().position(|line| line == "[environment]").expect("a section");
-    text.insert(environment + 1, "ca_bundle = '/etc/ssl/certs/ca-certificates.crt'".to_owned());
+    text.insert(environment + 1, "ca_bundle = 'authorities.crt'".to_owned());
+    std::fs::copy("/etc/ssl/certs/ca-certificates.crt", workstation.project.join("authorities.crt")).expect("copied");
     workstation.write("nauta.toml", &text.join("\n"));
     workstation
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::bounded_file::{self, Unfit};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::job::Nodes;
 
@@ -25,7 +26,7 @@ pub(super) enum RunError {
     Launch(#[from] crate::job::launch::UnknownLaunch),
     #[error("a secret value cannot be made: {0}")]
     Random(getrandom::Error),
-    #[error("cannot read the certificates in `{}` (from {source_text})", path.display())]
+    #[error("cannot take the certificates in `{}` (from {source_text})", path.display())]
     Certificates { path: PathBuf, source_text: String, source: std::io::Error },
     #[error("--dry-run prints a cluster's manifests, and this run is for Docker")]
     DryRunLocal,
@@ -54,7 +55,13 @@ impl Diagnosis for RunError {
                 "`--launch rank0` for a program that starts the other ranks' itself, as mpirun does".to_owned()
             }
             Self::Random(_) => "the system's random source does not answer".to_owned(),
-            Self::Certificates { .. } => "name a readable file of PEM certificates".to_owned(),
+            Self::Certificates { source, .. } if Unfit::of(source) == Some(Unfit::Outside) => {
+                "put a copy into the project, or name the file in your own configuration: `defaults.ca_bundle`"
+                    .to_owned()
+            }
+            Self::Certificates { source, .. } => {
+                bounded_file::hint(source, "name a readable file of PEM certificates and nothing else")
+            }
             Self::DryRunLocal => "name a target with `--target`".to_owned(),
         };
         vec![hint]

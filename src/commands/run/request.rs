@@ -1,12 +1,16 @@
 //! Flags, `nauta.toml` and the user's configuration become one request; every value knows where it came from.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::RunArgs;
 use super::error::RunError;
+use crate::bounded_file::{self, HAND_WRITTEN};
+use crate::certificates::only_certificates;
 use crate::commands::record::Record;
 use crate::context::{Context, Destination};
 use crate::delivery::{Surroundings, plan_environment};
@@ -23,6 +27,11 @@ use crate::snapshot::{self, Snapshot};
 
 /// A project of more bytes than this has something in it that was not meant to travel.
 const LARGE: u64 = 100_000_000;
+
+/// Nothing of a run lasts longer.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
+/// More processes on one rank are a slip of the finger.
+const MOST_SLOTS: u32 = 1024;
 
 /// Everything decided before anything is done.
 pub(super) struct Request {
@@ -115,18 +124,24 @@ pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> R
 }
 
 /// The certificates that builds must trust.
-fn ca_bundle(project: &Project, context: &Context) -> Result<Option<PathBuf>> {
-    let of_project = project.file.environment.ca_bundle.as_ref().map(|path| project.root.join(path));
-    let of_user = context.user_file().defaults.ca_bundle.as_ref().map(PathBuf::from);
+fn ca_bundle(project: &Project, context: &Context) -> Result<Option<String>> {
+    let of_project = project.file.environment.ca_bundle.as_ref();
+    let of_user = context.user_file().defaults.ca_bundle.as_ref();
     let named = Setting::any([
         (of_project, Source::ProjectFile("environment.ca_bundle")),
         (of_user, Source::UserFile("defaults.ca_bundle")),
     ]);
     let Some(Setting { value: path, source }) = named else { return Ok(None) };
-    match std::fs::File::open(&path) {
-        Ok(_) => Ok(Some(path)),
-        Err(error) => Err(RunError::Certificates { path, source_text: source.to_string(), source: error }.into()),
-    }
+    let path = Path::new(path);
+    // A project says nothing about other files of this workstation; who works here may name any.
+    let read = match of_project {
+        Some(_) => bounded_file::read_inside(&project.root, path, HAND_WRITTEN),
+        None => bounded_file::read(path, HAND_WRITTEN),
+    };
+    let certificates =
+        read.and_then(|pem| only_certificates(&pem).map_err(|e| io::Error::new(ErrorKind::InvalidData, e)));
+    let unusable = |error| RunError::Certificates { path: path.into(), source_text: source.to_string(), source: error };
+    Ok(Some(certificates.map_err(unusable)?))
 }
 
 /// All but the snapshot, which takes longer.
@@ -180,20 +195,40 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
         deadlines: deadlines(args, section)?,
         restarts: restarts(args, section)?,
         launch,
-        slots: args.slots.or(section.slots),
+        slots: slots(args.slots.or(section.slots))?,
         snapshot: Digest::of(""),
     })
 }
 
 fn deadlines(args: &RunArgs, section: &RunSection) -> Result<Deadlines> {
     let mut deadlines = Deadlines::default();
-    let time = |flag: &Option<String>, key: &Option<String>| {
-        flag.as_ref().or(key.as_ref()).map(|text| duration(text)).transpose().map_err(RunError::from)
-    };
-    deadlines.run = time(&args.max_duration, &section.max_duration)?.unwrap_or(deadlines.run);
-    deadlines.grace = time(&args.grace, &section.grace)?.unwrap_or(deadlines.grace);
-    deadlines.stall = time(&args.stall_timeout, &section.stall_timeout)?;
+    deadlines.run =
+        time("--max-duration", args.max_duration.as_ref(), section.max_duration.as_ref())?.unwrap_or(deadlines.run);
+    deadlines.grace = time("--grace", args.grace.as_ref(), section.grace.as_ref())?.unwrap_or(deadlines.grace);
+    deadlines.stall = time("--stall-timeout", args.stall_timeout.as_ref(), section.stall_timeout.as_ref())?;
     Ok(deadlines)
+}
+
+/// A time as a flag or `nauta.toml` gives it. Engines count whole seconds, and nothing of a run lasts for a year.
+fn time(name: &str, flag: Option<&String>, key: Option<&String>) -> Result<Option<Duration>> {
+    let Some(text) = flag.or(key) else { return Ok(None) };
+    let time = duration(text).map_err(RunError::from)?;
+    if (Duration::from_secs(1)..=LONGEST).contains(&time) {
+        return Ok(Some(time));
+    }
+    let (value, hint) = (format!("`{text}`"), "from 1s to 365d".to_owned());
+    Err(RunError::Value { what: name.to_owned(), value, hint }.into())
+}
+
+/// How many processes a program starts on each rank.
+fn slots(asked: Option<u32>) -> Result<Option<u32>> {
+    match asked {
+        Some(slots) if !(1..=MOST_SLOTS).contains(&slots) => {
+            let (value, hint) = (format!("`{slots}`"), format!("from 1 to {MOST_SLOTS}"));
+            Err(RunError::Value { what: "--slots".to_owned(), value, hint }.into())
+        }
+        fitting => Ok(fitting),
+    }
 }
 
 fn restarts(args: &RunArgs, section: &RunSection) -> Result<Restarts> {

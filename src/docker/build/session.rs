@@ -2,7 +2,6 @@
 //! own that the engine turns around.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use bollard::health::health_check_response::ServingStatus;
 use bollard::health::health_server::{Health, HealthServer};
@@ -23,7 +22,8 @@ use tonic::{Request, Response, Status, async_trait};
 use crate::docker::Docker;
 use crate::docker::error::DockerError;
 use crate::docker::transport::Stream;
-use crate::image::build_plan::{RegistryLogin, SecretSource};
+use crate::image::build_plan::RegistryLogin;
+use crate::secret::Secret;
 
 /// The largest secret that BuildKit takes, in bytes.
 const MAX_SECRET: u64 = 500 * 1024;
@@ -45,7 +45,7 @@ impl Session {
     /// Opens a session; `None` when the engine has no BuildKit.
     pub(super) async fn open(
         docker: &Docker,
-        secrets: &[(String, SecretSource)],
+        secrets: &[(String, Secret)],
         logins: &[RegistryLogin],
     ) -> Result<Option<Self>, DockerError> {
         let id = random_id()?;
@@ -80,22 +80,15 @@ impl Session {
     }
 }
 
-/// Secrets must be small, and their files there, before anything is built.
-pub(super) fn check_secrets(secrets: &[(String, SecretSource)]) -> Result<(), DockerError> {
-    for (id, source) in secrets {
-        let size = match source {
-            SecretSource::Value(secret) => secret.expose().len() as u64,
-            SecretSource::File(path) => std::fs::metadata(path).map_err(|e| unreadable(path, e))?.len(),
-        };
+/// Secrets must be small, before anything is built.
+pub(super) fn check_secrets(secrets: &[(String, Secret)]) -> Result<(), DockerError> {
+    for (id, secret) in secrets {
+        let size = secret.expose().len() as u64;
         if size > MAX_SECRET {
             return Err(DockerError::SecretTooLarge { id: id.clone(), size });
         }
     }
     Ok(())
-}
-
-fn unreadable(path: &std::path::Path, source: std::io::Error) -> DockerError {
-    DockerError::Local { what: format!("read `{}` for the image build", path.display()), source }
 }
 
 fn random_id() -> Result<String, DockerError> {
@@ -105,7 +98,7 @@ fn random_id() -> Result<String, DockerError> {
     Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
 }
 
-fn routes(secrets: &[(String, SecretSource)], logins: &[RegistryLogin]) -> Routes {
+fn routes(secrets: &[(String, Secret)], logins: &[RegistryLogin]) -> Routes {
     let vault = Vault { secrets: secrets.iter().cloned().collect() };
     let logins = logins.iter().map(|login| (login.registry.clone(), login.clone())).collect();
     Routes::new(HealthServer::new(Healthy))
@@ -135,24 +128,16 @@ impl Health for Healthy {
 
 /// Gives secrets to builds.
 struct Vault {
-    secrets: HashMap<String, SecretSource>,
+    secrets: HashMap<String, Secret>,
 }
 
 #[async_trait]
 impl Secrets for Vault {
     async fn get_secret(&self, request: Request<GetSecretRequest>) -> Result<Response<GetSecretResponse>, Status> {
         let id = &request.get_ref().id;
-        let data = match self.secrets.get(id) {
-            None => return Err(Status::not_found(format!("there is no secret {id}"))),
-            Some(SecretSource::Value(secret)) => secret.expose().as_bytes().to_vec(),
-            Some(SecretSource::File(path)) => read(path.clone()).await?,
-        };
-        Ok(Response::new(GetSecretResponse { data }))
+        let secret = self.secrets.get(id).ok_or_else(|| Status::not_found(format!("there is no secret {id}")))?;
+        Ok(Response::new(GetSecretResponse { data: secret.expose().as_bytes().to_vec() }))
     }
-}
-
-async fn read(path: PathBuf) -> Result<Vec<u8>, Status> {
-    tokio::fs::read(&path).await.map_err(|e| Status::failed_precondition(format!("{}: {e}", path.display())))
 }
 
 /// Gives credentials for the registries of base images. Tokens are left for the engine to fetch with them.
