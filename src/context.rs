@@ -3,11 +3,14 @@
 //! Owns: [`Context`]. Does not own: what is done with it. The only place besides the supervisor that reads variables.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::bounded_file::{HAND_WRITTEN, read_text};
 use crate::cluster::{Cluster, ClusterAddress, ClusterError};
 use crate::credentials::CredentialSources;
 use crate::diagnosis::{Diagnosis, Kind, Result, nearest};
@@ -50,6 +53,12 @@ pub enum ContextError {
         /// What it says.
         text: String,
     },
+    /// A project says where outputs go.
+    #[error("`{}` is a link, and outputs stay in the project", path.display())]
+    RunsLink {
+        /// The link.
+        path: PathBuf,
+    },
     /// No target has this name.
     #[error("there is no target `{name}` (from {source_text})")]
     UnknownTarget {
@@ -69,6 +78,10 @@ impl Diagnosis for ContextError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Service { .. } => vec!["write it as `registry:5000`, or `namespace/registry:5000`".to_owned()],
+            Self::RunsLink { .. } => vec![
+                "make it a folder".to_owned(),
+                "if the link is yours: `follow_runs_link = true` under `[defaults]` in your configuration".to_owned(),
+            ],
             Self::Directory(_) => vec!["go to a directory that exists".to_owned()],
             Self::UnknownTarget { name, known, .. } => match nearest(name, known.iter().map(String::as_str)) {
                 Some(near) => vec![format!("did you mean `{near}`?")],
@@ -94,7 +107,7 @@ impl Context {
         let user_file_path = variables
             .get(env_vars::CONFIG)
             .map_or_else(|| folder(&variables, "XDG_CONFIG_HOME", &home, ".config").join("config.toml"), PathBuf::from);
-        let user_file = match std::fs::read_to_string(&user_file_path) {
+        let user_file = match read_text(&user_file_path, HAND_WRITTEN) {
             Ok(text) => parse_user_file(&text, &user_file_path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => UserFile::default(),
             Err(source) => return Err(SettingsError::Unreadable { path: user_file_path, source }.into()),
@@ -122,16 +135,29 @@ impl Context {
         self.user_file_path.with_file_name("templates")
     }
 
-    /// Where nauta keeps its state.
+    /// Where nauta keeps its state. It is there, as far as it can be made, and closed to others.
     pub fn state_folder(&self) -> PathBuf {
         let home = self.variable("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
-        self.variable(env_vars::STATE_DIR)
-            .map_or_else(|| folder(&self.variables, "XDG_STATE_HOME", &home, ".local/state"), PathBuf::from)
+        let own = self.variable(env_vars::STATE_DIR).map(PathBuf::from);
+        let state = own.clone().unwrap_or_else(|| folder(&self.variables, "XDG_STATE_HOME", &home, ".local/state"));
+        // Whoever writes there says what is wrong with it.
+        let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&state);
+        let is_open = |found: &std::fs::Metadata| found.mode() & 0o077 != 0;
+        if own.is_none() && state.metadata().is_ok_and(|found| is_open(&found)) {
+            // Of an earlier nauta. What the user names may be for others too.
+            let _ = std::fs::set_permissions(&state, Permissions::from_mode(0o700));
+        }
+        state
     }
 
     /// The project of the working directory.
     pub fn project(&self) -> Result<Project> {
-        Ok(Project::open(&self.directory, self.variable("HOME").map(Path::new))?)
+        let project = Project::open(&self.directory, self.variable("HOME").map(Path::new))?;
+        let path = project.root.join("runs");
+        if path.is_symlink() && !self.user_file.defaults.follow_runs_link {
+            return Err(ContextError::RunsLink { path }.into());
+        }
+        Ok(project)
     }
 
     /// The user's name, fit for a label.
@@ -199,6 +225,7 @@ impl Context {
             kubeconfig: target.kubeconfig.as_ref().map_or_else(usual, |path| vec![path.into()]),
             context: target.context.clone(),
             namespace,
+            path: self.variable("PATH").map(Into::into),
         };
         Ok(Arc::new(Cluster::connect(&address).await?))
     }

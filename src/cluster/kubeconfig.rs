@@ -1,10 +1,14 @@
 //! From kubeconfig files to a configuration of the client.
 
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
+use crate::bounded_file::{KEPT, fits};
+use crate::programs;
 use crate::proxies;
 
 use super::error::{Cause, ClusterError, Place};
@@ -21,6 +25,8 @@ pub struct ClusterAddress {
     pub context: Option<String>,
     /// The namespace; none: the context's.
     pub namespace: Option<String>,
+    /// The value of `PATH`, where login programs are looked for.
+    pub path: Option<OsString>,
 }
 
 impl ClusterAddress {
@@ -44,6 +50,8 @@ impl ClusterAddress {
         let options = KubeConfigOptions { context: Some(place.context.clone()), ..KubeConfigOptions::default() };
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
         let mut config = config.map_err(|error| ClusterError::new(&place, broken(&error)))?;
+        locate_command(&mut config.auth_info, self.path.as_deref())
+            .map_err(|cause| ClusterError::new(&place, cause))?;
         place.namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         config.default_namespace.clone_from(&place.namespace);
         config.connect_timeout = Some(CONNECT_LIMIT);
@@ -68,6 +76,24 @@ fn names_proxy(kubeconfig: &Kubeconfig, context: &str) -> bool {
     proxy.is_some_and(|proxy| !proxy.is_empty())
 }
 
+/// The program of an old kind of login is started by the client: by a path that does not depend on where we are.
+fn locate_command(auth: &mut AuthInfo, path: Option<&OsStr>) -> Result<(), Cause> {
+    let Some(command) = auth.auth_provider.as_mut().and_then(|provider| provider.config.get_mut("cmd-path")) else {
+        return Ok(());
+    };
+    if Path::new(command.as_str()).is_absolute() {
+        return Ok(());
+    }
+    let found = programs::locate(command, path).filter(|_| !command.contains('/'));
+    let found = found.and_then(|program| program.into_os_string().into_string().ok());
+    *command = found.ok_or_else(|| Cause::LoginMissing {
+        program: command.clone(),
+        message: "it is in none of the absolute folders of PATH".to_owned(),
+        install_hint: None,
+    })?;
+    Ok(())
+}
+
 fn broken(error: &KubeconfigError) -> Cause {
     Cause::BrokenKubeconfig { message: error.to_string() }
 }
@@ -88,9 +114,14 @@ fn read_all(paths: &[PathBuf]) -> Result<(String, Kubeconfig), Cause> {
 }
 
 fn read(path: &Path) -> Result<Option<Kubeconfig>, Cause> {
+    match fits(path, KEPT) {
+        Err(source) if source.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Cause::UnreadableKubeconfig { path: path.to_owned(), source }),
+        Ok(()) => {}
+    }
     match Kubeconfig::read_from(path) {
         Ok(kubeconfig) => Ok(Some(kubeconfig)),
-        Err(KubeconfigError::ReadConfig(source, _)) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(KubeconfigError::ReadConfig(source, _)) if source.kind() == ErrorKind::NotFound => Ok(None),
         Err(KubeconfigError::ReadConfig(source, path)) => Err(Cause::UnreadableKubeconfig { path, source }),
         Err(KubeconfigError::Parse(error)) => {
             // The parser shows the lines around the fault, and a kubeconfig's lines may be keys: its first line only.

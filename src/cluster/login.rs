@@ -2,7 +2,9 @@
 //!
 //! The client would run it too, but without a time limit and with our terminal as its input.
 
+use std::ffi::OsStr;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use super::error::Cause;
+use crate::programs;
 
 /// How long a program that asks nothing may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -39,10 +42,14 @@ struct CredentialStatus {
 }
 
 /// Runs the program, and gives what the client needs to know from it: credentials, and until when they hold.
-pub(super) async fn log_in(exec: &ExecConfig, auth: &AuthInfo) -> Result<(AuthInfo, Option<Timestamp>), Cause> {
+pub(super) async fn log_in(
+    exec: &ExecConfig,
+    auth: &AuthInfo,
+    path: Option<&OsStr>,
+) -> Result<(AuthInfo, Option<Timestamp>), Cause> {
     let program = exec.command.clone().unwrap_or_default();
     let failed = |message: String| Cause::LoginFailed { program: program.clone(), message };
-    let answer = run(exec, &program).await?;
+    let answer = run(exec, &program, path).await?;
     let credential: Credential = serde_saphyr::from_slice(&answer).map_err(|_| {
         failed("did not print an `ExecCredential` (nothing of it is shown: it may be secret)".to_owned())
     })?;
@@ -60,17 +67,21 @@ pub(super) async fn log_in(exec: &ExecConfig, auth: &AuthInfo) -> Result<(AuthIn
 }
 
 /// The program's standard output.
-async fn run(exec: &ExecConfig, program: &str) -> Result<Vec<u8>, Cause> {
+async fn run(exec: &ExecConfig, program: &str, path: Option<&OsStr>) -> Result<Vec<u8>, Cause> {
     let interactive = exec.interactive_mode != Some(ExecInteractiveMode::Never) && std::io::stdin().is_terminal();
     let failed = |message: String| Cause::LoginFailed { program: program.to_owned(), message };
     if !interactive && exec.interactive_mode == Some(ExecInteractiveMode::Always) {
         return Err(failed("needs a terminal to ask on, and there is none".to_owned()));
     }
-    let mut child = command(exec, program, interactive).spawn().map_err(|error| Cause::LoginMissing {
+    let missing = |message: String| Cause::LoginMissing {
         program: program.to_owned(),
-        message: error.to_string(),
+        message,
         install_hint: exec.install_hint.clone(),
-    })?;
+    };
+    // As kubectl does it: a program without a path is none of the current directory's.
+    let found = if program.contains('/') { Some(program.into()) } else { programs::locate(program, path) };
+    let found = found.ok_or_else(|| missing("it is in none of the absolute folders of PATH".to_owned()))?;
+    let mut child = command(exec, &found, interactive).spawn().map_err(|error| missing(error.to_string()))?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let limit = if interactive { INTERACTIVE_LIMIT } else { LIMIT };
     let all = async { tokio::join!(read(stdout), read(stderr), child.wait()) };
@@ -84,7 +95,7 @@ async fn run(exec: &ExecConfig, program: &str) -> Result<Vec<u8>, Cause> {
     }
 }
 
-fn command(exec: &ExecConfig, program: &str, interactive: bool) -> Command {
+fn command(exec: &ExecConfig, program: &Path, interactive: bool) -> Command {
     let mut command = Command::new(program);
     command.args(exec.args.iter().flatten()).kill_on_drop(true).stdout(Stdio::piped());
     for variable in exec.env.iter().flatten() {

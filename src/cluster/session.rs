@@ -1,6 +1,8 @@
 //! A connection to one namespace of one cluster.
 
+use std::ffi::OsString;
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,6 +14,7 @@ use tokio::sync::Mutex;
 use super::classify::classify;
 use super::error::{Cause, ClusterError, Place};
 use super::{ClusterAddress, certificate, login, transport};
+use crate::bounded_file::{self, HAND_WRITTEN};
 
 /// How long any single answer may take.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -25,6 +28,8 @@ pub struct Cluster {
     config: kube::Config,
     /// How to log in anew, when the kubeconfig names a program for it.
     login: Option<ExecConfig>,
+    /// Where it is looked for: the value of `PATH`.
+    path: Option<OsString>,
     live: Mutex<Option<Live>>,
 }
 
@@ -48,7 +53,8 @@ impl Cluster {
         let (place, mut config) = address.load().await?;
         let login = config.auth_info.exec.take();
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let cluster = Self { place, server, config, login, live: Mutex::new(None) };
+        let path = address.path.clone();
+        let cluster = Self { place, server, config, login, path, live: Mutex::new(None) };
         cluster.client().await?;
         Ok(cluster)
     }
@@ -96,7 +102,8 @@ impl Cluster {
         let mut config = self.config.clone();
         let mut until = None;
         if let Some(exec) = &self.login {
-            (config.auth_info, until) = login::log_in(exec, &config.auth_info).await.map_err(|c| self.error(c))?;
+            let logged_in = login::log_in(exec, &config.auth_info, self.path.as_deref()).await;
+            (config.auth_info, until) = logged_in.map_err(|cause| self.error(cause))?;
         }
         let client = transport::client(config).map_err(|error| match error {
             kube::Error::Auth(_) => self.classify("log in", error),
@@ -156,7 +163,7 @@ impl Cluster {
         let data = auth.client_certificate_data.as_ref();
         let pem = match data {
             Some(data) => base64::engine::general_purpose::STANDARD.decode(data).ok()?,
-            None => std::fs::read(auth.client_certificate.as_ref()?).ok()?,
+            None => bounded_file::read(Path::new(auth.client_certificate.as_ref()?), HAND_WRITTEN).ok()?,
         };
         certificate::not_after(&String::from_utf8_lossy(&pem)).filter(|end| *end < Timestamp::now())
     }

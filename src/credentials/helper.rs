@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
+use crate::programs;
 use crate::secret::Credential;
 
 /// A helper that needs longer is hanging.
@@ -42,9 +43,7 @@ impl Helper {
             return Err("its name is none".to_owned());
         }
         let file = format!("docker-credential-{name}");
-        let folders = std::env::split_paths(path.unwrap_or_default()).filter(|folder| folder.is_absolute());
-        let program = folders.map(|folder| folder.join(&file)).find(|program| is_executable(program));
-        let program = program.ok_or_else(|| format!("`{file}` is not in PATH"))?;
+        let program = programs::locate(&file, path).ok_or_else(|| format!("`{file}` is not in PATH"))?;
         Ok(Self { program, limit: LIMIT })
     }
 
@@ -152,11 +151,6 @@ impl Drop for Group {
             let _ = killpg(group, Signal::SIGKILL); // it may have ended just now
         }
     }
-}
-
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]

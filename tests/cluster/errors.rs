@@ -17,10 +17,15 @@ async fn fails(address: &ClusterAddress) -> ClusterError {
     }
 }
 
+/// Programs are looked for where the tests' own are.
+fn with_path() -> ClusterAddress {
+    ClusterAddress { path: std::env::var_os("PATH"), ..ClusterAddress::default() }
+}
+
 fn write(directory: &Path, text: &str) -> ClusterAddress {
     let path = directory.join("kubeconfig");
     std::fs::write(&path, text).expect("written");
-    ClusterAddress { kubeconfig: vec![path], context: None, namespace: Some("team".into()) }
+    ClusterAddress { kubeconfig: vec![path], namespace: Some("team".into()), ..with_path() }
 }
 
 /// A kubeconfig for `server` with one user.
@@ -270,6 +275,32 @@ async fn a_login_program_that_is_not_there() {
     let error = fails(&address).await;
     assert!(matches!(error.cause(), Cause::LoginMissing { .. }), "{error:?}");
     assert_eq!(error.hints(), ["get it from us"]);
+}
+
+/// `.` and an empty element of `PATH` mean the current directory, which may be a project with a program of that name.
+#[tokio::test]
+async fn a_login_program_of_the_current_directory_is_not_run() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let _ = login(directory.path(), "touch \"$(dirname \"$0\")/ran\"; echo '{}'");
+    let here = std::env::current_dir().expect("there is one");
+    let up = "../".repeat(here.components().count());
+    let relative = format!("{up}{}", directory.path().display());
+    let user = "{exec: {apiVersion: client.authentication.k8s.io/v1, command: login, interactiveMode: IfAvailable}}";
+    let gcp = "{auth-provider: {name: gcp, config: {cmd-path: login, cmd-args: x, token-key: '{.a}'}}}";
+    for user in [user, gcp] {
+        let text = kubeconfig(&server(), user);
+        for path in [relative.clone(), format!("{relative}:.:"), String::new()] {
+            let named = write(directory.path(), &text);
+            let error = fails(&ClusterAddress { path: Some(path.clone().into()), ..named }).await;
+            assert!(matches!(error.cause(), Cause::LoginMissing { .. }), "{path}: {error:?}");
+            assert!(error.to_string().contains("login"), "{error}");
+        }
+        assert!(!directory.path().join("ran").exists(), "{user}");
+    }
+    // The oracle: where PATH names the folder itself, the program runs.
+    let named = write(directory.path(), &kubeconfig(&server(), user));
+    let _ = fails(&ClusterAddress { path: Some(directory.path().into()), ..named }).await;
+    assert!(directory.path().join("ran").exists());
 }
 
 #[tokio::test]

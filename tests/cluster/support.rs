@@ -34,7 +34,7 @@ pub(crate) fn kubectl() -> std::process::Command {
 }
 
 pub(crate) fn address(kubeconfig: &str, namespace: &str) -> ClusterAddress {
-    ClusterAddress { kubeconfig: vec![kubeconfig.into()], context: None, namespace: Some(namespace.to_owned()) }
+    ClusterAddress { kubeconfig: vec![kubeconfig.into()], namespace: Some(namespace.to_owned()), ..Default::default() }
 }
 
 /// The data scientist, in her namespace.

@@ -96,6 +96,6 @@ async fn client(server: &ApiServer) -> Cluster {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("config");
     std::fs::write(&path, server.kubeconfig()).expect("written");
-    let address = ClusterAddress { kubeconfig: vec![path], context: None, namespace: None };
+    let address = ClusterAddress { kubeconfig: vec![path], ..ClusterAddress::default() };
     Cluster::connect(&address).await.expect("nothing is asked yet")
 }
