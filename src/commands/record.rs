@@ -1,15 +1,23 @@
 //! What a run was, kept beside its outputs in `runs/<run>/.nauta/record.json`.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use serde::{Deserialize, Serialize};
 
+use crate::bounded_file::{Enclosure, KEPT};
 use crate::context::Context;
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::docker::RunSummary;
-use crate::job::RunSpec;
+use crate::job::{Nodes, RunSpec};
+use crate::project::is_run_name;
+
+/// Where a record is kept, in nauta's own folder of a run.
+const RECORD: &str = "record.json";
 
 /// What a run was.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,23 +75,34 @@ impl Record {
     }
 
     fn put(&self, root: &Path, settle: impl Fn(&File) -> std::io::Result<()>) -> Result<File, RecordError> {
-        let own = folder(root, &self.spec.name).join(".nauta");
-        let path = own.join("record.json");
         let put = || -> std::io::Result<File> {
-            std::fs::create_dir_all(&own)?;
-            let mut new = tempfile::NamedTempFile::new_in(&own)?;
-            new.write_all(&serde_json::to_vec_pretty(self)?)?;
-            settle(new.as_file())?;
-            Ok(new.persist(&path)?)
+            // `Context::project` has seen that `runs` is no link, unless the user wants one; below it, nothing leads out.
+            let runs = root.join("runs");
+            std::fs::create_dir_all(&runs)?;
+            let runs = Dir::open_ambient_dir(runs, ambient_authority())?;
+            let own = Path::new(&self.spec.name).join(".nauta");
+            runs.create_dir_all(&own)?;
+            let own = runs.open_dir(own)?;
+            let new = format!("{RECORD}.{}", std::process::id());
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(0o600);
+            let mut file = own.open_with(&new, &options)?.into_std();
+            file.write_all(&serde_json::to_vec_pretty(self)?)?;
+            settle(&file)?;
+            own.rename(new, &own, RECORD)?;
+            Ok(file)
         };
-        put().map_err(|source| RecordError::Write { path: path.clone(), source })
+        put().map_err(|source| RecordError::Write {
+            path: folder(root, &self.spec.name).join(".nauta").join(RECORD),
+            source,
+        })
     }
 
     /// Removes what [`Record::save`] and [`Record::begin`] make, for a run that never was. What else is in its folder stays.
     pub(super) fn discard(&self, root: &Path) {
         let folder = folder(root, &self.spec.name);
         let own = folder.join(".nauta");
-        let _ = std::fs::remove_file(own.join("record.json"));
+        let _ = std::fs::remove_file(own.join(RECORD));
         for folder in [&own, &folder, &root.join("runs")] {
             if std::fs::remove_dir(folder).is_err() {
                 return;
@@ -102,9 +121,16 @@ impl Record {
 
     /// All records of a project, the newest first.
     pub(super) fn all(root: &Path) -> Vec<Self> {
-        let Ok(entries) = std::fs::read_dir(root.join("runs")) else { return Vec::new() };
-        let read = |path: PathBuf| serde_json::from_slice(&std::fs::read(path.join(".nauta/record.json")).ok()?).ok();
-        let mut records: Vec<Self> = entries.flatten().filter_map(|entry| read(entry.path())).collect();
+        let runs = root.join("runs");
+        let (Ok(entries), Ok(inside)) = (std::fs::read_dir(&runs), Enclosure::open(&runs)) else { return Vec::new() };
+        let read = |name: &OsStr| {
+            let text = inside.read(Path::new(name).join(".nauta").join(RECORD), KEPT).ok()?;
+            let record: Self = serde_json::from_slice(&text).ok()?;
+            // A project may bring records: names become paths and reach terminals, ranks are counted.
+            let is_sound = is_run_name(&record.spec.name) && Nodes::is_possible(record.spec.nodes);
+            (is_sound && record.spec.name.as_str() == name).then_some(record)
+        };
+        let mut records: Vec<Self> = entries.flatten().filter_map(|entry| read(&entry.file_name())).collect();
         records.sort_by_key(|record| std::cmp::Reverse(record.created));
         records
     }

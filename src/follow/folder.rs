@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 
+use crate::bounded_file::Unfit;
 use crate::digest::{Digest, Hasher};
 use crate::sync;
 
@@ -48,6 +49,10 @@ pub(super) enum Present {
 impl OutputsFolder {
     /// Opens the folder, which is made if need be; `None`: another nauta writes to it.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+        if path.is_symlink() {
+            // A project may bring one.
+            return Err(Unfit::Outside.into());
+        }
         std::fs::create_dir_all(path)?;
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         dir.create_dir_all(OWN)?;

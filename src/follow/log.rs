@@ -1,12 +1,13 @@
 //! What ranks wrote, kept beside the outputs: `runs/<run>/.nauta/rank-<r>.journal`, and whose journals it is from:
 //! `rank-<r>.parts`. Whoever comes back to a run goes on where the last one was.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded_file::{Enclosure, KEPT, OpenOptions};
 use crate::event::{Event, Events, Stream};
 use crate::sync::journal::{Record, Records};
 
@@ -17,6 +18,11 @@ const PIECE: usize = 1024 * 1024;
 
 fn path(folder: &Path, rank: u32) -> PathBuf {
     folder.join(".nauta").join(format!("rank-{rank}.journal"))
+}
+
+/// The folder of the run that a log is in: whatever links a project brings, nothing leads out of it.
+fn own(path: &Path) -> io::Result<Enclosure> {
+    Enclosure::open(path.ancestors().nth(2).unwrap_or(path))
 }
 
 /// A row of records that follow each other in one journal.
@@ -168,13 +174,17 @@ fn missing(pair: &[Part]) -> Option<u64> {
 
 impl Kept {
     fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let parts = serde_json::from_slice(&std::fs::read(path.with_extension("parts"))?).map_err(io::Error::other)?;
+        let folder = own(path)?;
+        let file = folder.open_with(path, OpenOptions::new().read(true).write(true))?;
+        let parts = folder.read(path.with_extension("parts"), KEPT)?;
+        let parts = serde_json::from_slice(&parts).map_err(io::Error::other)?;
         Ok(Self { path: path.to_owned(), file, len: 0, parts })
     }
 
     fn create(path: PathBuf) -> io::Result<Self> {
-        let kept = Self { file: File::create(&path)?, path, len: 0, parts: Vec::new() };
+        let mut options = OpenOptions::new();
+        let file = own(&path)?.open_with(&path, options.write(true).create(true).truncate(true))?;
+        let kept = Self { file, path, len: 0, parts: Vec::new() };
         kept.save()?;
         Ok(kept)
     }
@@ -210,7 +220,8 @@ pub struct KeptLog {
 impl KeptLog {
     /// The log of a rank in a run's folder; `None` when none was kept.
     pub fn open(folder: &Path, rank: u32) -> Option<Self> {
-        let file = File::open(path(folder, rank)).ok()?;
+        let path = path(folder, rank);
+        let file = own(&path).ok()?.open_with(&path, OpenOptions::new().read(true)).ok()?;
         Some(Self { rank, file, records: Records::default() })
     }
 

@@ -36,6 +36,12 @@ impl Nodes {
         Self { least: least.unwrap_or(nodes), most: nodes }
     }
 
+    /// Whether a run can have so many.
+    #[must_use]
+    pub const fn is_possible(nodes: u32) -> bool {
+        nodes > 0 && nodes <= MOST
+    }
+
     /// Whether it goes on with fewer.
     #[must_use]
     pub const fn is_elastic(self) -> bool {

@@ -9,5 +9,5 @@ mod root;
 pub mod template;
 
 pub use found::{Dependencies, Found};
-pub use name::{label_value, project_name, run_name};
+pub use name::{is_run_name, label_value, project_name, run_name};
 pub use root::{Project, ProjectError};

@@ -32,6 +32,15 @@ pub fn run_name(base: &str, random: u64) -> String {
     format!("{}-{own}", base.trim_end_matches('-'))
 }
 
+/// Whether a text may be a run's name: one that nauta makes, or somebody wrote down.
+pub fn is_run_name(text: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.len() <= LONGEST_RUN
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.ends_with(is_inner)
+        && text.chars().all(|c| is_inner(c) || c == '-')
+}
+
 /// A text made fit for a Kubernetes label's value: at most 63 of `[A-Za-z0-9._-]`, ending in letters or digits.
 pub fn label_value(text: &str) -> String {
     let value: String =
@@ -57,6 +66,9 @@ mod tests {
         assert_eq!(project_name("42nd_try"), "nd-try");
         assert_eq!(project_name("数据"), "project");
         assert_eq!(run_name("mnist", 0), "mnist-22222");
+        for wrong in ["", "..", "a/b", "../a-22222", "A-22222", "a-", "a\n22222", "a\u{1b}", &"a".repeat(60)] {
+            assert!(!is_run_name(wrong), "{wrong:?}");
+        }
     }
 
     proptest! {
@@ -64,7 +76,7 @@ mod tests {
         fn any_text_gives_a_fitting_name(text in ".*", random: u64) {
             prop_assert!(is_dns_label(&project_name(&text)));
             let run = run_name(&text, random);
-            prop_assert!(is_dns_label(&run) && run.len() <= LONGEST_RUN, "{run}");
+            prop_assert!(is_dns_label(&run) && is_run_name(&run), "{run}");
             let value = label_value(&text);
             prop_assert!(value.len() <= 63);
         }

@@ -28,6 +28,8 @@ pub struct Defaults {
     pub base: Option<String>,
     /// A file of certificates that builds must trust.
     pub ca_bundle: Option<String>,
+    /// Whether a project's `runs` may be a link, as to a larger disk. Only where no project brings such a link.
+    pub follow_runs_link: bool,
 }
 
 /// A cluster to run on: a context, a namespace and a registry.
@@ -44,6 +46,7 @@ pub struct Target {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The registry as this workstation sees it, with an optional prefix: `registry.example.com/team`.
+    #[serde(deserialize_with = "address")]
     pub registry: String,
     /// The registry's host as the nodes pull from it, where it differs.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_host")]
@@ -111,10 +114,43 @@ impl MailboxPolicy {
 
 /// A registry's host as it is named in a target: without a scheme, without a path. The error says what is wrong.
 pub fn registry_host(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains(|letter: char| letter == '/' || letter.is_whitespace()) {
+    if !is_host(text) {
         return Err(format!("`{text}` is no host: `HOST` or `HOST:PORT`; only `registry` may have a path"));
     }
     Ok(text.to_owned())
+}
+
+/// A registry as it is named in a target, with what its repositories' names begin with. The error says what is wrong.
+pub fn registry_address(text: &str) -> Result<String, String> {
+    if text.contains("://") {
+        return Err(
+            "a registry is named without a scheme: `HOST` or `HOST/PREFIX`; `plain_http` allows one without TLS"
+                .to_owned(),
+        );
+    }
+    if text.contains('@') {
+        // Nothing of it is shown: there may be a password in it.
+        return Err("a registry is named without a login, which `nauta login HOST` keeps".to_owned());
+    }
+    let (host, prefix) = text.split_once('/').map_or((text, None), |(host, prefix)| (host, Some(prefix)));
+    let is_word = |word: &str| {
+        let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        word.starts_with(is_inner) && word.ends_with(is_inner) && word.chars().all(|c| is_inner(c) || "._-".contains(c))
+    };
+    let is_prefix = |prefix: &str| prefix.trim_end_matches('/').split('/').all(is_word);
+    if !is_host(host) || !prefix.is_none_or(is_prefix) {
+        return Err(format!("`{text}` is no registry: `HOST` or `HOST/PREFIX`, such as `registry.example.com/team`"));
+    }
+    Ok(text.to_owned())
+}
+
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]_".contains(c))
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    registry_address(&text).map_err(D::Error::custom)
 }
 
 fn some_host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
