@@ -101,14 +101,19 @@ impl Cli {
             Ok(cli) => return Ok(cli),
             Err(error) => error,
         };
+        if !error.use_stderr() {
+            // Help and version are results: clap knows where they go.
+            let _ = error.print();
+            return Err(0);
+        }
         let ours = arguments.iter().take_while(|argument| *argument != "--");
-        if error.use_stderr() && ours.into_iter().any(|argument| argument == "--json") {
+        if ours.into_iter().any(|argument| argument == "--json") {
             let text = error.render().to_string();
             let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
             Output::new(Format::Json, true, anstream::ColorChoice::Never).failure(&UsageError(message).into());
         } else {
-            // Help and version are results; a wrong command line is not: clap knows where each goes.
-            let _ = error.print();
+            // Arguments may be names of files (`nauta logs *`), and are shown as those are.
+            Output::new(Format::Text, false, anstream::ColorChoice::Auto).usage(&error.render().ansi().to_string());
         }
         Err(u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code()))
     }

@@ -4,6 +4,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
 use super::record::Record;
 use crate::context::Context;
+use crate::output::shown;
 use crate::project::template;
 
 /// Names of this project's runs, the newest first.
@@ -52,6 +53,8 @@ fn of(list: fn(&Context) -> Option<Names>) -> ArgValueCompleter {
         let Some(current) = current.to_str() else { return Vec::new() };
         let names = Context::read().ok().and_then(|context| list(&context)).unwrap_or_default();
         let fitting = names.into_iter().filter(|(name, _)| name.starts_with(current));
-        fitting.map(|(name, help)| CompletionCandidate::new(name).help(Some(help.into()))).collect()
+        // What a shell is told ends up in a line, and on a terminal.
+        let sound = fitting.filter(|(name, _)| shown(name) == *name);
+        sound.map(|(name, help)| CompletionCandidate::new(name).help(Some(shown(&help).into()))).collect()
     })
 }

@@ -52,7 +52,7 @@ pub fn run(args: &CompletionsArgs, output: &Output) -> u8 {
         let _ = shell.write_registration(env_vars::COMPLETE, "nauta", "nauta", "nauta", &mut script);
     }
     let script = format!("{}\n", String::from_utf8_lossy(&script).trim());
-    output.result(&script, &serde_json::json!({ "schema": 1, "shell": name, "script": script }));
+    output.data(&script, &serde_json::json!({ "schema": 1, "shell": name, "script": script }));
     0
 }
 

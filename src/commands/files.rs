@@ -1,11 +1,14 @@
 //! `nauta files`.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::json;
 
+use crate::bounded_file::relative;
 use crate::context::Context;
-use crate::diagnosis::Result;
-use crate::output::{Output, Table, bytes};
+use crate::diagnosis::{Diagnosis, Kind, Result};
+use crate::output::{Output, Table, bytes, shown};
 use crate::snapshot::rules::{Rule, Verdict};
 use crate::snapshot::{self, Difference, Entry, Snapshot};
 
@@ -29,13 +32,13 @@ pub struct FilesArgs {
 pub fn run(args: &FilesArgs, context: &Context, output: &Output) -> Result<u8> {
     let root = context.project()?.root;
     if let Some(path) = &args.why {
-        return why(&root, path, output);
+        return why(&root, context, path, output);
     }
     let state = context.state_folder();
     let snapshot = snapshot::take(&root, Some(&state))?;
     if args.all {
         let entries: Vec<Entry> = snapshot.entries().collect();
-        let text: String = entries.iter().map(|entry| entry.display() + "\n").collect();
+        let text: String = entries.iter().map(|entry| shown(&entry.display()) + "\n").collect();
         let list: Vec<_> = entries.iter().map(Entry::display).collect();
         output.result(&text, &json!({ "schema": 1, "paths": list }));
         return Ok(0);
@@ -46,10 +49,10 @@ pub fn run(args: &FilesArgs, context: &Context, output: &Output) -> Result<u8> {
     let mut text = format!("{} files, {} ({})\n", snapshot.files(), bytes(snapshot.size()), snapshot.digest());
     text.push_str(&table_of(&largest));
     for (path, pattern) in &withheld {
-        text.extend(["stays here, may hold a secret: ", path, " (`", pattern, "`)\n"]);
+        text.extend(["stays here, may hold a secret: ", &shown(path), " (`", &shown(pattern), "`)\n"]);
     }
     for path in snapshot.unsendable() {
-        text.extend(["stays here, is no file, folder or link (or is named `.wh.…`): ", &path, "\n"]);
+        text.extend(["stays here, is no file, folder or link (or is named `.wh.…`): ", &shown(&path), "\n"]);
     }
     text.push_str(&difference(changes.as_deref()));
     output.result(&text, &document(&snapshot, &largest, &withheld, changes.as_deref()));
@@ -76,7 +79,7 @@ fn difference(changes: Option<&[Difference]>) -> String {
             "changed" => "~",
             _ => "-",
         };
-        text.extend(["  ", mark, " ", &String::from_utf8_lossy(change.path()), "\n"]);
+        text.extend(["  ", mark, " ", &shown(&String::from_utf8_lossy(change.path())), "\n"]);
     }
     text
 }
@@ -108,18 +111,45 @@ fn document(
     })
 }
 
-fn why(root: &std::path::Path, path: &str, output: &Output) -> Result<u8> {
-    let (decided, verdict) = snapshot::explain(root, path)?;
-    let place = |rule: &Rule| match (&rule.file, rule.line) {
-        (Some(file), Some(line)) => format!("`{}` in {file} line {line}", rule.pattern),
-        (Some(file), None) => format!("`{}` in {file}", rule.pattern),
-        _ => format!("`{}`, which nauta leaves out by itself (`!{}` in .nautaignore sends it)", rule.pattern, decided),
+#[derive(Debug, thiserror::Error)]
+enum FilesError {
+    #[error("`{}` is outside the project `{}`", path.display(), root.display())]
+    Outside { path: PathBuf, root: PathBuf },
+}
+
+impl Diagnosis for FilesError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+    fn hints(&self) -> Vec<String> {
+        vec!["name a path in the project; nothing else is sent".to_owned()]
+    }
+}
+
+fn why(root: &Path, context: &Context, path: &str, output: &Output) -> Result<u8> {
+    let clean = relative(root, &context.directory.join(path));
+    let clean = clean.ok_or_else(|| FilesError::Outside { path: path.into(), root: root.to_owned() })?;
+    let is_there = root.join(&clean).symlink_metadata().is_ok();
+    let link = clean.ancestors().skip(1).filter(|folder| root.join(folder).is_symlink()).last();
+    let (decided, verdict) = snapshot::explain(root, &link.unwrap_or(&clean).to_string_lossy())?;
+    let name = shown(if decided.is_empty() { "." } else { &decided });
+    let place = |rule: &Rule| {
+        let pattern = shown(&rule.pattern);
+        match (rule.file.as_deref().map(shown), rule.line) {
+            (Some(file), Some(number)) => format!("`{pattern}` in {file} line {number}"),
+            (Some(file), None) => format!("`{pattern}` in {file}"),
+            _ => format!("`{pattern}`, which nauta leaves out by itself (`!{name}` in .nautaignore sends it)"),
+        }
     };
+    let absent = if is_there { String::new() } else { format!("{} does not exist; ", shown(path)) };
     let text = match &verdict {
-        Verdict::Take => format!("{decided} is sent\n"),
-        Verdict::Leave(rule) => format!("{decided} stays here: {}\n", place(rule)),
-        Verdict::Withhold(rule) => format!("{decided} stays here, it may hold a secret: {}\n", place(rule)),
+        Verdict::Take if !is_there => format!("{absent}it would be sent\n"),
+        Verdict::Take if link.is_some() => format!("{name} is a link and sent as one; what it leads to stays here\n"),
+        Verdict::Take => format!("{name} is sent\n"),
+        Verdict::Leave(rule) => format!("{absent}{name} stays here: {}\n", place(rule)),
+        Verdict::Withhold(rule) => format!("{absent}{name} stays here, it may hold a secret: {}\n", place(rule)),
     };
-    output.result(&text, &json!({ "schema": 1, "path": path, "decided_by": decided, "why": verdict }));
+    let document = json!({ "schema": 1, "path": path, "exists": is_there, "decided_by": decided, "why": verdict });
+    output.result(&text, &document);
     Ok(0)
 }

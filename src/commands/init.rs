@@ -9,7 +9,7 @@ use serde_json::json;
 use super::complete::templates;
 use crate::context::Context;
 use crate::diagnosis::Result;
-use crate::output::Output;
+use crate::output::{Output, shown};
 use crate::project::template::{self, Template};
 use crate::project::{Found, project_name};
 
@@ -37,7 +37,7 @@ pub fn run(args: InitArgs, context: &Context, output: &Output) -> Result<u8> {
     let paths = template.write_to(&directory)?;
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     let next = "try it with `nauta run --local`";
-    output.result(&format!("wrote {}\n{next}\n", names.join(", ")), &json!({ "schema": 1, "written": names }));
+    output.result(&format!("wrote {}\n{next}\n", shown(&names.join(", "))), &json!({ "schema": 1, "written": names }));
     Ok(0)
 }
 

@@ -9,7 +9,7 @@ use super::record::{Record, folder};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::follow::{Collector, Pieces, Received};
-use crate::output::Output;
+use crate::output::{Output, shown};
 
 /// Bring a run's outputs from the mailbox to runs/RUN/
 ///
@@ -82,7 +82,7 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
     if missing.is_empty() && left.missing.is_empty() {
         collector.tidy()?;
     }
-    let text = format!("received {files} files in {}; {state}\n", folder.display());
+    let text = format!("received {files} files in {}; {state}\n", shown(&folder.display().to_string()));
     output.result(
         &text,
         &json!({ "schema": 1, "run": args.run, "received": files, "folder": folder, "incomplete_ranks": missing }),

@@ -15,7 +15,7 @@ use crate::diagnosis::Result;
 use crate::event::{End, NOT_RUN, RankState};
 use crate::follow::Outcome;
 use crate::job::state::{RankView, RunView, Trouble};
-use crate::output::{Output, Table};
+use crate::output::{Output, Table, shown};
 use crate::settings::Target;
 
 /// Say where a run stands, rank by rank, and why it waits
@@ -82,7 +82,9 @@ struct Standing {
 impl Standing {
     fn tell(&self, output: &Output) {
         let mut text = self.headline.clone();
-        text.extend(self.troubles.iter().flat_map(|trouble| ["why: ", &trouble.message, "\n"]));
+        text.extend(
+            self.troubles.iter().flat_map(|trouble| ["why: ".to_owned(), shown(&trouble.message), "\n".to_owned()]),
+        );
         if !self.ranks.is_empty() {
             let has_nodes = self.ranks.iter().any(|rank| rank.node.is_some());
             let mut table = Table::new(if has_nodes { &["RANK", "NODE", "STATE"] } else { &["RANK", "STATE"] });
@@ -161,7 +163,7 @@ async fn local(record: &Record, context: &Context) -> Standing {
     let live = live_local(std::slice::from_ref(record), context).await;
     let found = live.iter().find(|run| run.run == spec.name);
     let state = record.state(found.is_some()).to_owned();
-    let headline = format!("{}: {state}, {} ranks, `{}`\n", spec.name, spec.nodes, spec.command.join(" "));
+    let headline = format!("{}: {state}, {} ranks, `{}`\n", spec.name, spec.nodes, shown(&spec.command.join(" ")));
     let ranks = found.map(|run| run.ranks.clone()).unwrap_or_default();
     let view = |(rank, state)| RankView { rank, pod: None, node: None, state };
     let ranks = ranks.into_iter().map(view).collect();

@@ -56,7 +56,7 @@ pub fn run(command: TemplateCommand, context: &Context, output: &Output) -> Resu
                 .collect();
             let text: Vec<String> = files.iter().map(|(path, text)| format!("==> {path}\n{text}\n")).collect();
             let text = text.concat();
-            output.result(&text, &json!({ "schema": 1, "name": name, "files": files }));
+            output.data(&text, &json!({ "schema": 1, "name": name, "files": files }));
         }
         TemplateCommand::Copy { name, to } => {
             let target = own.join(to.unwrap_or_else(|| PathBuf::from(&name)));

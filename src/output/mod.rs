@@ -9,6 +9,7 @@ mod log_lines;
 mod logs;
 mod progress;
 mod reporter;
+mod shown;
 mod table;
 #[cfg(test)]
 mod terminal_tests;
@@ -16,5 +17,6 @@ mod timings;
 
 pub use progress::bytes;
 pub use reporter::{Format, LogStyle, Output, UnwrittenResult};
+pub use shown::shown;
 pub use table::Table;
 pub use timings::{Span, timings_text};

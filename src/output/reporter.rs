@@ -17,6 +17,7 @@ use super::live::Live;
 use super::log_lines::printable;
 use super::logs::Logs;
 use super::progress::{PATIENCE, amount, bytes, name, spinner};
+use super::shown::{json_shown, lines_shown, shown};
 use super::timings::{Span, Timings};
 use crate::diagnosis::{Diagnosis, Failure, Kind};
 use crate::event::{Event, Events, Phase, RankState};
@@ -168,7 +169,7 @@ impl Output {
             std::thread::sleep(PATIENCE);
             output.with(|inner| {
                 if begun.is_some() && inner.timings.begun(phase) == begun && inner.bar.is_none() {
-                    let bar = spinner().with_prefix(name(phase)).with_message(printable(&detail));
+                    let bar = spinner().with_prefix(name(phase)).with_message(shown(&detail));
                     bar.enable_steady_tick(Duration::from_millis(100));
                     inner.bar = Some(bar);
                 }
@@ -176,12 +177,31 @@ impl Output {
         });
     }
 
-    /// A result: `text` for people, `document` for programs.
+    /// A result: `text` for people, `document` for programs. Names in it have gone through [`shown`], so that each is on one
+    /// line; whatever else is in it, it does nothing to a terminal.
     pub fn result(&self, text: &str, document: &impl Serialize) {
         self.with(|inner| match inner.format {
+            Format::Text => inner.out(&lines_shown(text)),
+            Format::Json => inner.json(document),
+        });
+    }
+
+    /// A result that other programs read as it is, a script or a manifest: safe at a terminal, and byte for byte elsewhere.
+    pub fn data(&self, text: &str, document: &impl Serialize) {
+        self.with(|inner| match inner.format {
+            Format::Text if std::io::stdout().is_terminal() => {
+                let lines: Vec<String> = text.split('\n').map(printable).collect();
+                inner.out(&lines.join("\n"));
+            }
             Format::Text => inner.out(text),
             Format::Json => inner.json(document),
         });
+    }
+
+    /// What is wrong with a command line, in the words of who read it; arguments in it may be names of files.
+    pub fn usage(&self, text: &str) {
+        let lines: Vec<String> = text.split('\n').map(printable).collect();
+        self.with(|inner| inner.err(&lines.join("\n")));
     }
 
     /// How long the steps took that are over.
@@ -225,7 +245,7 @@ impl Inner {
     }
 
     fn json(&mut self, document: &impl Serialize) {
-        let line = serde_json::to_string(document).unwrap_or_default();
+        let line = json_shown(&serde_json::to_string(document).unwrap_or_default());
         self.out(&format!("{line}\n"));
     }
 
@@ -235,8 +255,17 @@ impl Inner {
     }
 
     fn narrate(&mut self, text: &str) {
+        self.say(&shown(text));
+    }
+
+    /// What matters less.
+    fn mention(&mut self, text: &str) {
+        self.say(&format!("{FAINT}{}{FAINT:#}", shown(text)));
+    }
+
+    fn say(&mut self, safe: &str) {
         if !self.quiet && self.format == Format::Text {
-            self.err(&format!("{}\n", printable(text)));
+            self.err(&format!("{safe}\n"));
         }
     }
 
@@ -270,14 +299,15 @@ impl Inner {
         match event {
             Event::Progress { phase, done, total, detail } => self.progress(*phase, *done, *total, detail),
             Event::Finished { phase, detail } => self.finished(*phase, detail, took),
-            Event::BuildOutput { line } => self.narrate(&format!("{FAINT}  {}{FAINT:#}", printable(line))),
+            // A build's own colours stay.
+            Event::BuildOutput { line } => self.say(&format!("{FAINT}  {}{FAINT:#}", printable(line))),
             Event::Note { text } => self.narrate(text),
-            Event::Warning { text } => self.err(&format!("{WARNING}warning:{WARNING:#} {}\n", printable(text))),
+            Event::Warning { text } => self.err(&format!("{WARNING}warning:{WARNING:#} {}\n", shown(text))),
             Event::Rank { rank, state } => self.rank(*rank, state),
             Event::Log { .. } | Event::Started { .. } | Event::LogCurrent { .. } => {}
             Event::LogGap { rank, message } => self.narrate(&format!("[{rank}] … {message} …")),
             Event::Output { path, size, .. } => {
-                self.narrate(&format!("{FAINT}  received {path} ({}){FAINT:#}", bytes(*size)));
+                self.mention(&format!("  received {path} ({})", bytes(*size)));
             }
         }
     }
@@ -294,7 +324,7 @@ impl Inner {
         }
         let (_, since, before) = self.moving.as_ref().expect("set just now");
         let amount = amount(done, total, done.saturating_sub(*before), since.elapsed());
-        bar.set_message(format!("{} {amount}", printable(detail)));
+        bar.set_message(format!("{} {amount}", shown(detail)));
         bar.tick();
     }
 
@@ -305,7 +335,7 @@ impl Inner {
             self.err(&format!(
                 "{HEADING}{:>11}{HEADING:#} {}{}\n",
                 name(phase),
-                printable(detail),
+                shown(detail),
                 took.unwrap_or_default()
             ));
         }
@@ -315,7 +345,7 @@ impl Inner {
         match state {
             RankState::Ended(end) if !end.is_success() => self.narrate(&format!("[{rank}] {end}")),
             RankState::Pending { message } | RankState::Meeting { message } if !message.is_empty() => {
-                self.narrate(&format!("{FAINT}[{rank}] {message}{FAINT:#}"));
+                self.mention(&format!("[{rank}] {message}"));
             }
             _ => {}
         }
@@ -339,15 +369,15 @@ impl Inner {
                 "causes": failure.causes(),
                 "hints": failure.hints(),
             });
-            let _ = writeln!(self.stderr, "{document}");
+            let _ = writeln!(self.stderr, "{}", json_shown(&document.to_string()));
             return;
         }
-        let mut text = format!("{ERROR}error:{ERROR:#} {}\n", printable(&failure.to_string()));
+        let mut text = format!("{ERROR}error:{ERROR:#} {}\n", shown(&failure.to_string()));
         for cause in failure.causes() {
-            text.push_str(&[" cause: ", &printable(&cause), "\n"].concat());
+            text.push_str(&[" cause: ", &shown(&cause), "\n"].concat());
         }
         for hint in failure.hints() {
-            let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{HINT} hint:{HINT:#} {}\n", printable(&hint)));
+            let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{HINT} hint:{HINT:#} {}\n", shown(&hint)));
         }
         self.err(&text);
     }

@@ -16,9 +16,9 @@ impl Table {
         Self(table)
     }
 
-    /// Adds a row; control characters are made visible.
+    /// Adds a row; what cannot be seen is spelled out.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.0.add_row(cells.into_iter().map(|cell| super::log_lines::printable(&cell)));
+        self.0.add_row(cells.into_iter().map(|cell| super::shown::shown(&cell)));
     }
 
     /// The table as text, without spaces at the ends of lines.

@@ -38,7 +38,7 @@ pub(super) async fn run_on_cluster(
     place.image = format!("{repository_from_nodes}@{}", image.digest);
     let objects = RunObjects::plan(&request.spec, &place)?;
     if args.dry_run {
-        output.result(&objects.render_yaml(), &json!({ "schema": 1, "manifests": objects.manifests() }));
+        output.data(&objects.render_yaml(), &json!({ "schema": 1, "manifests": objects.manifests() }));
         return Ok(0);
     }
     let address = Some(place.mailbox_repository.clone()).filter(|address| !address.is_empty());
