@@ -51,6 +51,8 @@ pub mod label {
     pub const SNAPSHOT: &str = "nauta.dev/snapshot";
     /// Annotation: the mailbox's repository, as the workstation sees it; empty when there is none.
     pub const MAILBOX: &str = "nauta.dev/mailbox";
+    /// Annotation of an environment image in a registry: the digest of all that it is made from.
+    pub const ENVIRONMENT: &str = "nauta.dev/environment";
     /// Annotation: the version of nauta that made it.
     pub const VERSION: &str = "nauta.dev/version";
     /// Annotation: digest of the submitted Job; tells a repeated submission from another run of the same name.

@@ -2,17 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
+use jiff::Timestamp;
 
 use super::DeliveryError;
 use super::environment::{LocalEnvironment, Surroundings, local_environment};
 use super::known::{Known, Packed, PackedLayer};
+use super::provenance::{Doubt, Expected, Maker};
 use super::run_image::{AT_ONCE, Delivery, temporary};
 use crate::diagnosis::Result;
 use crate::digest::Digest;
 use crate::docker::{Docker, ExportedLayer};
 use crate::event::{Event, Phase};
-use crate::image::compose::{self, Image, Layer, config_of, select_platform};
+use crate::image::compose::{self, ComposeError, Image, Layer, config_of, select_platform};
 use crate::image::{EnvironmentPlan, ImageReference, environment_key};
 use crate::registry::{Blob, MAX_MANIFEST, Registry, RegistryError, Taken};
 use crate::snapshot::Snapshot;
@@ -20,10 +23,19 @@ use crate::snapshot::Snapshot;
 /// Requests that only ask are cheap.
 const ASK_AT_ONCE: usize = 8;
 
+fn tag_of(key: &Digest) -> String {
+    format!("env-{}", key.short())
+}
+
 impl Delivery<'_> {
     /// What the environment image is called.
     pub(super) fn environment_tag(&self, plan: &EnvironmentPlan, snapshot: &Snapshot) -> String {
-        format!("env-{}", environment_key(plan, snapshot, self.architecture.name()).short())
+        tag_of(&environment_key(plan, snapshot, self.architecture.name()))
+    }
+
+    fn expected(&self, plan: &EnvironmentPlan, snapshot: &Snapshot) -> Expected {
+        let architecture = self.architecture.name();
+        Expected { key: environment_key(plan, snapshot, architecture), bases: plan.bases(), architecture }
     }
 
     /// The environment image in the registry: the one made before, or the base itself, or one that Docker builds. Without
@@ -36,25 +48,41 @@ impl Delivery<'_> {
         known: &mut Known,
         trust: bool,
     ) -> Result<Image> {
-        let tag = self.environment_tag(plan, snapshot);
-        let unchanged = || {
-            let detail = format!("{} is unchanged", plan.describe());
+        let expected = self.expected(plan, snapshot);
+        let tag = tag_of(&expected.key);
+        let unchanged = |by: &str| {
+            let detail = format!("{} is unchanged{by}", plan.describe());
             self.events.send(Event::Finished { phase: Phase::Environment, detail });
         };
+        // By digests, and made or believed here before: nobody else can have changed it.
         if let Some(image) = known.environment(&tag).filter(|_| trust) {
-            unchanged();
+            unchanged("");
             return Ok(image.clone());
         }
-        if let Some(image) = self.pull_image(self.repository, &tag).await?
+        if let Some((image, maker)) = self.find_environment(&expected, &tag).await?
             && (trust || self.lacks(&image.layers).await?.is_empty())
         {
-            unchanged();
+            unchanged(&format!(" ({})", maker.describe(Timestamp::now())));
             known.add_environment(&tag, image.clone());
             return Ok(image);
         }
-        let image = self.make_environment(plan, snapshot, surroundings, &tag).await?;
+        let image = self.make_environment(plan, snapshot, surroundings, &expected).await?;
         known.add_environment(&tag, image.clone());
         Ok(image)
+    }
+
+    /// The environment that somebody has pushed, if it says that it is what its tag stands for.
+    async fn find_environment(&self, expected: &Expected, tag: &str) -> Result<Option<(Image, Maker)>> {
+        let Some(pulled) = self.pull_with_manifest(self.repository, tag).await? else { return Ok(None) };
+        let compared = pulled.map_err(|_| Doubt::NoImage).and_then(|(image, manifest)| {
+            let maker = expected.compare(&manifest, &image.config)?;
+            Ok((image, maker))
+        });
+        let (events, repository) = (self.events, self.repository);
+        let doubted = |doubt: &Doubt| {
+            events.warn(format!("the environment `{tag}` in `{repository}` is not used, and made anew: {doubt}"));
+        };
+        Ok(compared.inspect_err(doubted).ok())
     }
 
     async fn make_environment(
@@ -62,7 +90,7 @@ impl Delivery<'_> {
         plan: &EnvironmentPlan,
         snapshot: &Snapshot,
         surroundings: &Surroundings,
-        tag: &str,
+        expected: &Expected,
     ) -> Result<Image> {
         let mut bases = Vec::new();
         for name in plan.bases() {
@@ -74,31 +102,46 @@ impl Delivery<'_> {
             }
         }
         if let (EnvironmentPlan::Base { .. }, Some((reference, image))) = (plan, bases.first()) {
-            return self.adopt(image, reference, tag).await;
+            return self.adopt(image, reference, expected).await;
         }
         let docker = self.context.docker().await?;
         let platform = self.architecture.platform();
         let local = LocalEnvironment { docker: &docker, project_name: self.project_name, platform };
         let name = local_environment(self.context, &local, plan, snapshot, surroundings, self.events).await?;
-        self.push_from_docker(&docker, &name, &bases, tag).await
+        self.push_from_docker(&docker, &name, &bases, expected).await
     }
 
     async fn pull_image(&self, repository: &str, reference: &str) -> Result<Option<Image>> {
+        let pulled = self.pull_with_manifest(repository, reference).await?;
+        Ok(pulled.transpose().map_err(DeliveryError::from)?.map(|(image, _)| image))
+    }
+
+    /// An image and the manifest that names its parts, or why it is none.
+    async fn pull_with_manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+    ) -> Result<Option<Result<(Image, Bytes), ComposeError>>, RegistryError> {
         let registry = self.registry;
         let Some(mut manifest) = registry.pull_manifest(repository, reference).await? else { return Ok(None) };
-        if let Some(digest) = select_platform(&manifest.bytes, self.architecture.name()).map_err(DeliveryError::from)? {
-            match registry.pull_manifest(repository, digest.as_str()).await? {
+        match select_platform(&manifest.bytes, self.architecture.name()) {
+            Ok(None) => {}
+            Ok(Some(digest)) => match registry.pull_manifest(repository, digest.as_str()).await? {
                 Some(selected) => manifest = selected,
                 None => return Ok(None),
-            }
+            },
+            Err(error) => return Ok(Some(Err(error))),
         }
-        let (config, _) = config_of(&manifest.bytes).map_err(DeliveryError::from)?;
+        let config = match config_of(&manifest.bytes) {
+            Ok((config, _)) => config,
+            Err(error) => return Ok(Some(Err(error))),
+        };
         let config = match registry.pull_blob(repository, &config, MAX_MANIFEST).await {
             // A manifest is no image without it: as good as lost.
             Err(RegistryError::NotFound { .. }) => return Ok(None),
             config => config?,
         };
-        Ok(Some(Image::from_documents(&manifest.bytes, &config).map_err(DeliveryError::from)?))
+        Ok(Some(Image::from_documents(&manifest.bytes, &config).map(|image| (image, manifest.bytes))))
     }
 
     /// Those of some layers that the repository does not have.
@@ -112,10 +155,10 @@ impl Delivery<'_> {
     }
 
     /// Makes an image of another repository of this registry the environment: its layers are mounted, none is sent.
-    async fn adopt(&self, image: &Image, reference: &ImageReference, tag: &str) -> Result<Image> {
+    async fn adopt(&self, image: &Image, reference: &ImageReference, expected: &Expected) -> Result<Image> {
         let taken = stream::iter(&image.layers).map(|layer| self.take_over(layer, &reference.repository));
         taken.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-        self.publish(image.clone(), tag, Vec::new(), format!("took {reference}")).await
+        self.publish(image.clone(), expected, Vec::new(), format!("took {reference}")).await
     }
 
     async fn take_over(&self, layer: &Layer, from: &str) -> Result<()> {
@@ -140,7 +183,7 @@ impl Delivery<'_> {
         docker: &Docker,
         name: &str,
         bases: &[(ImageReference, Image)],
-        tag: &str,
+        expected: &Expected,
     ) -> Result<Image> {
         let local = docker.image(name).await?;
         let local = local.ok_or_else(|| DeliveryError::Vanished { image: name.to_owned() })?;
@@ -183,7 +226,7 @@ impl Delivery<'_> {
             0 => format!("all {} layers of {name} were there", layers.len()),
             count => format!("sent {count} of {} layers of {name}", layers.len()),
         };
-        self.publish(Image { config, layers }, tag, taken, detail).await
+        self.publish(Image { config, layers }, expected, taken, detail).await
     }
 
     /// Sends a layer while it comes out of Docker; `None` when it is none that is wanted.
@@ -219,12 +262,14 @@ impl Delivery<'_> {
     }
 
     /// Names the environment, so that it is found the next time.
-    async fn publish(&self, image: Image, tag: &str, mut taken: Vec<Taken>, detail: String) -> Result<Image> {
-        let (config, manifest) = compose::documents(&image);
+    async fn publish(&self, image: Image, expected: &Expected, mut taken: Vec<Taken>, detail: String) -> Result<Image> {
+        let annotations = expected.annotations(&self.context.user(), Timestamp::now());
+        let (config, manifest) = compose::documents(&image, &annotations);
         let config = Blob::from_bytes(config);
         let sent = self.push(Phase::Environment, &config).await?;
         taken.extend(Registry::taken([(&config, sent)]));
-        self.registry.push_image(self.repository, tag, compose::MANIFEST, manifest, &taken).await?;
+        let tag = tag_of(&expected.key);
+        self.registry.push_image(self.repository, &tag, compose::MANIFEST, manifest, &taken).await?;
         self.events.send(Event::Finished { phase: Phase::Environment, detail });
         Ok(image)
     }

@@ -12,6 +12,7 @@ mod known;
 mod layer;
 mod lock;
 mod parts;
+mod provenance;
 mod run_image;
 mod secrets;
 mod stack;

@@ -1,6 +1,8 @@
 //! The run image, composed from the environment's layers, the supervisor's and the code's. Formats: OCI image
 //! specification 1.1, "Image Manifest" and "Image Configuration".
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -147,27 +149,31 @@ pub fn compose(environment: &Image, layers: &[&Layer], labels: &[(&str, &str)]) 
     Ok(Composed { digest: Digest::of(&manifest), config, manifest })
 }
 
-/// The configuration and the manifest of an image whose layers are in a registry.
-pub fn documents(image: &Image) -> (Vec<u8>, Vec<u8>) {
+/// The configuration and the manifest of an image whose layers are in a registry, with what the manifest is to say besides.
+pub fn documents(image: &Image, annotations: &BTreeMap<String, String>) -> (Vec<u8>, Vec<u8>) {
     let config = image.config.to_string().into_bytes();
-    let manifest = manifest(&config, &image.layers.iter().collect::<Vec<_>>());
-    (config, manifest)
+    let mut manifest = manifest_value(&config, &image.layers.iter().collect::<Vec<_>>());
+    manifest["annotations"] = json!(annotations);
+    (config, manifest.to_string().into_bytes())
 }
 
 /// A manifest that names a configuration and a layer of two bytes each, for asking a registry what it makes of it.
 pub fn smallest_manifest(config: &Digest, layer: &Digest) -> Vec<u8> {
-    manifest_of(&descriptor(CONFIG, config, 2), &[descriptor(LAYER_TAR, layer, 2)])
+    manifest_of(&descriptor(CONFIG, config, 2), &[descriptor(LAYER_TAR, layer, 2)]).to_string().into_bytes()
 }
 
 fn manifest(config: &[u8], layers: &[&Layer]) -> Vec<u8> {
+    manifest_value(config, layers).to_string().into_bytes()
+}
+
+fn manifest_value(config: &[u8], layers: &[&Layer]) -> Value {
     let layers: Vec<Value> =
         layers.iter().map(|layer| descriptor(&layer.media_type, &layer.digest, layer.size)).collect();
     manifest_of(&descriptor(CONFIG, &Digest::of(config), config.len() as u64), &layers)
 }
 
-fn manifest_of(config: &Value, layers: &[Value]) -> Vec<u8> {
-    let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
-    manifest.to_string().into_bytes()
+fn manifest_of(config: &Value, layers: &[Value]) -> Value {
+    json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers })
 }
 
 fn descriptor(media_type: &str, digest: &Digest, size: u64) -> Value {

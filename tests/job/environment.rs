@@ -1,5 +1,8 @@
 //! Environments: made by Docker from what a project says, once.
 
+use nauta::registry::{Auth, Endpoint, Registry};
+
+use crate::support::docker_registry::DockerRegistry;
 use crate::support::{Done, Workstation, environment, folders};
 
 const PRINT_SIX: &str = "import six, sys; print('six', six.__version__, sys.prefix)";
@@ -108,4 +111,50 @@ fn what_cannot_be_built_says_why_and_leaves_nothing() {
     workstation.write("nauta.toml", "[environment]\ndockerfile = 'Dockerfile'\n").write("Dockerfile", "FORM x\n");
     let syntax = cannot_run(&workstation);
     assert!(syntax.stderr.contains("FORM"), "{}", syntax.stderr);
+}
+
+/// A tag is a word: what is found under it has to say what it is, and says who pushed it.
+#[tokio::test]
+async fn an_environment_says_what_it_is_and_who_pushed_it() {
+    const REPOSITORY: &str = "tests/shell";
+    let server = DockerRegistry::start();
+    let registry = Registry::new(Endpoint::new(&server.address).expect("a host"), Auth::Anonymous);
+    let states = tempfile::tempdir().expect("a folder");
+    // Each name is another colleague's workstation.
+    let said = |state: &str| {
+        let mut workstation = super::delivery::project(&server);
+        workstation.set("NAUTA_STATE_DIR", states.path().join(state).to_str().expect("text")).set("USER", state);
+        workstation.succeeds(&["run", "--dry-run"]).stderr
+    };
+    let first = said("ada");
+    assert!(!first.contains("pushed by") && !first.contains("is unchanged"), "{first}");
+    let found = said("grace");
+    assert!(found.contains("is unchanged (pushed by ada just now)") && !found.contains("warning:"), "{found}");
+    let known = said("grace");
+    assert!(known.contains("is unchanged\n") && !known.contains("pushed by"), "{known}");
+
+    let tags = registry.list_tags(REPOSITORY).await.expect("listed");
+    let tag = tags.iter().find(|tag| tag.starts_with("env-")).expect("an environment");
+    let manifest = registry.pull_manifest(REPOSITORY, tag).await.expect("there").expect("there").bytes;
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
+    let strangers = [
+        ("annotations", None, "it does not say what it was made from"),
+        ("nauta.dev/environment", Some("sha256:00"), "it says that it was made from something else"),
+        ("org.opencontainers.image.base.name", Some("evil:1"), "it says that it is built on another image"),
+    ];
+    for (number, (key, value, words)) in strangers.into_iter().enumerate() {
+        let mut stranger = manifest.clone();
+        match value {
+            Some(value) => stranger["annotations"][key] = value.into(),
+            None => drop(stranger.as_object_mut().expect("an object").remove(key)),
+        }
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        registry.push_manifest(REPOSITORY, tag, media_type, stranger.to_string()).await.expect("taken");
+        // Who has it by its digests is not touched; who has not makes it anew, for all.
+        assert!(!said("grace").contains("warning:"));
+        let doubted = said(&format!("new-{number}"));
+        assert!(doubted.contains("warning:") && doubted.contains(words), "{doubted}");
+        let again = said(&format!("newer-{number}"));
+        assert!(again.contains(&format!("pushed by new-{number} just now")), "{again}");
+    }
 }
