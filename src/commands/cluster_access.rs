@@ -1,5 +1,6 @@
 //! A target's cluster and registry, opened.
 
+use crate::cluster::RegistryHosting;
 use crate::context::Context;
 use crate::credentials::{Credential, Skipped};
 use crate::delivery::{self, HostAccess};
@@ -42,6 +43,43 @@ pub(super) async fn open_registry(context: &Context, target: &Target, events: &E
     let prefix = if prefix.is_empty() { String::new() } else { format!("{}/", prefix.trim_end_matches('/')) };
     let HostAccess { registry, login, skipped } = delivery::open_registry(context, host, Some(target), events).await?;
     Ok(TargetRegistry { registry, host: host.to_owned(), prefix, login, skipped })
+}
+
+/// The registry's host as others have to say it.
+pub(super) struct Names {
+    pub(super) from_nodes: String,
+    pub(super) from_pods: String,
+}
+
+impl Names {
+    /// What the target says, else what the cluster announces of this registry, else the workstation's own name for it.
+    pub(super) fn new(target: &Target, host: &str, announced: Option<RegistryHosting>) -> Self {
+        let announced = announced.filter(|hosting| hosting.host.as_deref() == Some(host)).unwrap_or_default();
+        let named = |said: &Option<String>, announced: Option<String>| {
+            said.clone().or(announced).unwrap_or_else(|| host.to_owned())
+        };
+        Self {
+            from_nodes: named(&target.registry_from_nodes, announced.host_from_container_runtime),
+            from_pods: named(&target.registry_from_pods, announced.host_from_cluster_network),
+        }
+    }
+
+    /// Why ranks may not reach the registry, as far as that can be told from here: neither a target nor an announcement says
+    /// whether TLS is spoken under another name.
+    pub(super) fn doubt(&self, target: &Target, access: &TargetRegistry) -> Option<String> {
+        let Self { from_pods, .. } = self;
+        let is_said = *from_pods == access.host || target.plain_http.contains(from_pods);
+        let is_plain_here = access.registry.endpoint().is_plain_http();
+        (is_plain_here && !is_said).then(|| plain_http_doubt(&access.host, from_pods))
+    }
+}
+
+/// In words.
+pub(super) fn plain_http_doubt(host: &str, from_pods: &str) -> String {
+    format!(
+        "pods reach the registry as `{from_pods}` with TLS, and this workstation as `{host}` without: if it has none there either, \
+         allow that with `--plain-http {from_pods}` (`nauta target add`)"
+    )
 }
 
 /// The mailbox of a run at `address` (`host/repository`, as the workstation sees it); `None` where a run has none.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::json;
 
-use super::cluster_access::open_registry;
+use super::cluster_access::{Names, open_registry};
 use super::complete::targets;
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Kind, Result};
@@ -48,6 +48,7 @@ pub async fn run(args: DoctorArgs, context: &Context, output: &Output) -> Result
     if let Destination::Cluster(_, target) = &destination.value {
         findings.push(("cluster", cluster(context, target, output).await));
         findings.push(("registry", registry(context, target, output).await));
+        findings.push(("for pods", for_pods(context, target, output).await));
     }
     Ok(report(&findings, output))
 }
@@ -85,6 +86,17 @@ async fn registry(context: &Context, target: &Target, output: &Output) -> Result
     access.check(&format!("{}nauta-doctor", access.prefix), Access::Push).await?;
     let login = if access.login.is_some() { "with your login" } else { "without a login" };
     Ok(format!("{} takes pushes {login}", target.registry))
+}
+
+/// How nodes and pods reach the registry.
+async fn for_pods(context: &Context, target: &Target, output: &Output) -> Result<String> {
+    let access = open_registry(context, target, &output.events()).await?;
+    let announced = context.cluster(target).await?.registry_hosting().await?;
+    let names = Names::new(target, &access.host, announced);
+    if let Some(doubt) = names.doubt(target, &access) {
+        output.events().warn(doubt);
+    }
+    Ok(format!("nodes pull from {}, pods push to {}", names.from_nodes, names.from_pods))
 }
 
 /// Shows the findings; gives the exit code.

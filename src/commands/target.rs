@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::cluster_access::plain_http_doubt;
 use super::complete::targets;
 use crate::architecture::Architecture;
+use crate::bounded_file::{HAND_WRITTEN, read_text};
 use crate::context::Context;
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::output::{Output, Table};
-use crate::settings::{Target, registry_host};
+use crate::registry::Endpoint;
+use crate::settings::{Target, registry_address, registry_host};
 
 /// Add, list or choose targets: clusters to run on
 ///
@@ -36,7 +39,7 @@ pub struct AddArgs {
     /// Its name
     name: String,
     /// The registry as this workstation sees it, with an optional prefix
-    #[arg(long, value_name = "HOST[/PREFIX]")]
+    #[arg(long, value_name = "HOST[/PREFIX]", value_parser = registry_address)]
     registry: String,
     /// The kubeconfig file; kubectl's where absent
     #[arg(long)]
@@ -117,6 +120,13 @@ fn add(args: AddArgs, context: &Context, output: &Output) -> Result<u8> {
         architecture: args.architecture,
         ..Target::default()
     };
+    let (host, _) = target.registry_parts();
+    let is_plain = Endpoint::new(host).is_ok_and(|endpoint| endpoint.is_plain_http());
+    if let Some(from_pods) = target.registry_from_pods.as_ref().filter(|name| is_plain && *name != host)
+        && !target.plain_http.contains(from_pods)
+    {
+        output.events().warn(plain_http_doubt(host, from_pods));
+    }
     let section = toml::to_string(&target).unwrap_or_default();
     let path = context.user_file_path();
     let parsed: toml_edit::DocumentMut =
@@ -158,7 +168,7 @@ fn list(context: &Context, output: &Output) -> Result<u8> {
 
 /// Changes the user's configuration at once; comments and order stay.
 fn change(path: &Path, edit: impl FnOnce(&mut toml_edit::DocumentMut)) -> Result<()> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match read_text(path, HAND_WRITTEN) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(source) => return Err(TargetError::Write { path: path.to_owned(), source }.into()),

@@ -36,7 +36,7 @@ pub(super) fn of(error: &RegistryError) -> Vec<String> {
         E::NoRepository { repository, .. } => vec![format!("make the repository `{repository}` in the registry first")],
         E::NotARegistry { .. } => one("check the registry's name and port in the target"),
         E::Full { host, .. } => vec![format!(
-            "free space in `{host}` (delete old runs with `nauta prune`, then collect garbage there), or ask its operator"
+            "free space in `{host}` (delete tags of old runs, `run-…` and `code-…`, then collect garbage there), or ask its operator"
         )],
         E::RateLimited { .. } => one("wait and try again; logging in often raises the limit"),
         E::ServerFailed { .. } => one("try again later; if it stays so, show the registry's own log to its operator"),

@@ -42,6 +42,35 @@ fn the_rule_its_file_and_its_line_are_named() {
     assert_eq!(why("train.py"), "train.py is sent\n");
     assert!(why("__pycache__/a.pyc").contains("__pycache__ stays here: `__pycache__/`, which nauta leaves out"));
     assert!(why("id_rsa").contains("may hold a secret: `id_rsa*`"));
+    assert_eq!(why("none.py"), "none.py does not exist; it would be sent\n");
+    assert_eq!(why("none.bin"), "none.bin does not exist; none.bin stays here: `*.bin` in .gitignore line 3\n");
+    std::os::unix::fs::symlink("..", workstation.project.join("up")).expect("linked");
+    assert_eq!(why("up/config"), "up is a link and sent as one; what it leads to stays here\n");
+    for outside in ["../../etc/passwd", "/etc/passwd", "data/../../x"] {
+        let done = workstation.nauta(&["files", "--why", outside]);
+        assert!(done.code == 1 && done.stderr.contains("is outside the project"), "{done:?}");
+    }
+}
+
+/// `nauta run >run.log` in the project's directory: what nauta says is no part of what it takes.
+#[test]
+fn the_file_that_nauta_writes_to_stays_here() {
+    let workstation = Workstation::new();
+    workstation.write("train.py", "").write("logs/old.log", "");
+    let into = |log: &str, arguments: &[&str]| {
+        let file = std::fs::File::create(workstation.project.join(log)).expect("created");
+        let mut command = workstation.command(arguments);
+        assert!(command.stdout(file).status().expect("nauta starts").success());
+        std::fs::read_to_string(workstation.project.join(log)).expect("text")
+    };
+    for _ in 0..2 {
+        assert_eq!(into("logs/run.log", &["files", "--all"]), "logs\ntrain.py\nlogs/old.log\n");
+        assert_eq!(into("run.log", &["files", "--all"]), "logs\ntrain.py\nlogs/old.log\nlogs/run.log\n");
+        // It is a file as others are once nobody writes to it.
+        let all = workstation.succeeds(&["files", "--all"]).stdout;
+        assert_eq!(all, "logs\nrun.log\ntrain.py\nlogs/old.log\nlogs/run.log\n");
+        std::fs::remove_file(workstation.project.join("run.log")).expect("removed");
+    }
 }
 
 #[test]

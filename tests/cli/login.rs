@@ -7,11 +7,11 @@ use crate::support::certificates::Authority;
 use crate::support::docker_registry::{DockerRegistry, PASSWORD, USER};
 use crate::support::{Workstation, read_until, tool};
 
-fn by_pipe(workstation: &Workstation, arguments: &[&str], password: &str) -> (Option<i32>, String) {
+fn by_pipe(workstation: &Workstation, arguments: &[&str], password: impl AsRef<[u8]>) -> (Option<i32>, String) {
     let mut command =
         workstation.command(&[&["login", "--user", USER, "--store", "docker-config"], arguments].concat());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
-    child.stdin.take().expect("piped").write_all(password.as_bytes()).expect("reads");
+    child.stdin.take().expect("piped").write_all(password.as_ref()).expect("reads");
     let output = child.wait_with_output().expect("ended");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
@@ -21,14 +21,18 @@ fn a_wrong_password_is_not_kept() {
     let registry = DockerRegistry::builder().password().start();
     let workstation = Workstation::new();
     let kept = workstation.project.join("../home/.docker/config.json");
-    for (password, words) in
-        [("wrong", "does not take this name and password of `ada`"), ("", "no password came on standard input")]
-    {
+    let long = b"x".repeat(65 * 1024);
+    for (password, words) in [
+        (&b"wrong"[..], "does not take this name and password of `ada`"),
+        (b"", "no password came on standard input"),
+        (b"p\xe4ssword", "the password on standard input is no UTF-8 text"),
+        (long.as_slice(), "is longer than a password can be (64 KiB)"),
+    ] {
         let (code, said) = by_pipe(&workstation, &[&registry.address], password);
         assert!(code != Some(0) && said.contains(words) && said.contains("hint:"), "{code:?} {said}");
         assert!(!kept.exists(), "{said}");
     }
-    let (code, said) = by_pipe(&workstation, &[&registry.address], &format!("{PASSWORD}\n"));
+    let (code, said) = by_pipe(&workstation, &[&registry.address], format!("{PASSWORD}\n"));
     assert_eq!(code, Some(0), "{said}");
     assert!(kept.exists() && !said.contains(PASSWORD), "{said}");
 }

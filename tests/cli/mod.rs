@@ -2,6 +2,7 @@
 
 mod completions;
 mod files;
+mod hostile;
 mod install;
 mod login;
 mod manners;
@@ -28,6 +29,12 @@ fn bad_input_says_what_where_and_what_next() {
     fails(&["run", "--nodes", "0"], 125, &["from --nodes", "`0` is no number of ranks: 1 to 4096"]);
     fails(&["run", "--nodes", "10000"], 125, &["`10000` is no number of ranks"]);
     fails(&["run", "--nodes", "4:3"], 125, &["`LEAST:MOST` such as `3:4`"]);
+    fails(&["run", "--slots", "0"], 125, &["--slots cannot be `0`", "from 1 to 1024"]);
+    for (flag, value) in
+        [("--stall-timeout", "1ns"), ("--grace", "999999999999999h"), ("--max-duration", "10ms"), ("--grace", "8761h")]
+    {
+        fails(&["run", flag, value], 125, &[value, "hint:"]);
+    }
     fails(&["run", "--cpu", "many"], 125, &["`many` is no amount of processors"]);
     fails(&["run", "--env", "nonsense"], 125, &["NAME=VALUE"]);
     fails(&["run", "--target", "nowhere"], 125, &["there is no target `nowhere` (from --target)"]);
@@ -82,6 +89,40 @@ fn targets_are_added_listed_and_chosen() {
     assert!(text.starts_with("target = \"lab\"") || text.contains("# mine"), "{text}");
     assert_eq!(workstation.nauta(&["target", "use", "lub"]).code, 1);
     assert_eq!(workstation.nauta(&["target", "add", "local", "--registry", "x"]).code, 1);
+}
+
+#[test]
+fn a_registry_of_a_target_is_a_host_and_a_prefix() {
+    let workstation = Workstation::new();
+    for (registry, words) in [
+        ("", "is no registry: `HOST` or `HOST/PREFIX`"),
+        ("https://h/x", "without a scheme"),
+        ("ada:hunter2@h/x", "without a login"),
+        ("h\u{1b}]0;x\u{7}/x", "is no registry"),
+        ("h/Team", "is no registry"),
+        ("h/x/../y", "is no registry"),
+    ] {
+        let done = workstation.nauta(&["target", "add", "lab", "--registry", registry]);
+        assert!(done.code == 2 && done.stderr.contains(words), "{registry}: {done:?}");
+        assert!(!done.stderr.contains('\u{1b}') && done.stdout.is_empty(), "{done:?}");
+        workstation
+            .configure(&format!("[targets.lab]\nregistry = {}\n", serde_json::to_string(registry).expect("text")));
+        let done = workstation.nauta(&["target", "list"]);
+        assert!(
+            done.code == 1 && done.stderr.contains(words) && !done.stderr.contains("hunter2"),
+            "{registry}: {done:?}"
+        );
+        workstation.configure("");
+    }
+    for registry in ["h", "h:5000", "[::1]:5000/a", "h/team/sub_1.x", "h/team/"] {
+        let _ = workstation.succeeds(&["target", "add", "lab", "--registry", registry]);
+    }
+    // Without TLS under one name, and nothing said of the other.
+    let flags = ["target", "add", "lab", "--registry", "localhost:5000", "--registry-from-pods", "registry:5000"];
+    let done = workstation.succeeds(&flags);
+    assert!(done.stderr.contains("warning:") && done.stderr.contains("--plain-http registry:5000"), "{done:?}");
+    let done = workstation.succeeds(&[&flags[..], &["--plain-http", "registry:5000"]].concat());
+    assert_eq!(done.stderr, "");
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub(crate) mod link;
 pub(crate) mod own_process;
 pub(crate) mod random;
 pub(crate) mod small_disk;
+pub(crate) mod terminal;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -8,8 +8,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::request::{Decided, random_key};
 use crate::architecture::Architecture;
-use crate::cluster::{Cluster, RegistryHosting, Survey};
-use crate::commands::cluster_access::{TargetRegistry, open_registry};
+use crate::cluster::{Cluster, Survey};
+use crate::commands::cluster_access::{Names, TargetRegistry, open_registry};
 use crate::context::{Context, Destination};
 use crate::credentials::docker_config_json;
 use crate::delivery::{DeliveryError, supervisor};
@@ -46,12 +46,6 @@ struct Facts {
     names: Names,
     architecture: Architecture,
     openness: Openness,
-}
-
-/// The registry's host as others have to say it.
-struct Names {
-    from_nodes: String,
-    from_pods: String,
 }
 
 /// What a registry lets others do who have no login.
@@ -185,20 +179,6 @@ impl Openness {
     }
 }
 
-impl Names {
-    /// What the target says, else what the cluster announces of this registry, else the workstation's own name for it.
-    fn new(target: &Target, host: &str, announced: Option<RegistryHosting>) -> Self {
-        let announced = announced.filter(|hosting| hosting.host.as_deref() == Some(host)).unwrap_or_default();
-        let named = |said: &Option<String>, announced: Option<String>| {
-            said.clone().or(announced).unwrap_or_else(|| host.to_owned())
-        };
-        Self {
-            from_nodes: named(&target.registry_from_nodes, announced.host_from_container_runtime),
-            from_pods: named(&target.registry_from_pods, announced.host_from_cluster_network),
-        }
-    }
-}
-
 /// Which of the nodes' architectures a run is for: the one that the target says, else this machine's, if nodes have it or
 /// nobody may know.
 fn architecture(target: &Target, found: &[String]) -> Result<Architecture, DeliveryError> {
@@ -245,6 +225,8 @@ fn place(
 fn announce(target: &Target, access: &TargetRegistry, Facts { names, openness, .. }: &Facts, events: &Events) {
     if !openness.use_mailbox {
         events.note("outputs come over the control stream: pods may not push to the registry");
+    } else if let Some(doubt) = names.doubt(target, access) {
+        events.warn(doubt);
     }
     if access.login.is_none() {
         return;

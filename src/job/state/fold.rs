@@ -191,8 +191,8 @@ impl Fold {
     /// The run as it is at `now`.
     #[must_use]
     pub fn view(&self, now: Timestamp) -> RunView {
-        let state = self.state();
         let pods: Vec<Option<&Seen<Pod>>> = (0..self.ranks()).map(|rank| self.newest(rank)).collect();
+        let state = self.state(&pods);
         let waited_for: Vec<u32> =
             (0..).zip(&pods).filter(|(_, pod)| !has_started(**pod)).map(|(rank, _)| rank).collect();
         let view = |(rank, pod): (u32, Option<&Seen<Pod>>)| RankView {
@@ -209,11 +209,16 @@ impl Fold {
         RunView { state, ranks, troubles, first_failed, is_deleted }
     }
 
-    fn state(&self) -> RunState {
+    fn state(&self, pods: &[Option<&Seen<Pod>>]) -> RunState {
+        let ended_well = |pod: Option<&Seen<Pod>>| {
+            pod.and_then(|seen| rank_end(&seen.object)).is_some_and(|(end, _)| end.is_success())
+        };
         match &self.job {
             Some(seen) => match job_state(&seen.object) {
                 over if over.is_final() => over,
                 _ if seen.deleted => RunState::Deleted,
+                // The Job counts its pods a little later.
+                RunState::Starting if !pods.is_empty() && pods.iter().copied().all(ended_well) => RunState::Ending,
                 state => state,
             },
             None if self.missing => RunState::Deleted,

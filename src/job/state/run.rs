@@ -144,7 +144,10 @@ pub fn job_state(job: &Job) -> RunState {
     let ranks = job.spec.as_ref().and_then(|spec| spec.completions).unwrap_or(1);
     let status = job.status.as_ref();
     let failed = status.and_then(|s| s.failed).filter(|_| !replaces(job)).unwrap_or(0);
+    // Pods that have ended well and are about to be counted.
+    let uncounted = status.and_then(|s| s.uncounted_terminated_pods.as_ref()?.succeeded.as_ref()).map_or(0, Vec::len);
     let up = status.map_or(0, |s| s.ready.unwrap_or(0) + s.succeeded.unwrap_or(0)) + failed;
+    let up = up.saturating_add(i32::try_from(uncounted).unwrap_or(i32::MAX));
     if up >= ranks { RunState::Running } else { RunState::Starting }
 }
 
