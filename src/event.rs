@@ -100,6 +100,19 @@ pub struct End {
 pub const NOT_RUN: u8 = 125;
 /// The exit code of a run that has stalled, as `timeout` has it for what took too long.
 pub const STALLED: u8 = 124;
+/// The longest cause of an end, in bytes: it goes through every link of a gang, and to the workstation.
+pub const LONGEST_CAUSE: usize = 2048;
+
+/// A cause that is no longer than any may be. A command's name may have a megabyte, and be in it.
+#[must_use]
+pub fn cause(message: impl Into<String>) -> String {
+    let mut message = message.into();
+    if message.len() > LONGEST_CAUSE {
+        message.truncate(message.floor_char_boundary(LONGEST_CAUSE - 3));
+        message.push_str("...");
+    }
+    message
+}
 
 impl End {
     /// Nobody knows how it ended.
@@ -111,7 +124,7 @@ impl End {
     /// It could not be started.
     #[must_use]
     pub fn not_started(message: impl Into<String>) -> Self {
-        Self { code: NOT_RUN, reason: Reason::NotStarted { message: message.into() } }
+        Self { code: NOT_RUN, reason: Reason::NotStarted { message: cause(message) } }
     }
 
     /// Whether this is what a program that did its work looks like.

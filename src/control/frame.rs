@@ -11,6 +11,9 @@ pub const MAX_HEADER: usize = 64 * 1024;
 /// Longest body accepted, in bytes: an index of 100,000 output files fits.
 pub const MAX_BODY: usize = 32 * 1024 * 1024;
 
+/// No more is reserved for bytes that have not come, in bytes.
+pub(super) const MOST_AHEAD: usize = 256 * 1024;
+
 /// What can be wrong with a frame.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
@@ -33,11 +36,20 @@ pub enum FrameError {
 /// Reads frames with headers of type `I` and writes frames with headers of type `O`; both carry a body.
 pub struct FrameCodec<I, O> {
     headers: PhantomData<fn(O) -> I>,
+    longest_body: usize,
+}
+
+impl<I, O> FrameCodec<I, O> {
+    /// Reads no longer bodies than this, in bytes.
+    #[must_use]
+    pub const fn with_bodies_up_to(longest: usize) -> Self {
+        Self { headers: PhantomData, longest_body: longest }
+    }
 }
 
 impl<I, O> Default for FrameCodec<I, O> {
     fn default() -> Self {
-        Self { headers: PhantomData }
+        Self::with_bodies_up_to(MAX_BODY)
     }
 }
 
@@ -50,12 +62,13 @@ impl<I: DeserializeOwned, O> Decoder for FrameCodec<I, O> {
         let [h0, h1, h2, h3, b0, b1, b2, b3] = *lengths;
         let header = u32::from_be_bytes([h0, h1, h2, h3]) as usize;
         let body = u32::from_be_bytes([b0, b1, b2, b3]) as usize;
-        if header > MAX_HEADER || body > MAX_BODY {
+        if header > MAX_HEADER || body > self.longest_body {
             return Err(FrameError::TooLong { header, body });
         }
         let whole = 8 + header + body;
         if buffer.len() < whole {
-            buffer.reserve(whole - buffer.len());
+            // What is announced may never come.
+            buffer.reserve((whole - buffer.len()).min(MOST_AHEAD));
             return Ok(None);
         }
         let mut frame = buffer.split_to(whole).freeze();
@@ -121,5 +134,15 @@ mod tests {
         let mut reader = FrameCodec::<Request, Reply>::default();
         let mut buffer = BytesMut::from(&[0xff; 8][..]);
         assert!(matches!(reader.decode(&mut buffer), Err(FrameError::TooLong { .. })));
+    }
+
+    #[test]
+    fn little_is_reserved_for_what_is_only_announced() {
+        let mut announced = BytesMut::from(&[0, 0, 0, 1, 2, 0, 0, 0][..]);
+        let mut reader = FrameCodec::<Request, Reply>::default();
+        assert!(matches!(reader.decode(&mut announced), Ok(None)));
+        assert!(announced.capacity() <= 2 * MOST_AHEAD, "{}", announced.capacity());
+        let mut reader = FrameCodec::<Request, Reply>::with_bodies_up_to(0);
+        assert!(matches!(reader.decode(&mut announced), Err(FrameError::TooLong { .. })));
     }
 }

@@ -12,6 +12,8 @@ pub const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(DEAD_AFTER - HEARTBEA
 pub const STREAM_WINDOW: u32 = 512 * 1024;
 /// Bytes that all ranks may have on their way.
 pub const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// So many streams lead to ranks at once: one to each that the largest run may have.
+pub const MOST_STREAMS: u32 = 4096;
 
 /// The target that leads to a rank.
 #[must_use]

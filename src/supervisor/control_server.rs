@@ -10,17 +10,17 @@ use futures::{SinkExt, StreamExt};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::Framed;
 
+use super::admission::Admission;
 use super::gang::Streams;
 use super::journal::{Found, Journal};
 use super::launch::Remotes;
 use super::outputs::Outputs;
 use super::trunk;
 use crate::control::{DEAD_AFTER, FrameCodec, FrameError, HEARTBEAT, PROTOCOL, Reply, Request};
-use crate::event::{End, RankState};
+use crate::event::{End, RankState, cause};
 use crate::layout;
 use crate::sync::journal::Record;
 
@@ -81,11 +81,14 @@ type Frames = Framed<DuplexStream, FrameCodec<Request, Reply>>;
 
 /// Serves trunks for ever.
 pub(super) async fn serve(listener: TcpListener, board: Rc<Board>) {
+    // Whoever comes here is in this container, and has one address: who asks for nothing makes room for who does.
+    let admission = Admission::new(Admission::ANY);
     loop {
         match listener.accept().await {
-            Ok((connection, _)) => {
+            Ok((connection, from)) => {
                 let _ = connection.set_nodelay(true);
-                spawn_local(trunk::serve(connection, Rc::clone(&board.streams), board.led.clone()));
+                let (streams, led) = (Rc::clone(&board.streams), board.led.clone());
+                admission.hear(from.ip(), |place| trunk::serve(connection, streams, led, place)).await;
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
@@ -120,7 +123,7 @@ type Outcome = Result<(), FrameError>;
 
 impl Conversation {
     fn new(stream: DuplexStream, board: Rc<Board>) -> Self {
-        Self { frames: Framed::new(stream, FrameCodec::default()), board, following: None }
+        Self { frames: Framed::new(stream, FrameCodec::with_bodies_up_to(0)), board, following: None }
     }
 
     async fn hold(mut self) -> Outcome {
@@ -208,8 +211,8 @@ impl Conversation {
                 };
                 self.send_with(reply.0, reply.1).await
             }
-            Request::Stop { by } => self.wish(Wish::Stop(by)),
-            Request::Kill { by } => self.wish(Wish::Kill(by)),
+            Request::Stop { by } => self.wish(Wish::Stop(cause(by))),
+            Request::Kill { by } => self.wish(Wish::Kill(cause(by))),
             Request::Release => {
                 self.board.released.send_replace(true);
                 Ok(())

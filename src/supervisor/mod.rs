@@ -3,6 +3,7 @@
 //! Owns: what happens in a container from its first instruction to its last. Does not own: the container (the engines
 //! do). Start reading at [`main`], then `rank`.
 
+mod admission;
 mod attempt;
 mod bridge;
 mod config;

@@ -83,7 +83,7 @@ fn words_with(command: &str, shell: bool) -> Result<Vec<OsString>, String> {
 }
 
 fn failed(code: u8, message: String) -> End {
-    End { code, reason: Reason::NotStarted { message } }
+    End { code, ..End::not_started(message) }
 }
 
 /// Says why a program could not be started, as exactly as can be found out. Codes as shells use them: 127 for what is

@@ -1,6 +1,7 @@
 //! The trunk: one connection of the workstation's that leads to all ranks. It speaks HTTP/2; each rank is the target of a
 //! `CONNECT` (RFC 9113, section 8.5), whose stream goes to that rank's control server.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
 
@@ -15,12 +16,16 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
+use super::admission::Place;
 use super::gang::{Purpose, Streams};
 use crate::control::trunk;
 
 /// Serves a connection to its end; `led` counts the streams that lead to other ranks.
-pub(super) async fn serve(connection: TcpStream, streams: Rc<Streams>, led: watch::Sender<usize>) {
+pub(super) async fn serve(connection: TcpStream, streams: Rc<Streams>, led: watch::Sender<usize>, place: Place) {
+    let place = Cell::new(Some(place));
     let service = service_fn(move |request| {
+        // Who asks for something is in.
+        drop(place.take());
         let (streams, led) = (Rc::clone(&streams), led.clone());
         async move { Ok::<_, Infallible>(answer(request, &streams, led).await) }
     });
@@ -28,6 +33,7 @@ pub(super) async fn serve(connection: TcpStream, streams: Rc<Streams>, led: watc
         .timer(TokioTimer::new())
         .keep_alive_interval(trunk::KEEP_ALIVE)
         .keep_alive_timeout(trunk::KEEP_ALIVE_LIMIT)
+        .max_concurrent_streams(trunk::MOST_STREAMS)
         .initial_stream_window_size(trunk::STREAM_WINDOW)
         .initial_connection_window_size(trunk::CONNECTION_WINDOW)
         .serve_connection(TokioIo::new(connection), service);

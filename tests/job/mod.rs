@@ -8,6 +8,7 @@ mod delivery;
 mod doctor;
 mod elastic;
 mod environment;
+mod flood;
 mod frameworks;
 mod launchers;
 mod local;

@@ -1,6 +1,7 @@
 //! The supervisor as PID 1 of real containers, started by Docker alone: no workstation follows.
 
 mod elastic;
+mod flood;
 mod gang;
 mod kills;
 mod matrix;

@@ -8,15 +8,16 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+use tokio::time::{Instant, interval, sleep, timeout_at};
 
-use super::channel::{Channel, Side};
+use super::channel::Channel;
 use super::preflight::report;
 use super::ranks::{Phase, Ranks};
 use super::{
     BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Message, NotMet, Report, SILENT, interface_of, listen, order_of,
 };
 use crate::layout;
+use crate::supervisor::admission::{Admission, Place};
 use crate::supervisor::inspection::{Inspection, inspect};
 
 /// How long ranks may take to look around.
@@ -24,6 +25,9 @@ const LOOK: Duration = Duration::from_secs(6);
 /// Within this time whoever ends a whole run reaches its ranks. Kubernetes mostly needs longer to stop the others when the pod of one is
 /// taken away (0.7 s and more were seen), and never begins while that is rank 0's, which stays for the others.
 const TOGETHER: Duration = Duration::from_millis(500);
+/// So many connections from one address are on their way in at once. More ranks than that may share an address (where addresses are
+/// translated), but not the moment in which each proves the key.
+const OF_ONE_ADDRESS: usize = 16;
 /// How often the waiting is told.
 const TELL: Duration = Duration::from_secs(5);
 
@@ -141,9 +145,13 @@ async fn own_address(name: &str) -> Option<IpAddr> {
 }
 
 async fn accept(listener: TcpListener, ranks: Shared) {
+    let admission = Admission::new(OF_ONE_ADDRESS);
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(spawn_local(serve(stream, Rc::clone(&ranks)))),
+            Ok((stream, from)) => {
+                let ranks = Rc::clone(&ranks);
+                admission.hear(from.ip().to_canonical(), |place| serve(stream, ranks, place)).await;
+            }
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
     }
@@ -163,12 +171,12 @@ fn take(report: Report, rank: u32, ranks: &Shared) {
 }
 
 /// One link, from its handshake to its end.
-async fn serve(stream: TcpStream, ranks: Shared) {
+async fn serve(stream: TcpStream, ranks: Shared, place: Place) {
     let key = ranks.borrow().config().key;
-    let Ok(mut channel) = Channel::open(stream, Side::Accepting, &key).await else { return };
-    let hello = match timeout(SILENT, channel.receive()).await {
-        Ok(Ok(Message::Hello(hello))) => hello,
-        Ok(Ok(Message::Dialled { dial })) => {
+    let Ok((mut channel, first)) = Channel::answer(stream, &key, place).await else { return };
+    let hello = match first {
+        Message::Hello(hello) => hello,
+        Message::Dialled { dial } => {
             let streams = Rc::clone(&ranks.borrow().config().streams);
             return streams.connected(dial, channel);
         }
@@ -218,7 +226,7 @@ async fn converse(
                     Message::Ended(report) => take(report, rank, ranks),
                     Message::Pong { quiet } => ranks.borrow_mut().quiet(rank, Duration::from_millis(quiet)),
                     Message::Inspected(mut found) => {
-                        found.clock -= jiff::Timestamp::now().as_millisecond();
+                        found.clock = found.clock.saturating_sub(jiff::Timestamp::now().as_millisecond());
                         ranks.borrow_mut().inspected(rank, *found);
                     }
                     _ => {}
@@ -231,5 +239,102 @@ async fn converse(
                 channel.send(&Message::Ping).await.map_err(|_| Broken::Link)?;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpSocket;
+    use tokio::task::LocalSet;
+
+    use super::super::Hello;
+    use super::*;
+    use crate::job::Nodes;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn config() -> GangConfig {
+        GangConfig { nodes: Nodes::all(2), key: KEY, replaced: true, ..GangConfig::default() }
+    }
+
+    async fn connect(from: [u8; 4], to: SocketAddr) -> std::io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((Ipv4Addr::from(from), 0).into())?;
+        socket.connect(to).await
+    }
+
+    /// Strangers from so many addresses, for ever; the last ones are held.
+    async fn flood(addresses: u8, to: SocketAddr) {
+        let mut held = std::collections::VecDeque::new();
+        for number in 0_u32.. {
+            let last = u8::try_from(number % u32::from(addresses)).unwrap_or_default();
+            if let Ok(mut stranger) = connect([127, 0, 1, last], to).await {
+                let said: &[u8] = if number % 2 == 0 { &[0, 48, 1, 2] } else { &[] };
+                let _ = stranger.write_all(said).await;
+                held.push_back(stranger);
+            }
+            if held.len() > 200 {
+                held.pop_front();
+            }
+        }
+    }
+
+    /// A rank comes in, from an address.
+    async fn come_in(from: [u8; 4], to: SocketAddr, instance: &str) -> Result<Message, String> {
+        let stream = connect(from, to).await.map_err(|error| error.to_string())?;
+        let mut channel = Channel::call(stream, &KEY).await?;
+        let hello = Hello { run: String::new(), rank: 1, instance: instance.to_owned(), started: 0, running: false };
+        channel.send(&Message::Hello(hello)).await?;
+        channel.receive().await
+    }
+
+    /// Each of these comes in sooner or later, as ranks try again when they are hung up on.
+    async fn ranks_come_in(from: [u8; 4], addresses: u8) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let to = listener.local_addr().expect("has one");
+        let (ranks, _messages) = Ranks::new(config());
+        spawn_local(accept(listener, Rc::new(RefCell::new(ranks))));
+        let flooding = spawn_local(flood(addresses, to));
+        for number in 0..20 {
+            let mut tries = 0;
+            while let Err(error) = come_in(from, to, &number.to_string()).await {
+                tries += 1;
+                assert!(tries < 20, "{error}");
+            }
+        }
+        flooding.abort();
+    }
+
+    #[tokio::test]
+    async fn ranks_come_in_through_a_flood_from_one_address_from_many_and_from_their_own() {
+        for (from, addresses) in [([127, 0, 0, 1], 1), ([127, 0, 0, 1], 250), ([127, 0, 1, 0], 1)] {
+            LocalSet::new().run_until(ranks_come_in(from, addresses)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_another_key_or_says_more_than_a_greeting_is_hung_up_on_at_once() {
+        let hung_up_on = async |said: Vec<u8>| {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+            let to = listener.local_addr().expect("has one");
+            let (ranks, _messages) = Ranks::new(config());
+            spawn_local(accept(listener, Rc::new(RefCell::new(ranks))));
+            let mut stranger = TcpStream::connect(to).await.expect("connects");
+            stranger.write_all(&said).await.expect("is taken");
+            let mut byte = [0];
+            let heard = tokio::time::timeout(SILENT, tokio::io::AsyncReadExt::read(&mut stranger, &mut byte)).await;
+            assert!(heard.is_ok_and(|heard| !matches!(heard, Ok(1..))), "{} bytes", said.len());
+        };
+        let tasks = async {
+            let started = Instant::now();
+            hung_up_on(vec![0xff, 0xff]).await;
+            hung_up_on([&[0, 48][..], &[1; 48]].concat()).await;
+            hung_up_on(vec![0, 0]).await;
+            assert!(started.elapsed() < Duration::from_secs(3), "nothing is waited for");
+        };
+        LocalSet::new().run_until(tasks).await;
     }
 }

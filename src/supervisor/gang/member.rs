@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use super::channel::{Channel, Side};
+use super::channel::Channel;
 use super::{
     BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Hello, Message, NotMet, Order, Report, SILENT, Streams, listen, order_of,
 };
@@ -114,7 +114,7 @@ pub(super) async fn connect(config: &GangConfig) -> Result<Channel, String> {
         match timeout(CONNECT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // A former rank 0 may hold a name's other address, and say nothing.
-                match Channel::open(stream, Side::Connecting, &config.key).await {
+                match Channel::call(stream, &config.key).await {
                     Ok(channel) => return Ok(channel),
                     Err(error) => reason = error,
                 }

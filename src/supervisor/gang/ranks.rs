@@ -1,7 +1,7 @@
 //! What rank 0 knows of all ranks, and what follows from it: when they begin, stop, begin again, and are done. No clock
 //! and no link is here: who calls says what happened, and messages go into channels.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,6 +10,9 @@ use tokio::sync::{mpsc, watch};
 use super::{GangConfig, Hello, Inspection, Message, Neighbour, Report};
 use crate::event::{End, Reason};
 use crate::job::Launch;
+
+/// So many containers are kept in mind that must stay out: the last ones, since others are long gone.
+const MOST_REPLACED: usize = 4096;
 
 /// Where a gang stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +32,8 @@ pub(super) struct Ranks {
     attempt: u32,
     phase: watch::Sender<Phase>,
     members: BTreeMap<u32, Member>,
-    /// Containers whose place another one has taken: they stay out.
-    replaced: HashSet<String>,
+    /// Containers whose place another one has taken, newest last: they stay out.
+    replaced: VecDeque<String>,
     /// How ranks ended in this attempt.
     ended: BTreeMap<u32, End>,
     first_failed: Option<u32>,
@@ -72,7 +75,7 @@ impl Ranks {
             config,
             phase: watch::Sender::new(Phase::Gathering),
             members: BTreeMap::from([(0, own)]),
-            replaced: HashSet::new(),
+            replaced: VecDeque::new(),
             ended: BTreeMap::new(),
             first_failed: None,
             absent: BTreeSet::new(),
@@ -114,7 +117,7 @@ impl Ranks {
         }
         if phase == Phase::Gathering && hello.started >= self.attempt {
             // We are the new one: the others know better how far the run is.
-            self.attempt = hello.started + 1;
+            self.attempt = hello.started.saturating_add(1);
         }
         let (to, messages) = mpsc::unbounded_channel();
         // A run that goes on with fewer takes them in again as they come.
@@ -156,7 +159,8 @@ impl Ranks {
         if let Some(former) = self.members.remove(&rank) {
             let reason = format!("another container has taken the place of rank {rank}");
             let _ = former.to.send(Message::Refused { reason });
-            self.replaced.insert(former.instance);
+            self.replaced.push_back(former.instance);
+            self.replaced.drain(..self.replaced.len().saturating_sub(MOST_REPLACED));
         }
         self.ended(rank, End::lost("another container took its place"), false);
         Ok(())

@@ -13,7 +13,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio_util::codec::Framed;
 use tokio_util::io::ReaderStream;
 
-use super::protocol::{Answer, Ask, FrontCodec, plain};
+use super::protocol::{Answer, Ask, codec, plain};
 use super::{options, pdsh};
 use crate::env_vars;
 use crate::event::{End, Reason};
@@ -84,7 +84,7 @@ fn show(is_error: bool, bytes: &[u8]) {
 /// Runs a command on a host to its end; gives its exit code.
 async fn converse(host: &str, command: &str, input: bool, show: &mut impl FnMut(bool, &[u8])) -> Result<u8, String> {
     let mut signals = Signals::listen().map_err(|error| error.to_string())?;
-    let (mut asks, mut answers) = Framed::new(connect().await?, FrontCodec::default()).split();
+    let (mut asks, mut answers) = Framed::new(connect().await?, codec()).split();
     let (asks_tx, mut asked) = mpsc::channel::<(Ask, Bytes)>(4);
     // On its own: a command that does not read its input may still have something to say.
     spawn_local(async move {

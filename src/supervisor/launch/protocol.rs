@@ -63,10 +63,16 @@ pub(in crate::supervisor) struct Casualty {
     pub(in crate::supervisor) ago: u64,
 }
 
-/// Frames as a front reads and writes them.
-pub(super) type FrontCodec = FrameCodec<Answer, Ask>;
-/// Frames as the other side does.
+/// Frames as the rank's side reads and writes them.
 pub(super) type RankCodec = FrameCodec<Ask, Answer>;
+
+/// The longest body of either, in bytes: a command, which is no longer than what a kernel takes.
+pub(super) const LONGEST_BODY: usize = 4 * 1024 * 1024;
+
+/// The codec of either side.
+pub(super) const fn codec<I, O>() -> FrameCodec<I, O> {
+    FrameCodec::with_bodies_up_to(LONGEST_BODY)
+}
 
 /// A frame without a body.
 pub(super) fn plain<T>(message: T) -> (T, Bytes) {
@@ -80,6 +86,8 @@ mod tests {
 
     use super::*;
     use crate::event::Reason;
+
+    type FrontCodec = FrameCodec<Answer, Ask>;
 
     #[test]
     fn every_word_arrives_as_it_was_said() {

@@ -14,7 +14,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::Framed;
 
-use super::protocol::{Answer, Ask, RankCodec, plain};
+use super::protocol::{Answer, Ask, RankCodec, codec, plain};
 use super::remotes::{Remotes, Running};
 use crate::event::End;
 
@@ -33,7 +33,7 @@ pub(in crate::supervisor) async fn serve<S>(stream: S, remotes: Rc<Remotes>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let mut frames = Frames::new(stream, RankCodec::default());
+    let mut frames = Frames::new(stream, codec());
     match frames.next().await {
         Some(Ok((Ask::Run { .. }, command))) => run(frames, &String::from_utf8_lossy(&command), &remotes).await,
         Some(Ok((Ask::Inquest, _))) => {

@@ -17,7 +17,7 @@ use tokio_util::codec::Framed;
 
 use super::front::NAMES;
 use super::hostfile::Hostfile;
-use super::protocol::{Answer, Ask, Casualty, FrontCodec, RankCodec, plain};
+use super::protocol::{Answer, Ask, Casualty, RankCodec, codec, plain};
 use crate::supervisor::gang::{Purpose, Streams};
 
 /// How long a rank may take to say what was killed there.
@@ -56,7 +56,7 @@ async fn accept(listener: UnixListener, hosts: Rc<Hostfile>, streams: Rc<Streams
             Ok((front, _)) if is_ours(&front) => {
                 let (hosts, streams) = (Rc::clone(&hosts), Rc::clone(&streams));
                 spawn_local(async move {
-                    let mut frames = Framed::new(front, RankCodec::default());
+                    let mut frames = Framed::new(front, codec());
                     if let Err(message) = lead(&mut frames, &hosts, &streams).await {
                         let _ = frames.send(plain(Answer::Refused { message })).await;
                     }
@@ -86,7 +86,7 @@ async fn lead(
         format!("`{host}` is none of this run's {} ranks, which the file $NAUTA_HOSTFILE names", hosts.nodes)
     })?;
     let stream = streams.open(rank, Purpose::Exec).await?;
-    let mut there = Framed::new(stream, FrontCodec::default());
+    let mut there = Framed::new(stream, codec::<Answer, _>());
     let broke = |_| format!("the connection to rank {rank} broke");
     there.send((ask, command)).await.map_err(broke)?;
     let mut stream = there.into_inner();
@@ -108,7 +108,7 @@ pub(in crate::supervisor) async fn inquest(streams: &Rc<Streams>, nodes: u32) ->
 
 async fn ask(streams: &Rc<Streams>, rank: u32) -> Option<Casualty> {
     let stream = streams.open(rank, Purpose::Exec).await.ok()?;
-    let mut frames = Framed::new(stream, FrontCodec::default());
+    let mut frames = Framed::new(stream, codec());
     frames.send(plain(Ask::Inquest)).await.ok()?;
     match frames.next().await {
         Some(Ok((Answer::Killed { casualty }, _))) => casualty,
