@@ -14,9 +14,7 @@ use super::exchange::Call;
 use super::names;
 use super::upload::content_length;
 use crate::digest::{Digest, Hasher};
-
-/// No more bytes than this are reserved before they come.
-const MOST_AT_ONCE: u64 = 64 << 20;
+use crate::sync::MAX_BLOB;
 
 /// What is wanted of a blob.
 struct Wanted<'a> {
@@ -100,7 +98,8 @@ impl Registry {
         Ok(size)
     }
 
-    /// `len` bytes of a blob from `offset` on: exactly so many, but not verified, since only the whole has a digest here.
+    /// `len` bytes of a blob from `offset` on: exactly so many, but not verified, since only the whole has a digest here. What lies
+    /// beyond the largest blob of ours is refused unasked, whatever a list announces.
     pub async fn pull_blob_range(
         &self,
         repository: &str,
@@ -108,10 +107,12 @@ impl Registry {
         offset: u64,
         len: u64,
     ) -> Result<Bytes, RegistryError> {
-        // Whatever an index announces, no more than a blob of ours is reserved at once.
-        let mut bytes = Vec::with_capacity(usize::try_from(len.min(MOST_AT_ONCE)).unwrap_or(0));
+        let wanted = Wanted { repository, digest, offset, len: Some(len), limit: len };
+        if offset.checked_add(len).is_none_or(|end| end > MAX_BLOB) {
+            return Err(self.too_large(&Wanted { limit: MAX_BLOB, ..wanted }));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
         if len > 0 {
-            let wanted = Wanted { repository, digest, offset, len: Some(len), limit: len };
             let mut received = Received { writer: &mut bytes, hasher: Hasher::default(), progress: &|_| () };
             self.fetch(&wanted, &mut received).await?;
         }

@@ -2,6 +2,7 @@
 
 use nauta::digest::Digest;
 use nauta::registry::{Blob, RegistryError};
+use nauta::sync::MAX_BLOB;
 
 use super::{anonymous, push_image};
 use crate::support::docker_registry::DockerRegistry;
@@ -39,6 +40,11 @@ async fn limits_and_absence_are_errors() {
     for (offset, len) in [(900, 101), (1000, 1), (5000, 10)] {
         let error = registry.pull_blob_range("a", blob.digest(), offset, len).await.expect_err("ends before");
         assert!(matches!(error, RegistryError::Lying { .. }), "{error:?}");
+    }
+    // What a list may announce: more than any blob of ours has is neither asked for nor made room for.
+    for (offset, len) in [(0, MAX_BLOB + 1), (MAX_BLOB, 1), (0, 6 << 30), (u64::MAX, 2), (1, u64::MAX)] {
+        let error = registry.pull_blob_range("a", blob.digest(), offset, len).await.expect_err("is absurd");
+        assert!(matches!(error, RegistryError::TooLarge { limit: MAX_BLOB, .. }), "{error:?}");
     }
 }
 
