@@ -5,7 +5,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | L6 | [`cli`] |
+//! | L6 | [`cli`], `fuzzing` |
 //! | L5 | [`commands`], [`supervisor`] |
 //! | L4 | [`context`], [`delivery`], [`follow`] |
 //! | L3 | [`docker`], [`registry`], [`cluster`], [`credentials`], [`output`] |
@@ -30,6 +30,8 @@ pub mod docker;
 pub mod env_vars;
 pub mod event;
 pub mod follow;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod image;
 pub mod job;
 pub mod layout;

@@ -6,6 +6,7 @@ mod cli;
 mod cluster;
 mod credentials;
 mod docker;
+mod fuzz;
 mod job;
 mod meta;
 mod outputs;

@@ -48,7 +48,7 @@ impl Cluster {
 }
 
 /// Empty names are no names.
-fn parse(text: &str) -> Option<RegistryHosting> {
+pub(super) fn parse(text: &str) -> Option<RegistryHosting> {
     let hosting: RegistryHosting = serde_saphyr::from_str(text).ok()?;
     let named = |name: Option<String>| name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
     let hosting = RegistryHosting {

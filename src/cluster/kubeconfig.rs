@@ -66,7 +66,7 @@ impl ClusterAddress {
 }
 
 /// Whether the kubeconfig itself says which proxy leads to the context's cluster.
-fn names_proxy(kubeconfig: &Kubeconfig, context: &str) -> bool {
+pub(super) fn names_proxy(kubeconfig: &Kubeconfig, context: &str) -> bool {
     let context = kubeconfig.contexts.iter().find(|named| named.name == context);
     let Some(cluster) = context.and_then(|named| named.context.as_ref()).map(|context| &context.cluster) else {
         return false;
@@ -133,7 +133,7 @@ fn read(path: &Path) -> Result<Option<Kubeconfig>, Cause> {
     }
 }
 
-fn pick_context(kubeconfig: &Kubeconfig, asked: Option<&str>) -> Result<String, Cause> {
+pub(super) fn pick_context(kubeconfig: &Kubeconfig, asked: Option<&str>) -> Result<String, Cause> {
     let known = || kubeconfig.contexts.iter().map(|context| context.name.clone()).collect::<Vec<_>>();
     let current = kubeconfig.current_context.as_deref().filter(|name| !name.is_empty());
     let Some(context) = asked.or(current) else { return Err(Cause::NoContext { known: known() }) };

@@ -50,13 +50,17 @@ pub(super) async fn log_in(
     let program = exec.command.clone().unwrap_or_default();
     let failed = |message: String| Cause::LoginFailed { program: program.clone(), message };
     let answer = run(exec, &program, path).await?;
-    let credential: Credential = serde_saphyr::from_slice(&answer).map_err(|_| {
-        failed("did not print an `ExecCredential` (nothing of it is shown: it may be secret)".to_owned())
-    })?;
-    let status = credential.status.ok_or_else(|| failed("printed no credentials".to_owned()))?;
+    credentials(&answer, auth).map_err(|message| failed(message.to_owned()))
+}
+
+/// The credentials in what the program has printed. The error quotes nothing of it: it may be secret.
+pub(super) fn credentials(answer: &[u8], auth: &AuthInfo) -> Result<(AuthInfo, Option<Timestamp>), &'static str> {
+    let credential: Credential = serde_saphyr::from_slice(answer)
+        .map_err(|_| "did not print an `ExecCredential` (nothing of it is shown: it may be secret)")?;
+    let status = credential.status.ok_or("printed no credentials")?;
     let mut auth = AuthInfo { exec: None, ..auth.clone() };
     match (status.token, status.client_certificate_data, status.client_key_data) {
-        (None, None, _) | (None, Some(_), None) => return Err(failed("printed no credentials".to_owned())),
+        (None, None, _) | (None, Some(_), None) => return Err("printed no credentials"),
         (token, certificate, key) => {
             auth.token = token.map(Into::into).or(auth.token);
             auth.client_certificate_data = certificate.map(|pem| STANDARD.encode(pem)).or(auth.client_certificate_data);

@@ -10,6 +10,7 @@ mod check;
 mod classify;
 mod control;
 mod error;
+pub(crate) mod fuzz;
 mod hints;
 mod hosting;
 mod kubeconfig;

@@ -4,6 +4,7 @@ pub mod cancel;
 pub mod completions;
 pub mod doctor;
 pub mod files;
+pub(crate) mod fuzz;
 pub mod init;
 pub mod list;
 pub mod lock;

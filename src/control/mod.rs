@@ -9,6 +9,7 @@
 //! End of stream means nothing: only [`Reply::Ended`], received whole, is an end.
 
 mod frame;
+pub(crate) mod fuzz;
 pub mod trunk;
 
 use serde::{Deserialize, Serialize};

@@ -38,14 +38,18 @@ impl DockerConfig {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { path, content: Map::new() }),
             text => text.map_err(failed)?,
         };
+        Self::parse(path.clone(), &text).map_err(|reason| broken(&reason))
+    }
+
+    /// Reads the text of one at `path`. The error names a place and never quotes what is there.
+    pub(super) fn parse(path: PathBuf, text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
             return Ok(Self { path, content: Map::new() });
         }
-        // The parser's words name a place and never quote what is there.
-        match serde_json::from_str(&text) {
+        match serde_json::from_str(text) {
             Ok(Value::Object(content)) => Ok(Self { path, content }),
-            Ok(_) => Err(broken("it is no JSON object")),
-            Err(error) => Err(broken(&format!("line {}, column {}: no JSON", error.line(), error.column()))),
+            Ok(_) => Err("it is no JSON object".to_owned()),
+            Err(error) => Err(format!("line {}, column {}: no JSON", error.line(), error.column())),
         }
     }
 

@@ -49,22 +49,11 @@ impl Helper {
 
     /// The credential for `server`; `None` when the helper has none.
     pub(super) async fn get(&self, server: &str) -> Result<Option<Credential>, String> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Pair {
-            #[serde(default)]
-            username: String,
-            #[serde(default)]
-            secret: String,
-        }
         let answer = self.run("get", server.as_bytes()).await?;
         if !answer.success {
             return if answer.says_not_found() { Ok(None) } else { Err(answer.complaint()) };
         }
-        // A parser's own words would quote the secret.
-        let pair: Pair =
-            serde_json::from_slice(&answer.output).map_err(|_| "its answer is not the expected JSON".to_owned())?;
-        Ok(Credential::from_pair(&pair.username, &pair.secret))
+        answer.credential()
     }
 
     /// Keeps a credential for `server`.
@@ -102,6 +91,22 @@ impl Helper {
 }
 
 impl Answer {
+    /// The credential that it holds, if it holds one.
+    fn credential(&self) -> Result<Option<Credential>, String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Pair {
+            #[serde(default)]
+            username: String,
+            #[serde(default)]
+            secret: String,
+        }
+        // A parser's own words would quote the secret.
+        let pair: Pair =
+            serde_json::from_slice(&self.output).map_err(|_| "its answer is not the expected JSON".to_owned())?;
+        Ok(Credential::from_pair(&pair.username, &pair.secret))
+    }
+
     fn says_not_found(&self) -> bool {
         String::from_utf8_lossy(&self.output).contains(NOT_FOUND)
     }
@@ -112,6 +117,13 @@ impl Answer {
         let shown: String = text.trim().chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
         if shown.is_empty() { "it failed without a word".to_owned() } else { format!("it says \"{shown}\"") }
     }
+}
+
+/// Tries what a helper says.
+pub(super) fn try_answer(output: &[u8]) {
+    let answer = Answer { success: true, output: output.to_vec() };
+    let _ = (answer.credential(), answer.says_not_found());
+    assert!(!answer.complaint().contains(char::is_control));
 }
 
 async fn converse(child: &mut Child, input: &[u8]) -> Result<Answer, String> {

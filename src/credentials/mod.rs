@@ -6,6 +6,7 @@
 mod credential;
 mod docker_config;
 mod error;
+pub(crate) mod fuzz;
 mod helper;
 mod search;
 mod system_keyring;

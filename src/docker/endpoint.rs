@@ -287,6 +287,19 @@ fn contexts(config: &Path) -> Vec<String> {
     names
 }
 
+/// Tries a context's description, a configuration that names one, and a host.
+pub(super) fn try_context(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<ConfigFile>(bytes);
+    let file = serde_json::from_slice::<ContextFile>(bytes);
+    let named = file.ok().and_then(|file| file.endpoints.docker).map(|endpoint| endpoint.host);
+    for host in named.into_iter().chain([String::from_utf8_lossy(bytes).into_owned()]) {
+        if let Ok(endpoint) = parse(&host, None, Origin::Default) {
+            let again = parse(&endpoint.address().to_string(), None, Origin::Default);
+            assert!(again.is_ok_and(|again| again == endpoint || host.starts_with("https:")), "{endpoint}");
+        }
+    }
+}
+
 /// The variables that this module understands, for messages.
 pub(super) const HOST_VARIABLE: &str = env_vars::DOCKER_HOST;
 

@@ -10,6 +10,7 @@ mod endpoint;
 mod engine;
 mod error;
 mod export;
+pub(crate) mod fuzz;
 mod hints;
 mod image;
 pub mod janitor;

@@ -87,13 +87,13 @@ impl Seam {
 }
 
 /// A line of the kubelet's, and its time, which is before it.
-fn timed(line: &[u8]) -> (i64, &[u8]) {
+pub(super) fn timed(line: &[u8]) -> (i64, &[u8]) {
     let (time, text) = line.split_at(line.iter().position(|byte| *byte == b' ').map_or(0, |at| at + 1));
     let time = std::str::from_utf8(time).ok().and_then(|time| time.trim_end().parse::<jiff::Timestamp>().ok());
     (time.map_or(0, jiff::Timestamp::as_millisecond), text)
 }
 
-fn record(time: i64, text: &[u8]) -> Record {
+pub(super) fn record(time: i64, text: &[u8]) -> Record {
     let (stream, text) = match text.strip_prefix(b"nauta: ") {
         Some(own) => (Stream::Supervisor, own),
         None => (Stream::Stdout, text),

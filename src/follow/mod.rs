@@ -6,6 +6,7 @@
 mod collect;
 mod engine;
 mod folder;
+pub(crate) mod fuzz;
 mod history;
 mod kubelet;
 mod log;

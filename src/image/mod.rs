@@ -7,6 +7,7 @@ pub mod build_plan;
 pub mod compose;
 mod dockerfile;
 mod environment;
+pub(crate) mod fuzz;
 mod instructions;
 mod reference;
 

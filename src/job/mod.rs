@@ -3,6 +3,7 @@
 //! Owns: [`RunSpec`] and what it consists of; names, quantities; the Kubernetes objects ([`objects`]) and what the
 //! cluster's answers mean ([`state`]). Does not own: any connection. Start reading at [`RunSpec`].
 
+pub(crate) mod fuzz;
 pub mod launch;
 pub mod nodes;
 pub mod objects;

@@ -4,6 +4,7 @@
 //! reading at [`Output`].
 
 mod folding;
+pub(crate) mod fuzz;
 mod live;
 mod log_lines;
 mod logs;

@@ -149,7 +149,7 @@ pub(super) async fn explanation(mut response: Response, stall: Duration) -> Expl
     parse_explanation(&bytes, is_page)
 }
 
-fn parse_explanation(bytes: &[u8], is_page: bool) -> Explanation {
+pub(super) fn parse_explanation(bytes: &[u8], is_page: bool) -> Explanation {
     let text = String::from_utf8_lossy(bytes);
     let is_full = says_full(&text);
     if is_page {

@@ -196,7 +196,7 @@ impl Registry {
 }
 
 /// What the document says of itself, or else the header.
-fn media_type(headers: &HeaderMap, bytes: &[u8]) -> Option<String> {
+pub(super) fn media_type(headers: &HeaderMap, bytes: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Typed {

@@ -15,6 +15,7 @@ mod download;
 mod endpoint;
 mod error;
 mod exchange;
+pub(crate) mod fuzz;
 mod hints;
 mod image;
 mod manifest;

@@ -54,17 +54,22 @@ impl Registry {
     ) -> Result<Option<Url>, RegistryError> {
         let next = next_page(response.headers()).map(|link| self.endpoint().follow(url, &link)).transpose()?;
         let bytes = self.read_document(response, "a list of tags", MAX_PAGE).await?;
-        let page: Page = serde_json::from_slice(&bytes).map_err(|_| RegistryError::NotARegistry {
+        tags.extend(in_page(&bytes).map_err(|_| RegistryError::NotARegistry {
             host: self.host(),
             found: "its list of tags is none".to_owned(),
-        })?;
-        tags.extend(page.tags.unwrap_or_default().into_iter().filter(|tag| names::check_reference(tag).is_ok()));
+        })?);
         Ok(next)
     }
 }
 
+/// The tags in a page; what is no tag is passed over.
+pub(super) fn in_page(bytes: &[u8]) -> serde_json::Result<Vec<String>> {
+    let page: Page = serde_json::from_slice(bytes)?;
+    Ok(page.tags.unwrap_or_default().into_iter().filter(|tag| names::check_reference(tag).is_ok()).collect())
+}
+
 /// `Link: </v2/a/tags/list?last=x&n=1000>; rel="next"`.
-fn next_page(headers: &HeaderMap) -> Option<String> {
+pub(super) fn next_page(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(LINK)?.to_str().ok()?;
     let (link, parameters) = text.strip_prefix('<')?.split_once('>')?;
     parameters.contains("next").then(|| link.to_owned())

@@ -228,19 +228,22 @@ async fn read_token(
             return Err(RegistryError::TooLarge { host, what: "the token".to_owned(), limit: MAX_ANSWER as u64 });
         }
     }
-    let not_ours = |found: &str| RegistryError::NotARegistry { host: host.clone(), found: found.to_owned() };
-    let answer: TokenAnswer =
-        serde_json::from_slice(&bytes).map_err(|_| not_ours("its token server sends no token"))?;
+    issued(&bytes).map_err(|found| RegistryError::NotARegistry { host, found: found.to_owned() })
+}
+
+/// The token in a token server's answer; the error says what is there instead.
+pub(super) fn issued(bytes: &[u8]) -> Result<IssuedToken, &'static str> {
+    let answer: TokenAnswer = serde_json::from_slice(bytes).map_err(|_| "its token server sends no token")?;
     let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(not_ours("its token server sends no usable token"));
+        return Err("its token server sends no usable token");
     }
     let valid_for = if answer.expires_in == 0 { DEFAULT_LIFETIME } else { Duration::from_secs(answer.expires_in) };
     // A century is as good as for ever, and cannot overflow the clock.
     Ok(IssuedToken { token: Secret::new(token), valid_for: valid_for.min(Duration::from_hours(876_000)) })
 }
 
-fn bearer(token: &Secret) -> HeaderValue {
+pub(super) fn bearer(token: &Secret) -> HeaderValue {
     sensitive(&format!("Bearer {}", token.expose()))
 }
 

@@ -4,6 +4,7 @@
 //! the user's file or the environment (`context`). Start reading at [`ProjectFile`].
 
 mod command_line;
+pub(crate) mod fuzz;
 mod lock_file;
 mod parse;
 mod project_file;

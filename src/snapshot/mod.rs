@@ -6,6 +6,7 @@
 mod difference;
 mod disk;
 mod error;
+pub(crate) mod fuzz;
 mod index;
 mod kept;
 mod read;

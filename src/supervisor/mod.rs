@@ -10,6 +10,7 @@ mod config;
 mod control_server;
 mod environment;
 mod files;
+pub(crate) mod fuzz;
 mod gang;
 mod inbox;
 mod inspection;

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod budget;
+pub(crate) mod fuzz;
 pub mod journal;
 mod name;
 

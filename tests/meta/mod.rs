@@ -1,5 +1,6 @@
 //! The repository itself: the direction of its layers, and that nothing generated is stale.
 
+mod dependencies;
 mod links;
 mod reference;
 
@@ -26,7 +27,7 @@ const LAYERS: [&[&str]; 7] = [
     &["docker", "registry", "cluster", "credentials", "output"],
     &["context", "delivery", "follow"],
     &["commands", "supervisor"],
-    &["cli"],
+    &["cli", "fuzzing"],
 ];
 /// Adapters know nothing of each other.
 const ADAPTERS: usize = 3;

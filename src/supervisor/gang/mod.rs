@@ -5,6 +5,7 @@
 
 mod channel;
 mod coordinator;
+pub(crate) mod fuzz;
 mod member;
 mod preflight;
 mod ranks;

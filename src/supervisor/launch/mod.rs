@@ -7,6 +7,7 @@
 //! rank, where the other end of the conversation is; between them bytes are only passed on.
 
 mod front;
+pub(crate) mod fuzz;
 mod hostfile;
 mod options;
 mod pdsh;
