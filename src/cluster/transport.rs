@@ -20,10 +20,13 @@ use tower::{BoxError, Service, ServiceBuilder};
 
 /// How long a connection waits for another request: after a while without one nobody knows whether it is still alive.
 const IDLE: Duration = Duration::from_secs(3);
+/// How often a silent connection is proved alive: a watch may have nothing to say for hours, and networks forget connections
+/// on which nothing moves, without a word to either side.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// As kube makes its clients, but for two settings. Sockets do not keep small writes back: a request with a body is two of
+/// As kube makes its clients, but for three settings. Sockets do not keep small writes back: a request with a body is two of
 /// them, and would wait for 40 ms each time (kube's issue 2056). Connections that are not used are closed soon: one that the
-/// network has forgotten would swallow the request that is to find that out.
+/// network has forgotten would swallow the request that is to find that out. Those that are used are kept alive.
 pub(super) fn client(config: Config) -> kube::Result<Client> {
     let connector = config.rustls_https_connector_with_connector(Connector::new(&config)?)?;
     let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector);
@@ -49,6 +52,9 @@ impl Connector {
         let mut direct = HttpConnector::new();
         direct.enforce_http(false);
         direct.set_nodelay(true);
+        direct.set_keepalive(Some(KEEP_ALIVE));
+        direct.set_keepalive_interval(Some(KEEP_ALIVE));
+        direct.set_keepalive_retries(Some(2));
         direct.set_connect_timeout(config.connect_timeout);
         let Some(proxy_url) = &config.proxy_url else { return Ok(Self { direct, proxy: None }) };
         let matcher = Matcher::builder().all(proxy_url.to_string()).build();

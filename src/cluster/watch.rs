@@ -2,7 +2,8 @@
 //!
 //! Watches are fast but may miss things, or hang; a fresh look every ten seconds cannot. A look that fails means that contact is
 //! lost: all watches are thrown away and begun anew when somebody answers again, so that a half-open connection costs one
-//! interval at most.
+//! interval at most. So does one that is silent while looks are answered: where a look finds what no watch has told, all of
+//! them are begun anew with the next.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -23,9 +24,9 @@ use super::error::ClusterError;
 use crate::job::state::{Change, Fold, RunState, RunView};
 use crate::layout::label;
 
-/// Between two fresh looks while all is well.
+/// Between two fresh looks while all is well; a fifth of it more or less, so that many watches do not come together.
 const LOOK: Duration = Duration::from_secs(10);
-/// Between two while something may be waiting for a time limit of ours (an image that will not come).
+/// Between two while something may be waiting for a time limit of ours (an image that will not come), or watches may be deaf.
 const LOOK_AT_TROUBLE: Duration = Duration::from_secs(5);
 /// Longest wait between two attempts to reach the server.
 const MAX_WAIT: Duration = Duration::from_secs(2);
@@ -85,6 +86,9 @@ struct Watch<'a> {
     backoff: Jittered,
     told: Option<RunView>,
     lost_since: Option<Timestamp>,
+    /// The last look has found what no watch had told. They have time until the next: what they tell of pods that are gone,
+    /// nobody else does.
+    are_deaf: bool,
     finished: bool,
 }
 
@@ -101,6 +105,7 @@ impl Cluster {
             backoff: Jittered { attempt: 0 },
             told: None,
             lost_since: None,
+            are_deaf: false,
             finished: false,
         };
         stream::unfold(watch, |mut watch| async move { watch.next().await.map(|observation| (observation, watch)) })
@@ -232,8 +237,10 @@ impl Watch<'_> {
     }
 
     async fn look(&mut self) -> Option<Observation> {
-        let fresh = match self.cluster.look(&self.run).await {
-            Ok(changes) if self.changes.is_empty() => self.cluster.open_watches(&self.run).await.map(|watches| {
+        let fresh = self.cluster.look(&self.run).await;
+        let begins = self.changes.is_empty() || std::mem::take(&mut self.are_deaf);
+        let fresh = match fresh {
+            Ok(changes) if begins => self.cluster.open_watches(&self.run).await.map(|watches| {
                 self.changes = watches;
                 changes
             }),
@@ -241,22 +248,7 @@ impl Watch<'_> {
         };
         match fresh {
             Ok(changes) => {
-                for change in changes {
-                    self.fold.apply(change);
-                }
-                self.backoff.reset();
-                if self.lost_since.take().is_some() {
-                    self.told = None;
-                }
-                self.finished = self.over();
-                if self.finished {
-                    // The last words of pods that were deleted with their Job arrive by the watch only.
-                    while let Some(Some(change)) = self.changes.next().now_or_never() {
-                        self.fold.apply(change);
-                    }
-                }
-                let troubled = !self.fold.view(Timestamp::now()).troubles.is_empty();
-                self.next_look.as_mut().reset(Instant::now() + if troubled { LOOK_AT_TROUBLE } else { LOOK });
+                self.take(changes, begins);
                 None
             }
             Err(error) => {
@@ -267,6 +259,32 @@ impl Watch<'_> {
                 Some(Observation::OutOfContact { message: error.to_string(), since })
             }
         }
+    }
+
+    /// Takes in what a look has found, and says when the next is due.
+    fn take(&mut self, changes: Vec<Change>, watches_begin: bool) {
+        let now = Timestamp::now();
+        let before = self.fold.view(now);
+        for change in changes {
+            self.fold.apply(change);
+        }
+        let view = self.fold.view(now);
+        self.are_deaf = !watches_begin && view != before;
+        self.backoff.reset();
+        if self.lost_since.take().is_some() {
+            self.told = None;
+        }
+        self.finished = self.over();
+        if self.finished {
+            // The last words of pods that were deleted with their Job arrive by the watch only.
+            while let Some(Some(change)) = self.changes.next().now_or_never() {
+                self.fold.apply(change);
+            }
+        }
+        let is_soon = self.are_deaf || !view.troubles.is_empty();
+        let wait = if is_soon { LOOK_AT_TROUBLE } else { LOOK };
+        let wait = wait.mul_f64(0.8 + 0.4 * f64::from(random()) / f64::from(u32::MAX));
+        self.next_look.as_mut().reset(Instant::now() + wait);
     }
 
     /// The view, when it is another one than was told last and there is anything to tell.

@@ -21,10 +21,14 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Opens a stream to a rank and greets its supervisor.
+    /// Opens a stream to a rank and greets its supervisor, which has so long to greet back, whatever else it says.
     pub(super) async fn open(ways: &Ways, rank: u32) -> Result<Self, String> {
-        let stream = timeout(Duration::from_secs(DEAD_AFTER), ways.to(rank)).await;
-        let stream = stream.map_err(|_| "no answer".to_owned())??;
+        let limit = Duration::from_secs(DEAD_AFTER);
+        let stream = timeout(limit, ways.to(rank)).await.map_err(|_| "no answer".to_owned())??;
+        timeout(limit, Self::greet(stream)).await.map_err(|_| "no greeting".to_owned())?
+    }
+
+    async fn greet(stream: RankStream) -> Result<Self, String> {
         let mut heartbeat = interval(Duration::from_secs(HEARTBEAT));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut frames =

@@ -12,7 +12,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
-use super::{busybox, docker, settings};
+use super::{busybox, docker};
+use crate::support::engine_proxy::engine_socket;
 
 /// The address that a process of this test binary is to connect to.
 const ROLE: &str = "NAUTA_TEST_DOCKER_CONNECT";
@@ -27,13 +28,6 @@ async fn refused(settings: &DockerSettings) -> (DockerError, String) {
     let shown = format!("{error}; {}", error.hints().join("; "));
     assert!(!shown.contains("666"), "{shown}");
     (error, shown)
-}
-
-/// The socket of the engine that the tests use.
-fn engine_socket() -> PathBuf {
-    let host = settings().resolve().expect("an address").to_string();
-    let socket = host.split('`').nth(1).and_then(|address| address.strip_prefix("unix://"));
-    PathBuf::from(socket.expect("the tests' engine has a unix socket: run tests/run"))
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ fn spec(run: &str, nodes: u32, script: &str) -> RunSpec {
     }
 }
 
-fn plan(run: &str, nodes: u32, script: &str) -> LocalPlan {
+pub(super) fn plan(run: &str, nodes: u32, script: &str) -> LocalPlan {
     LocalPlan {
         spec: spec(run, nodes, script),
         image: busybox(),

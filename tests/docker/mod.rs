@@ -6,6 +6,7 @@ mod build;
 mod connect;
 mod export;
 mod local;
+mod watch;
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};

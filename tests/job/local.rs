@@ -6,7 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::{parameters, pytorch};
-use crate::support::{Workstation, environment, interrupt, nothing_of};
+use crate::support::engine_proxy::{EngineProxy, Telling};
+use crate::support::{Workstation, environment, figure, interrupt, nothing_of, number};
 
 fn shell(base: &str) -> Workstation {
     let workstation = Workstation::new();
@@ -132,4 +133,41 @@ fn ctrl_c_stops_the_run_and_leaves_nothing() {
     assert_eq!(child.wait().expect("waited").code(), Some(3));
     let run = workstation.only_run();
     nothing_of(run.file_name().and_then(|name| name.to_str()).expect("text"));
+}
+
+#[test]
+fn a_rank_that_is_killed_is_seen_whatever_the_engine_tells() {
+    let seed = number("NAUTA_TEST_SEED", u64::from(std::process::id()));
+    figure(&format!("NAUTA_TEST_SEED={seed}"));
+    let tellings = [Telling::Silent(0), Telling::Cut(0), Telling::Drawn(seed)];
+    std::thread::scope(|scope| {
+        for telling in tellings {
+            scope.spawn(move || run_whose_engine_tells(telling));
+        }
+    });
+}
+
+/// A run whose rank 1 is killed with its supervisor: only the engine knows how it ended.
+fn run_whose_engine_tells(telling: Telling) {
+    let proxy = EngineProxy::start(telling);
+    let mut workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
+    workstation.set("DOCKER_HOST", &proxy.host());
+    let mut command = workstation.command(&["run", "--local", "-n", "2", "--", "sh", "-c", "echo up; sleep 1000"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nauta starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    for _ in 0..2 {
+        assert!(lines.next().expect("a line").expect("text").ends_with("up"));
+    }
+    let run = workstation.only_run();
+    let name = run.file_name().and_then(|name| name.to_str()).expect("text").to_owned();
+    let killed = std::time::Instant::now();
+    let _ = crate::support::tool("docker", &["kill", &format!("nauta-{name}-1")]);
+    let ended = child.wait_with_output().expect("waited");
+    let took = killed.elapsed();
+    let words = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(137), "{telling:?}: {words}");
+    // Rank 0 waits some seconds for the other to come back.
+    assert!(took < Duration::from_secs(40), "{telling:?}: {took:?}: {words}");
+    figure(&format!("{telling:?}: over {took:.1?} after the kill; asked for events {} times", proxy.subscriptions()));
+    nothing_of(&name);
 }

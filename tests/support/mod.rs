@@ -3,6 +3,7 @@
 pub(crate) mod certificates;
 pub(crate) mod cluster_lock;
 pub(crate) mod docker_registry;
+pub(crate) mod engine_proxy;
 pub(crate) mod fault_proxy;
 pub(crate) mod link;
 pub(crate) mod own_process;

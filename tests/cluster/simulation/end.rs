@@ -13,7 +13,7 @@ use nauta::follow::Outcome;
 use nauta::job::state::{Change, Fold, RunView};
 use serde_json::Value;
 
-use super::faults::Faults;
+use super::faults::{Badness, Faults};
 use super::server::{ApiServer, Entry};
 use super::{Recording, client};
 use crate::support::random::Random;
@@ -228,4 +228,46 @@ async fn a_watch_over_a_bad_network_ends_in_the_truth() {
     let wrong: Vec<String> = outcomes.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{} of {cases}: {}", wrong.len(), wrong.join("\n"));
     figure(&format!("{cases} of {cases} watches over TCP with faults ended in the truth"));
+}
+
+/// A server whose lists are true, and whose watches stand and tell nothing: runs end all the same, and seconds after the last
+/// change, since watches that are found deaf are begun anew.
+#[tokio::test]
+async fn a_silent_watch_costs_seconds_and_is_begun_anew() {
+    let recordings = Recording::all();
+    let recording = recordings.iter().find(|recording| recording.name == "success").expect("recorded");
+    let server = ApiServer::start(Faults::new(1, Badness { lost: 100, half_open: 100, ..Badness::default() })).await;
+    let cluster = client(&server).await;
+    let (begin, rest) = recording.entries.split_at(recording.entries.len() / 2);
+    server.apply(begin[0].clone());
+    let watches =
+        || server.requests().iter().filter(|line| line.contains("/pods") && line.contains("watch=true")).count();
+    let playing = async {
+        while watches() == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        begin[1..].iter().for_each(|entry| server.apply(entry.clone()));
+        server.heal();
+        while watches() == 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for entry in rest {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            server.apply(entry.clone());
+        }
+        tokio::time::Instant::now()
+    };
+    let watching = async {
+        let observations = cluster.watch(&recording.run).collect::<Vec<_>>().await;
+        (observations, tokio::time::Instant::now())
+    };
+    let both = async { tokio::join!(watching, playing) };
+    let ((observations, ended), told) =
+        Box::pin(tokio::time::timeout(PATIENCE, both)).await.expect("a watch is begun anew");
+    let Some(Observation::View(view)) = observations.last() else { panic!("{observations:?}") };
+    assert_eq!(Outcome::code_of(view), Some(recording.code), "{view:?}");
+    // Less than until the next look: the new watches have told it.
+    let behind = ended.saturating_duration_since(told);
+    assert!(behind < Duration::from_secs(3), "{behind:?}");
+    figure(&format!("a silent watch was begun anew, and told the end after {behind:.1?}"));
 }
