@@ -20,6 +20,7 @@ mod logs;
 mod restarts;
 mod secrets;
 mod stall;
+mod together;
 mod troubles;
 pub(crate) mod truth;
 mod tunnel;
