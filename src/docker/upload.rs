@@ -31,9 +31,17 @@ pub(super) type UploadStream = futures::stream::BoxStream<'static, io::Result<By
 
 /// Runs something that blocks where it may; a panic in there is a panic here.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    begin(work).await
+}
+
+/// The same, begun at once and not when it is waited for.
+pub(super) fn begin<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = T> + Send {
+    let working = tokio::task::spawn_blocking(work);
+    async {
+        match working.await {
+            Ok(value) => value,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 }
 

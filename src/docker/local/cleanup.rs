@@ -7,6 +7,7 @@ use bollard::query_parameters::{
     ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use super::find::ranks_of;
 use crate::docker::Docker;
@@ -18,6 +19,9 @@ use crate::layout::label;
 const ATTEMPTS: u32 = 40;
 /// Pause between attempts.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long a network may wait for its containers to end, and how often it is tried meanwhile.
+const FREE_WITHIN: Duration = Duration::from_secs(10);
+const FREE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Ends a run's containers, gently for `grace`, and removes all that is left.
 pub(in crate::docker) async fn end_and_remove(docker: &Docker, run: &str, grace: Duration) -> Result<(), DockerError> {
@@ -46,8 +50,11 @@ pub(in crate::docker) async fn remove_what_remains(docker: &Docker, run: &str) -
     let mut outcome = Ok(());
     for _ in 0..ATTEMPTS {
         outcome = remove_once(docker, run).await;
-        if outcome.is_ok() && ranks_of(docker, run).await?.is_empty() && networks_of(docker, run).await?.is_empty() {
-            return Ok(());
+        if outcome.is_ok() {
+            let (ranks, networks) = tokio::try_join!(ranks_of(docker, run), networks_of(docker, run))?;
+            if ranks.is_empty() && networks.is_empty() {
+                return Ok(());
+            }
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -55,7 +62,7 @@ pub(in crate::docker) async fn remove_what_remains(docker: &Docker, run: &str) -
 }
 
 async fn remove_once(docker: &Docker, run: &str) -> Result<(), DockerError> {
-    let containers = ranks_of(docker, run).await?;
+    let (containers, networks) = tokio::try_join!(ranks_of(docker, run), networks_of(docker, run))?;
     let remove = |container: &String| {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         let container = container.clone();
@@ -64,11 +71,26 @@ async fn remove_once(docker: &Docker, run: &str) -> Result<(), DockerError> {
             gone_is_fine(docker, "remove a container", removed)
         }
     };
-    join_all(containers.values().map(remove)).await.into_iter().collect::<Result<(), _>>()?;
-    for network in networks_of(docker, run).await? {
-        gone_is_fine(docker, "remove a network", docker.api().remove_network(&network).await)?;
+    let containers = join_all(containers.values().map(remove));
+    // A network is free when its containers have ended, which is some time before they are removed.
+    let networks = join_all(networks.iter().map(|network| remove_once_free(docker, network)));
+    let (containers, networks) = tokio::join!(containers, networks);
+    containers.into_iter().chain(networks).collect()
+}
+
+async fn remove_once_free(docker: &Docker, network: &str) -> Result<(), DockerError> {
+    let deadline = Instant::now() + FREE_WITHIN;
+    loop {
+        let removed = gone_is_fine(docker, "remove a network", docker.api().remove_network(network).await);
+        match removed {
+            Err(DockerError::Rejected { message, .. })
+                if message.contains("active endpoints") && Instant::now() < deadline =>
+            {
+                tokio::time::sleep(FREE_PAUSE).await;
+            }
+            removed => return removed,
+        }
     }
-    Ok(())
 }
 
 /// The ids of a run's networks; an engine may hold several of the same name.

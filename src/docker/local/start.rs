@@ -1,4 +1,5 @@
-//! Starting a run: the janitor first, then the network, the containers, what is in them, and all of them at once.
+//! Starting a run: the janitor first, then the network, the containers, and each container as soon as all is in it. What
+//! is put into them is written meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -6,7 +7,6 @@ use std::time::Duration;
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
-use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt};
 
 use super::contents::Contents;
@@ -19,7 +19,7 @@ use crate::docker::janitor::{Janitor, Order};
 use crate::docker::upload;
 use crate::event::{Event, Events, Phase};
 
-/// Containers that are made and filled at the same time; more only contend for the engine's disk.
+/// Containers that are made, or filled and started, at the same time; more only contend for the engine's disk.
 const AT_ONCE: usize = 4;
 /// How long putting the code into one container may take.
 const UPLOAD_TIMEOUT: Duration = Duration::from_hours(1);
@@ -31,10 +31,13 @@ impl Docker {
         for run in self.sweep().await? {
             events.note(format!("removed what was left of the run `{run}`, whose nauta had died"));
         }
+        // Before the janitor is there: it would end the other run of that name.
         self.refuse_second(plan.run()).await?;
+        let writing = plan.clone();
+        let contents = upload::begin(move || Contents::write(&writing));
         let janitor = Janitor::start(&plan.janitor, &Order::new(self.settings(), &plan.spec)).await?;
         let labels = plan.labels(janitor.owner());
-        match self.start_ranks(&plan, &labels, events).await {
+        match self.start_ranks(&plan, &labels, contents, events).await {
             Ok((ranks, leases)) => Ok(LocalRun::started(self.clone(), plan.run(), ranks, leases, janitor)),
             Err(error) => {
                 // The error counts; if cleaning up fails too, dropping the janitor without a goodbye lets it go on.
@@ -55,33 +58,25 @@ impl Docker {
         &self,
         plan: &LocalPlan,
         labels: &HashMap<String, String>,
+        contents: impl Future<Output = Result<Contents, DockerError>>,
         events: &Events,
     ) -> Result<(BTreeMap<u32, String>, Vec<Lease>), DockerError> {
-        let writing = plan.clone();
-        let contents = upload::blocking(move || Contents::write(&writing)).await?;
         let network = self.api().create_network(plan.network(labels)).await;
         network.map_err(|e| self.error("make the run's network", e))?;
-        let total = u64::from(plan.spec.nodes);
-        let made = futures::stream::iter(plan.ranks())
-            .map(|rank| self.make_rank(plan, rank, labels, &contents))
-            .buffer_unordered(AT_ONCE)
-            .inspect_ok(|(rank, _)| {
-                let detail = format!("made the container of rank {rank}");
-                events.send(Event::Progress {
-                    phase: Phase::Submit,
-                    done: u64::from(*rank) + 1,
-                    total: Some(total),
-                    detail,
-                });
-            });
-        let ranks: BTreeMap<u32, String> = made.try_collect().await?;
-        let leases = if plan.lease {
-            try_join_all(ranks.values().map(|container| self.take_lease(container))).await?
-        } else {
-            Vec::new()
-        };
-        try_join_all(ranks.iter().map(|(rank, container)| self.start_rank(*rank, container))).await?;
-        Ok((ranks, leases))
+        let made = futures::stream::iter(plan.ranks()).map(|rank| self.make_rank(plan, rank, labels));
+        let made: Vec<(u32, String)> = made.buffer_unordered(AT_ONCE).try_collect().await?;
+        let contents = contents.await?;
+        let started = futures::stream::iter(&made)
+            .map(|(rank, container)| self.fill_and_start(plan, *rank, container, &contents))
+            .buffer_unordered(AT_ONCE);
+        let (mut done, total) = (0, Some(u64::from(plan.spec.nodes)));
+        let started = started.inspect_ok(|_| {
+            done += 1;
+            let detail = "starting containers".to_owned();
+            events.send(Event::Progress { phase: Phase::Submit, done, total, detail });
+        });
+        let leases: Vec<Option<Lease>> = started.try_collect().await?;
+        Ok((made.into_iter().collect(), leases.into_iter().flatten().collect()))
     }
 
     async fn make_rank(
@@ -89,20 +84,34 @@ impl Docker {
         plan: &LocalPlan,
         rank: u32,
         labels: &HashMap<String, String>,
-        contents: &Contents,
     ) -> Result<(u32, String), DockerError> {
         let options = CreateContainerOptionsBuilder::default().name(&container_name(plan.run(), rank)).build();
         let created = self.api().create_container(Some(options), plan.container(rank, labels)).await;
-        let created = match created.map_err(|e| self.error(format!("make the container of rank {rank}"), e)) {
-            Err(error) if error.is_absent() => return Err(DockerError::NoSuchImage { image: plan.image.clone() }),
-            created => created?,
-        };
+        match created.map_err(|e| self.error(format!("make the container of rank {rank}"), e)) {
+            Err(error) if error.is_absent() => Err(DockerError::NoSuchImage { image: plan.image.clone() }),
+            created => Ok((rank, created?.id)),
+        }
+    }
+
+    async fn fill_and_start(
+        &self,
+        plan: &LocalPlan,
+        rank: u32,
+        container: &str,
+        contents: &Contents,
+    ) -> Result<Option<Lease>, DockerError> {
+        self.fill_rank(rank, container, contents).await?;
+        let lease = if plan.lease { Some(self.take_lease(container).await?) } else { None };
+        self.start_rank(rank, container).await?;
+        Ok(lease)
+    }
+
+    async fn fill_rank(&self, rank: u32, container: &str, contents: &Contents) -> Result<(), DockerError> {
         let options = UploadToContainerOptionsBuilder::default().path("/").build();
         let body = bollard::body_try_stream(contents.stream()?);
         let api = self.api().clone().with_timeout(UPLOAD_TIMEOUT);
-        let sent = api.upload_to_container(&created.id, Some(options), body).await;
-        sent.map_err(|e| self.error(format!("take the code for rank {rank}"), e))?;
-        Ok((rank, created.id))
+        let sent = api.upload_to_container(container, Some(options), body).await;
+        sent.map_err(|e| self.error(format!("take the code for rank {rank}"), e))
     }
 
     /// Opens a container's standard input; nothing is ever written to it.
