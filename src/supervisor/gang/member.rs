@@ -16,6 +16,9 @@ use crate::supervisor::inspection::{Inspection, Neighbour, inspect};
 
 /// A connection that is not made within this time is tried again.
 const CONNECT: Duration = Duration::from_secs(3);
+/// Between two attempts to reach rank 0.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where this rank stands, as it presents itself.
 struct Standing {
@@ -73,7 +76,6 @@ async fn join(standing: &Standing, say: &impl Fn(&str), waiting: &watch::Sender<
     let coordinator = &standing.config.coordinator;
     let started = Instant::now();
     let mut told = Instant::now();
-    let mut pause = Duration::from_millis(50);
     loop {
         let reason = match present(standing).await {
             Ok(channel) => return channel,
@@ -85,8 +87,8 @@ async fn join(standing: &Standing, say: &impl Fn(&str), waiting: &watch::Sender<
             told = Instant::now();
             say(&format!("waiting for rank 0 at {coordinator} for {} s: {reason}", started.elapsed().as_secs()));
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
+        // A part of what was waited so far: the last of many pauses must not be what the gang waits for.
+        sleep((started.elapsed() / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)).await;
     }
 }
 

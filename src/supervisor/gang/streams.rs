@@ -10,14 +10,18 @@ use serde::{Deserialize, Serialize};
 use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::channel::Channel;
-use super::ranks::Ranks;
+use super::ranks::{Phase, Ranks};
 use super::{GangConfig, Message, member};
 
 /// How long a rank may take to make the connection that it was asked for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a rank that has not come yet is waited for while the gang gathers, and how often it is looked for: whoever asks
+/// would only ask again, and be late by half of its pause.
+const COMING: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(10);
 /// Bytes on their way inside one process.
 const BUFFER: usize = 64 * 1024;
 
@@ -82,7 +86,7 @@ impl Streams {
         let ranks = self.ranks.borrow().upgrade().ok_or("only rank 0 leads to other ranks, once it gathers them")?;
         let (channel_tx, channel) = oneshot::channel();
         self.dialled.borrow_mut().insert(dial, channel_tx);
-        let answer = if ranks.borrow().tell(rank, Message::Dial { dial, purpose }) {
+        let answer = if tell_once_there(&ranks, rank, &Message::Dial { dial, purpose }).await {
             let answer = timeout(PATIENCE, channel).await;
             answer.ok().and_then(Result::ok).ok_or_else(|| format!("rank {rank} does not answer"))
         } else {
@@ -120,6 +124,21 @@ impl Streams {
                 channel.carry(config.streams.deliver(purpose)).await;
             }
         });
+    }
+}
+
+/// Tells a rank something, and waits for it a moment where it may still come; gives whether it was there.
+async fn tell_once_there(ranks: &RefCell<Ranks>, rank: u32, message: &Message) -> bool {
+    let deadline = Instant::now() + COMING;
+    loop {
+        if ranks.borrow().tell(rank, message.clone()) {
+            return true;
+        }
+        let is_gathering = *ranks.borrow().phase().borrow() == Phase::Gathering;
+        if !is_gathering || Instant::now() > deadline {
+            return false;
+        }
+        sleep(LOOK).await;
     }
 }
 
