@@ -16,6 +16,7 @@ mod position;
 mod rank;
 mod received;
 mod run;
+mod sight;
 mod trunk;
 mod ways;
 

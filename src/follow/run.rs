@@ -1,6 +1,6 @@
 //! Follows all ranks of a run to their ends, and brings their outputs back meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,13 @@ use super::mailbox::Mailbox;
 use super::outcome::Outcome;
 use super::position::Position;
 use super::rank::Frames;
+use super::sight::{RankSight, Sight};
 use super::ways::Ways;
 use crate::control::{Reply, Request};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::event::{End, Event, Events, RankState, Reason};
 use crate::job::Nodes;
 use crate::sync::Index;
-
-/// Between two tries to reach a rank.
-const PAUSE: Duration = Duration::from_millis(300);
 
 /// What can go wrong while a run is followed.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +62,7 @@ struct Shared {
     /// `None`: only watch, and leave the outputs to whoever brings them.
     collector: Option<Mutex<Collector>>,
     mailbox: Option<Mailbox>,
-    /// Ends that the engine knows, for ranks whose supervisor can no longer say.
-    engine_ends: watch::Sender<BTreeMap<u32, End>>,
+    sight: Sight,
 }
 
 /// Follows a run; its outputs go to `collector`. `engine_states` are the engine's own observations.
@@ -78,10 +75,9 @@ pub async fn follow(
     events: &Events,
 ) -> Result<Outcome, FollowError> {
     let folder = collector.as_ref().map(|collector| collector.folder().to_owned());
-    let engine_ends = watch::Sender::new(BTreeMap::new());
     let collector = collector.map(Mutex::new);
     let ways = Ways::with_patience(engine);
-    let shared = Arc::new(Shared { ways, events: events.clone(), collector, mailbox, engine_ends });
+    let shared = Arc::new(Shared { ways, events: events.clone(), collector, mailbox, sight: Sight::default() });
     let mut ranks = JoinSet::new();
     for rank in 0..strength.most {
         ranks.spawn(follow_rank(rank, folder.clone(), Arc::clone(&shared)));
@@ -90,11 +86,14 @@ pub async fn follow(
     let mut lost = BTreeSet::new();
     loop {
         tokio::select! {
-            Some((rank, state)) = engine_states.recv() => match state {
-                RankState::Ended(end) => { shared.engine_ends.send_modify(|ends| drop(ends.insert(rank, end))); }
-                pending @ RankState::Pending { .. } => events.send(Event::Rank { rank, state: pending }),
-                _ => {}
-            },
+            Some((rank, state)) = engine_states.recv() => {
+                shared.sight.see(rank, state.clone());
+                match state {
+                    RankState::Pending { .. } => events.send(Event::Rank { rank, state }),
+                    RankState::Ended(_) => shared.ways.wait_no_more(),
+                    _ => {}
+                }
+            }
             done = ranks.join_next() => match done {
                 Some(Ok(done)) => {
                     outcome.first_failed = outcome.first_failed.or(done.first_failed);
@@ -156,15 +155,15 @@ impl RankFollower {
 
     async fn follow(mut self) -> Done {
         let collecting = tokio::spawn(collect(self.rank, Arc::clone(&self.shared), self.index_tx.subscribe()));
-        let mut engine_ends = self.shared.engine_ends.subscribe();
+        let mut sight = self.shared.sight.of(self.rank);
         let mut refused = 0;
         let (end, first_failed, frames) = loop {
-            match self.attend().await {
+            sight.until_begun().await;
+            match self.attend(&mut sight).await {
                 Ok((end, first_failed, frames)) => break (end, first_failed, Some(frames)),
                 Err(reason) => tracing::debug!(rank = self.rank, reason, "the control stream is not there"),
             }
-            let end = engine_ends.borrow_and_update().get(&self.rank).cloned();
-            if let Some(end) = end {
+            if let Some(end) = sight.end() {
                 refused += 1;
                 // The container may just be going: one more try to hear it from the supervisor itself.
                 if refused > 1 {
@@ -175,7 +174,7 @@ impl RankFollower {
                     break (left.filter(|_| is_lost).unwrap_or(end), None, None);
                 }
             }
-            tokio::time::sleep(PAUSE).await;
+            sight.pause().await;
         };
         self.shared.events.send(Event::Rank { rank: self.rank, state: RankState::Ended(end.clone()) });
         // With the sender gone, the collector finishes what it has heard of.
@@ -241,8 +240,9 @@ impl RankFollower {
     }
 
     /// Follows the supervisor's words to its end.
-    async fn attend(&mut self) -> Result<(End, Option<u32>, Frames), String> {
+    async fn attend(&mut self, sight: &mut RankSight) -> Result<(End, Option<u32>, Frames), String> {
         let mut frames = Frames::open(&self.shared.ways, self.rank).await?;
+        sight.is_reached();
         if self.position.instance != frames.instance {
             let instance = frames.instance.clone();
             self.change_to(&instance).await;

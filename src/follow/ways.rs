@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, timeout_at};
 
 use super::engine::Engine;
 use super::trunk::{RankStream, Trunk};
@@ -18,6 +18,8 @@ pub struct Ways {
     engine: Arc<Engine>,
     patience: Duration,
     trunk: Mutex<Option<Trunk>>,
+    /// Whether rank 0 was ever reached, or is not waited for. Whoever follows it sees to that; the others need not all try.
+    reached: watch::Sender<bool>,
     /// Until when rank 0 may still come to lead to a rank; ranks that it has led to need no such time.
     deadlines: Mutex<HashMap<u32, Instant>>,
 }
@@ -34,15 +36,30 @@ impl Ways {
     }
 
     fn new(engine: Arc<Engine>, patience: Duration) -> Self {
-        Self { engine, patience, trunk: Mutex::default(), deadlines: Mutex::default() }
+        Self {
+            engine,
+            patience,
+            trunk: Mutex::default(),
+            reached: watch::Sender::new(false),
+            deadlines: Mutex::default(),
+        }
     }
 
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
     }
 
+    /// Some rank has ended: from now on everybody finds out for himself whether there is a way.
+    pub(super) fn wait_no_more(&self) {
+        self.reached.send_replace(true);
+    }
+
     /// Opens a stream to a rank's supervisor. The error is one sentence.
     pub(super) async fn to(&self, rank: u32) -> Result<RankStream, String> {
+        if rank > 0 {
+            let deadline = self.deadline(rank).await;
+            let _ = timeout_at(deadline, self.reached.subscribe().wait_for(|reached| *reached)).await;
+        }
         let reason = match self.through_rank_0(rank).await {
             Ok(stream) => {
                 self.deadlines.lock().await.insert(rank, Instant::now());
@@ -58,9 +75,11 @@ impl Ways {
     }
 
     async fn is_to_wait(&self, rank: u32) -> bool {
-        let mut deadlines = self.deadlines.lock().await;
-        let now = Instant::now();
-        now < *deadlines.entry(rank).or_insert(now + self.patience)
+        Instant::now() < self.deadline(rank).await
+    }
+
+    async fn deadline(&self, rank: u32) -> Instant {
+        *self.deadlines.lock().await.entry(rank).or_insert_with(|| Instant::now() + self.patience)
     }
 
     async fn through_rank_0(&self, rank: u32) -> Result<RankStream, String> {
@@ -71,6 +90,7 @@ impl Ways {
                 _ => trunk.insert(self.straight(0).await?).clone(),
             }
         };
+        self.reached.send_replace(true);
         trunk.to(rank).await
     }
 

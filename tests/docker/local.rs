@@ -455,6 +455,9 @@ async fn the_supervisors_run_in_it_and_are_followed_to_their_ends_through_rank_0
         assert_eq!(log, format!("rank {rank} of 3\n"));
         assert_eq!(end, End { code: 0, reason: Reason::Exited });
         control.send((Request::Release, Bytes::new())).await.unwrap();
+        // An answer shows that the word before it was read: who only hangs up may take it back.
+        control.send((Request::Hello { protocol: PROTOCOL }, Bytes::new())).await.unwrap();
+        while !matches!(control.next().await.unwrap().unwrap(), (Reply::Hello { .. }, _)) {}
     }
     assert!(ends(&run).await.values().all(End::is_success));
     run.remove().await.unwrap();
