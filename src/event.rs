@@ -28,6 +28,10 @@ pub enum Phase {
     Run,
     /// Bringing outputs back.
     Collect,
+    /// Removing what the run had on the engine.
+    CleanUp,
+    /// What no other step says of itself.
+    Other,
 }
 
 /// Where a rank's program wrote to.

@@ -72,6 +72,9 @@ impl Docker {
         pieces_tx: mpsc::Sender<io::Result<Bytes>>,
         events: &Events,
     ) -> Result<(), DockerError> {
+        // The engine puts the whole image together before it begins to send: that may take half a minute.
+        let detail = || "taking layers out of Docker".to_owned();
+        events.send(Event::Started { phase: Phase::Environment, detail: detail() });
         let mut stream = std::pin::pin!(self.api().export_image(id));
         let (mut done, mut reported) = (0, 0);
         while let Some(piece) = stream.next().await {
@@ -86,8 +89,8 @@ impl Docker {
             done += piece.len() as u64;
             if done - reported >= REPORT_EVERY {
                 reported = done;
-                let detail = "taking layers out of Docker".to_owned();
-                events.send(Event::Progress { phase: Phase::Environment, done, total: Some(size.max(done)), detail });
+                let (phase, total) = (Phase::Environment, Some(size.max(done)));
+                events.send(Event::Progress { phase, done, total, detail: detail() });
             }
             if pieces_tx.send(Ok(piece)).await.is_err() {
                 break;

@@ -42,6 +42,8 @@ pub(super) const fn name(phase: Phase) -> &'static str {
         Phase::Start => "start",
         Phase::Run => "run",
         Phase::Collect => "collect",
+        Phase::CleanUp => "clean-up",
+        Phase::Other => "other",
     }
 }
 

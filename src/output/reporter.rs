@@ -209,6 +209,11 @@ impl Output {
         self.with(|inner| inner.timings.spans())
     }
 
+    /// How long nauta has been at work, in seconds.
+    pub fn took(&self) -> f64 {
+        self.with(|inner| inner.timings.took())
+    }
+
     /// Words that are no result.
     pub fn narrate(&self, text: &str) {
         self.with(|inner| inner.narrate(text));
@@ -331,7 +336,7 @@ impl Inner {
     fn finished(&mut self, phase: Phase, detail: &str, took: Option<Duration>) {
         let took =
             took.filter(|took| *took >= PATIENCE).map(|took| format!(" {FAINT}({:.1} s){FAINT:#}", took.as_secs_f32()));
-        if !self.quiet {
+        if !self.quiet && !detail.is_empty() {
             self.err(&format!(
                 "{HEADING}{:>11}{HEADING:#} {}{}\n",
                 name(phase),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use super::report;
 use super::request::{Request, random_key};
@@ -23,10 +24,9 @@ use crate::output::Output;
 /// Runs, and removes everything but the outputs.
 pub(super) async fn run_locally(request: Request, context: &Context, output: &Output) -> Result<u8> {
     let events = &output.events();
+    events.send(Event::Started { phase: Phase::Check, detail: "Docker".to_owned() });
     let docker = context.docker().await?;
-    for leftover in docker.sweep().await? {
-        events.note(format!("removed what was left of {leftover}"));
-    }
+    events.send(Event::Finished { phase: Phase::Check, detail: String::new() });
     let (plan, snapshot) = (&request.environment, &request.snapshot);
     let architecture: Architecture = docker.architecture().parse().map_err(DeliveryError::from)?;
     let supervisor = supervisor(&context.program, architecture)?;
@@ -45,12 +45,23 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
         lease: true,
         janitor: JanitorProgram { program: context.program.clone(), arguments: vec!["janitor".to_owned()] },
     };
+    events.send(Event::Started { phase: Phase::Submit, detail: "making containers".to_owned() });
     let record = request.record("local", None);
-    record.save(&request.project.root)?;
-    events.send(Event::Started { phase: Phase::Start, detail: "containers".to_owned() });
-    let run = docker.start_local(plan, events).await.inspect_err(|_| record.discard(&request.project.root))?;
-    events.send(Event::Finished { phase: Phase::Start, detail: format!("started {} containers", request.spec.nodes) });
+    let file = record.begin(&request.project.root)?;
+    // It is there, should nauta be killed; until it is on the disk, Docker can be at work.
+    let syncing = spawn_blocking(move || file.sync_all());
+    let run = docker.start_local(plan, events).await;
+    if let Ok(Err(error)) = syncing.await {
+        events.warn(format!("the record of this run may not outlast a power cut: {error}"));
+    }
+    let run = run.inspect_err(|_| record.discard(&request.project.root))?;
+    events.send(Event::Finished { phase: Phase::Submit, detail: format!("started {} containers", request.spec.nodes) });
     let (states_tx, states) = mpsc::unbounded_channel();
+    for rank in run.ranks() {
+        // Known at once; all later states are Docker's to tell.
+        let state = RankState::Meeting { message: "its container runs".to_owned() };
+        let _ = states_tx.send((rank, state));
+    }
     let engine = Arc::new(Engine::Local(Box::new(run)));
     let watching = tokio::spawn(tell_states(Arc::clone(&engine), states_tx));
     let folder = folder(&request.project.root, &request.spec.name);
@@ -60,7 +71,9 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
     watching.abort();
     let _ = watching.await;
     if let Some(Engine::Local(run)) = Arc::into_inner(engine) {
+        events.send(Event::Started { phase: Phase::CleanUp, detail: "removing containers".to_owned() });
         run.remove().await?;
+        events.send(Event::Finished { phase: Phase::CleanUp, detail: String::new() });
     }
     let outcome = outcome?;
     report(&outcome, record, &request.project.root, output)

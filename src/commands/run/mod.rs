@@ -125,7 +125,7 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
     };
     let _ = remembering.await;
     if args.timings {
-        timings_text(&output.timings()).lines().for_each(|line| output.narrate(line));
+        timings_text(&output.timings(), output.took()).lines().for_each(|line| output.narrate(line));
     }
     code
 }
