@@ -5,6 +5,7 @@
 
 mod collect;
 mod engine;
+mod fetch;
 mod folder;
 pub(crate) mod fuzz;
 mod history;
@@ -15,13 +16,15 @@ mod outcome;
 mod position;
 mod rank;
 mod received;
+mod round;
 mod run;
 mod sight;
 mod trunk;
 mod ways;
 
-pub use collect::{CollectError, Collector, Pieces};
+pub use collect::{CollectError, Collector};
 pub use engine::Engine;
+pub use fetch::Pieces;
 pub use history::history;
 pub use log::KeptLog;
 pub use mailbox::Mailbox;

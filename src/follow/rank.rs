@@ -10,12 +10,15 @@ use tokio_util::codec::Framed;
 use super::trunk::RankStream;
 use super::ways::Ways;
 use crate::control::{DEAD_AFTER, FrameCodec, HEARTBEAT, PROTOCOL, Reply, Request};
+use crate::digest::Digest;
 
 /// An open control stream, greeted.
 pub struct Frames {
     framed: Framed<RankStream, FrameCodec<Reply, Request>>,
     /// When the supervisor is told next that somebody is still here.
     heartbeat: Interval,
+    /// Pieces that have not come yet.
+    asked: usize,
     /// Of this start of the supervisor.
     pub(super) instance: String,
 }
@@ -32,7 +35,7 @@ impl Frames {
         let mut heartbeat = interval(Duration::from_secs(HEARTBEAT));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut frames =
-            Self { framed: Framed::new(stream, FrameCodec::default()), heartbeat, instance: String::new() };
+            Self { framed: Framed::new(stream, FrameCodec::default()), heartbeat, asked: 0, instance: String::new() };
         frames.send(Request::Hello { protocol: PROTOCOL }).await?;
         loop {
             match frames.next().await? {
@@ -72,16 +75,31 @@ impl Frames {
         }
     }
 
-    /// A piece of an output file, verified.
-    pub(super) async fn fetch(&mut self, path: &str, offset: u64, len: u32) -> Result<Bytes, String> {
-        self.send(Request::Fetch { path: path.to_owned(), offset, len }).await?;
-        loop {
+    /// Asks for a piece of an output file.
+    pub(super) async fn ask_for_piece(&mut self, path: &str, offset: u64, len: u32) -> Result<(), String> {
+        self.asked += 1;
+        self.send(Request::Fetch { path: path.to_owned(), offset, len }).await
+    }
+
+    /// Waits for pieces that nobody wants any more: the rank answers in order.
+    pub(super) async fn forget_pieces(&mut self) -> Result<(), String> {
+        while self.asked > 0 {
+            let _ = self.next_piece().await?;
+        }
+        Ok(())
+    }
+
+    /// The next piece that was asked for, verified; the inner error is about that piece alone.
+    pub(super) async fn next_piece(&mut self) -> Result<Result<Bytes, String>, String> {
+        let piece = loop {
             match self.next().await? {
-                (Reply::Piece { digest }, bytes) if crate::digest::Digest::of(&bytes) == digest => return Ok(bytes),
-                (Reply::Piece { .. }, _) => return Err("its bytes were damaged on the way".to_owned()),
-                (Reply::NoPiece { message }, _) => return Err(message),
+                (Reply::Piece { digest }, bytes) if Digest::of(&bytes) == digest => break Ok(bytes),
+                (Reply::Piece { .. }, _) => break Err("its bytes were damaged on the way".to_owned()),
+                (Reply::NoPiece { message }, _) => break Err(message),
                 _ => {}
             }
-        }
+        };
+        self.asked = self.asked.saturating_sub(1);
+        Ok(piece)
     }
 }

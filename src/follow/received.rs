@@ -14,6 +14,8 @@ pub struct Received {
     pub bytes: u64,
     /// Files of the list that are not here.
     pub missing: Vec<Missing>,
+    /// Files that arrived beside one that is not nauta's: the path that they would have, and the one that they have.
+    pub beside: Vec<(String, String)>,
 }
 
 /// A file that is not here.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::collect::{CollectError, Collector, Pieces};
+use super::collect::{CollectError, Collector};
 use super::engine::Engine;
+use super::fetch::Pieces;
 use super::kubelet::from_kubelet;
 use super::log::Log;
 use super::mailbox::Mailbox;
