@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 use regex::bytes::Regex;
 
+use super::budget::budget;
 use super::cluster_access::open_mailbox;
 use super::cluster_follow::{Followed, follow_on_cluster};
 use super::complete::{runs, targets};
@@ -203,8 +204,9 @@ impl OnCluster<'_> {
     async fn follow(&self, cluster: &Arc<Cluster>, summary: &RunSummary, record: Option<Record>) -> Result<u8> {
         let address = Some(summary.mailbox.as_str());
         let mailbox = open_mailbox(self.context, self.target, address, &self.args.run, self.events).await?;
+        let budget = budget(&self.context.project()?.file, self.context.user_file())?;
         let collector = match Collector::open(&folder(self.root, &self.args.run)) {
-            Ok(collector) => Some(collector),
+            Ok(collector) => Some(collector.with_budget(budget)),
             // The nauta that brings the outputs goes on doing so; this one only shows.
             Err(CollectError::Busy { .. }) => None,
             Err(error) => return Err(error.into()),

@@ -18,6 +18,7 @@ pub mod target;
 pub mod template;
 pub mod version;
 
+mod budget;
 mod cluster_access;
 mod cluster_follow;
 mod complete;

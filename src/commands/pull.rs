@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::budget::budget;
 use super::cluster_access::open_mailbox;
 use super::complete::{runs, targets};
 use super::record::{Record, folder};
@@ -64,7 +65,8 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
     let mailbox = open_mailbox(context, &target, address.as_deref(), &args.run, &events).await?;
     let mailbox = mailbox.ok_or_else(|| PullError::NoMailbox { run: args.run.clone() })?;
     let folder = folder(&project.root, &args.run);
-    let mut collector = Collector::open(&folder)?;
+    let budget = budget(&project.file, context.user_file())?;
+    let mut collector = Collector::open(&folder)?.with_budget(budget);
     let (mut files, mut missing, mut left) = (0, Vec::new(), Received::default());
     for rank in 0..nodes {
         let index = mailbox.index(rank).await?;

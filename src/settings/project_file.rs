@@ -18,6 +18,8 @@ pub struct ProjectFile {
     pub environment: EnvironmentSection,
     /// How it runs.
     pub run: RunSection,
+    /// How much of what it writes is brought back.
+    pub outputs: OutputsSection,
 }
 
 /// The project itself.
@@ -78,4 +80,14 @@ pub struct RunSection {
     pub slots: Option<u32>,
     /// The name of a target of the user's configuration, or `local`.
     pub target: Option<String>,
+}
+
+/// How much of what a run writes is brought back: a program that has gone wrong must not fill a workstation's disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputsSection {
+    /// How large all files of a run may be together, as `500Gi`; 1 TiB where absent.
+    pub max_size: Option<String>,
+    /// How many files and folders a run may have; a million where absent.
+    pub max_files: Option<u64>,
 }

@@ -16,6 +16,8 @@ pub struct UserFile {
     pub target: Option<String>,
     /// For projects that say nothing themselves.
     pub defaults: Defaults,
+    /// How much of what runs write is brought back.
+    pub outputs: OutputsDefaults,
     /// Clusters to run on, by name.
     pub targets: BTreeMap<String, Target>,
 }
@@ -30,6 +32,18 @@ pub struct Defaults {
     pub ca_bundle: Option<String>,
     /// Whether a project's `runs` may be a link, as to a larger disk. Only where no project brings such a link.
     pub follow_runs_link: bool,
+}
+
+/// How much of what runs write is brought back, where a project says nothing itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputsDefaults {
+    /// How large all files of a run may be together, as `500Gi`; 1 TiB where absent.
+    pub max_size: Option<String>,
+    /// How many files and folders a run may have; a million where absent.
+    pub max_files: Option<u64>,
+    /// How much of the disk stays free, as `20Gi` or `0`; a twentieth of it and at most 1 GiB where absent.
+    pub keep_free: Option<String>,
 }
 
 /// A cluster to run on: a context, a namespace and a registry.

@@ -8,7 +8,7 @@ use nauta::digest::Digest;
 use nauta::event::{Event, Events};
 use nauta::follow::{Cause, CollectError, Collector, Pieces, Received};
 use nauta::registry::{Auth, Blob, Endpoint, Registry};
-use nauta::sync::{Chunk, File, Index};
+use nauta::sync::{Budget, Chunk, File, Index, Limit};
 
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::small_disk::SmallDisk;
@@ -50,8 +50,18 @@ impl Mailbox {
     }
 
     async fn receive_into(&self, folder: &Path, rank: u32, files: Vec<File>) -> Result<Received, CollectError> {
+        self.receive_within(Budget::default(), folder, rank, files).await
+    }
+
+    async fn receive_within(
+        &self,
+        budget: Budget,
+        folder: &Path,
+        rank: u32,
+        files: Vec<File>,
+    ) -> Result<Received, CollectError> {
         let index = Index { schema: 1, run: "run".to_owned(), rank, complete: true, files, ..Index::default() };
-        let mut collector = Collector::open(folder)?;
+        let mut collector = Collector::open(folder)?.with_budget(budget);
         collector.receive(&index, &mut Pieces::Mailbox(&self.registry, REPOSITORY), &self.events()).await
     }
 
@@ -157,21 +167,24 @@ async fn a_link_that_somebody_plants_leads_nowhere() {
         mailbox.file("file", &[b"beside"]).await,
         mailbox.file("good", &[b"good"]).await,
     ];
-    let received = mailbox.receive(0, files).await.expect("the others arrive");
-    assert_eq!(received.missing.len(), 2, "{received:?}");
+    let received = mailbox.receive(0, files).await.expect("all have a place");
+    assert_eq!((received.files, received.missing.len(), received.beside.len()), (4, 0, 3), "{received:?}");
+    assert_eq!(mailbox.read("sub.nauta-conflict-1/kept"), "bad", "beside what is no folder here");
     assert_eq!((mailbox.read("good"), mailbox.read("file.nauta-conflict-1")), ("good".into(), "beside".into()));
     assert_eq!(std::fs::read_to_string(outside.join("kept")).expect("there"), "kept");
     assert_eq!(std::fs::read_dir(&outside).expect("readable").count(), 1);
 }
 
 #[tokio::test]
-async fn a_file_in_a_folders_place_keeps_only_its_own_away() {
+async fn a_file_that_became_a_folder_stays_and_the_new_goes_beside_it() {
     let mailbox = Mailbox::new();
     mailbox.receive(0, vec![mailbox.file("a", &[b"file"]).await]).await.expect("arrives");
     let files = vec![mailbox.file("a/b", &[b"below"]).await, mailbox.file("c", &[b"c"]).await];
-    let received = mailbox.receive(0, files).await.expect("the other arrives");
-    assert_eq!(received.missing[0].path, "a/b", "{received:?}");
-    assert_eq!((mailbox.read("a"), mailbox.read("c")), ("file".into(), "c".into()));
+    let received = mailbox.receive(0, files).await.expect("both arrive");
+    assert_eq!(received.beside, [("a/b".to_owned(), "a.nauta-conflict-1/b".to_owned())]);
+    assert_eq!((mailbox.read("a"), mailbox.read("a.nauta-conflict-1/b")), ("file".into(), "below".into()));
+    let said = mailbox.warnings.lock().expect("unbroken").join("\n");
+    assert!(said.contains("`a/b`") && said.contains("`a.nauta-conflict-1/b`"), "{said}");
 }
 
 #[tokio::test]
@@ -229,6 +242,129 @@ async fn sizes_that_cannot_be_are_refused_and_said_once() {
         assert!(received.missing.iter().all(|missing| matches!(missing.cause, Cause::Refused(_))), "{received:?}");
     }
     assert_eq!(mailbox.warnings.lock().expect("unbroken").len(), 6, "each is said once, however often it is listed");
+}
+
+/// A download takes its time, and a user does not wait for it.
+#[tokio::test]
+async fn a_file_that_the_user_makes_while_a_download_runs_stays() {
+    let mailbox = Mailbox::new();
+    let files = || async {
+        let large: [&[u8]; 2] = [&[1; 1024 * 1024], &[2; 1024 * 1024]];
+        vec![mailbox.file("early", &[b"early"]).await, mailbox.file("model.bin", &large).await]
+    };
+    let index = Index { schema: 1, run: "run".to_owned(), complete: true, files: files().await, ..Index::default() };
+    let theirs = mailbox.folder().join("model.bin");
+    // The first file is here, and the second was looked for, and is on its way.
+    let events = Events::new(move |event| {
+        if matches!(&event, Event::Output { path, .. } if path == "early") {
+            std::fs::write(&theirs, "the user's").expect("written");
+        }
+    });
+    let mut collector = Collector::open(&mailbox.folder()).expect("nobody else");
+    let mut pieces = Pieces::Mailbox(&mailbox.registry, REPOSITORY);
+    let received = collector.receive(&index, &mut pieces, &events).await.expect("arrives");
+    assert_eq!(received.beside, [("model.bin".to_owned(), "model.bin.nauta-conflict-1".to_owned())]);
+    assert_eq!(mailbox.read("model.bin"), "the user's");
+    let beside = std::fs::read(mailbox.folder().join("model.bin.nauta-conflict-1")).expect("there");
+    assert_eq!(Digest::of(beside), index.files[1].digest);
+    drop(collector);
+    let received = mailbox.receive(0, files().await).await.expect("is here");
+    assert_eq!((received.files, received.missing.len()), (0, 0), "and does not come again");
+}
+
+/// A user who deletes a checkpoint to make room does not find it again two seconds later.
+#[tokio::test]
+async fn what_the_user_deletes_comes_again_only_when_asked_for_or_changed() {
+    let mailbox = Mailbox::new();
+    let first = mailbox.file("model.pt", &[b"first"]).await;
+    let index = |file: &File| Index { schema: 1, run: "run".to_owned(), files: vec![file.clone()], ..Index::default() };
+    let mut collector = Collector::open(&mailbox.folder()).expect("nobody else");
+    let path = mailbox.folder().join("model.pt");
+    for (file, files) in [(&first, 1), (&first, 0), (&mailbox.file("model.pt", &[b"second"]).await, 1)] {
+        let mut pieces = Pieces::Mailbox(&mailbox.registry, REPOSITORY);
+        let received = collector.receive(&index(file), &mut pieces, &mailbox.events()).await.expect("arrives");
+        assert_eq!((received.files, path.exists()), (files, files == 1));
+        let _ = std::fs::remove_file(&path);
+    }
+    drop(collector);
+    assert_eq!(mailbox.receive(0, vec![first]).await.expect("arrives").files, 1, "`nauta pull` brings what is not here");
+}
+
+/// One blob of a mebibyte, named again and again, is a mebibyte each time.
+#[tokio::test]
+async fn a_run_takes_no_more_than_its_budget_and_that_is_said_once() {
+    let mailbox = Mailbox::new();
+    let one = mailbox.file("0", &[&[7; 1024 * 1024]]).await;
+    let bomb = || (0..64).map(|i| File { path: format!("bomb-{i:02}"), ..one.clone() }).collect::<Vec<_>>();
+    let count = |received: &Received, limit| {
+        let is_limit = |missing: &&nauta::follow::Missing| missing.cause == Cause::OverBudget(limit);
+        (received.files, received.missing.iter().filter(is_limit).count())
+    };
+    let within = |size, files| Budget { size, files, keep_free: None };
+    let folder = mailbox.folder();
+    let received = mailbox.receive_within(within(5 << 20, 1000), &folder, 0, bomb()).await.expect("some arrive");
+    assert_eq!(count(&received, Limit::Size), (5, 59));
+    let said = std::mem::take(&mut *mailbox.warnings.lock().expect("unbroken"));
+    assert!(said.len() == 1 && said[0].contains("`outputs.max_size`"), "{said:?}");
+    let error = received.whole().expect_err("not all is here");
+    assert!(error.to_string().contains("59") || error.to_string().contains("58"), "{error}");
+    // What is here counts, and what the user removes no longer does.
+    let received = mailbox.receive_within(within(6 << 20, 1000), &folder, 0, bomb()).await.expect("one arrives");
+    assert_eq!(count(&received, Limit::Size), (1, 58));
+    std::fs::remove_file(folder.join("bomb-00")).expect("removed");
+    let received = mailbox.receive_within(within(6 << 20, 1000), &folder, 1, bomb()).await.expect("one arrives");
+    assert_eq!(count(&received, Limit::Size), (1, 63));
+    // Folders count as files do.
+    let deep = mailbox.file("a/b/c/d", &[b"deep"]).await;
+    let flat = mailbox.file("flat", &[b"flat"]).await;
+    let other = mailbox.temp.path().join("other");
+    let received = mailbox.receive_within(within(1 << 20, 4), &other, 0, vec![deep, flat]).await.expect("one arrives");
+    assert_eq!((received.files, received.missing.len()), (2, 0), "the list is looked at before folders are made");
+    let received = mailbox.receive_within(within(1 << 20, 5), &other, 0, vec![mailbox.file("x", &[b"x"]).await]).await;
+    assert_eq!(count(&received.expect("nothing arrives"), Limit::Files), (0, 1));
+}
+
+#[tokio::test]
+async fn a_disk_keeps_room_for_the_user() {
+    let mailbox = Mailbox::new();
+    let disk = SmallDisk::mount("8m");
+    let file = mailbox.file("large", &[&[7; 1024 * 1024], &[8; 1024 * 1024]]).await;
+    let files = || vec![file.clone()];
+    let keeping = |keep_free| Budget { keep_free: Some(keep_free), ..Budget::default() };
+    let received = mailbox.receive_within(keeping(7 << 20), disk.path(), 0, files()).await.expect("nothing arrives");
+    assert_eq!(received.missing[0].cause, Cause::OverBudget(Limit::Disk));
+    assert!(mailbox.warnings.lock().expect("unbroken")[0].contains("`keep_free`"));
+    let received = mailbox.receive_within(keeping(5 << 20), disk.path(), 0, files()).await.expect("arrives");
+    assert_eq!(received.files, 1);
+}
+
+/// Small files share blobs; some of a blob may be here, or nobody's.
+#[tokio::test]
+async fn files_of_a_pack_arrive_together() {
+    let mailbox = Mailbox::new();
+    let contents: Vec<String> = (0..500).map(|i| format!("content of {i}")).collect();
+    let pack = Blob::from_bytes(format!("????{}", contents.concat()).into_bytes());
+    mailbox.registry.push_blob(REPOSITORY, &pack, |_| ()).await.expect("takes it");
+    let mut offset = 4;
+    let mut files: Vec<File> = Vec::new();
+    for (i, content) in contents.iter().enumerate() {
+        let (size, digest) = (content.len() as u64, Digest::of(content));
+        let chunk = Chunk { blob: pack.digest().clone(), offset, size, digest: digest.clone() };
+        offset += size;
+        let path = format!("{}/{i:03}", i % 3);
+        files.push(File { path, size, mode: 0o644, modified: 1_000_000_000, digest, chunks: vec![chunk] });
+    }
+    let few: Vec<File> = files.iter().step_by(50).cloned().collect();
+    assert_eq!(mailbox.receive(0, few).await.expect("arrive").files, 10);
+    files[7].digest = Digest::of("another");
+    files[8].chunks[0].blob = Digest::of("no blob");
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    let received = mailbox.receive(0, files).await.expect("the others arrive");
+    assert_eq!((received.files, received.missing.len()), (488, 2), "{:?}", received.missing);
+    assert!(received.missing.iter().all(|missing| matches!(missing.cause, Cause::Lost(_))));
+    for (i, content) in contents.iter().enumerate().filter(|(i, _)| ![7, 8].contains(i)) {
+        assert_eq!(mailbox.read(&format!("{}/{i:03}", i % 3)), *content);
+    }
 }
 
 #[tokio::test]

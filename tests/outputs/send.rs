@@ -1,7 +1,7 @@
 //! What leaves a rank, from real containers over the control stream.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::{Workstation, environment, interrupt, read_until};
@@ -36,6 +36,25 @@ fn what_is_no_file_is_left_out_and_said() {
         let said = done.stderr.lines().any(|line| line.contains(name) && line.contains(reason));
         assert!(said, "{name}: {}", done.stderr);
         assert!(!run.join(name).exists(), "{name}");
+    }
+}
+
+/// Who keeps their files to themselves keeps these too.
+#[test]
+fn outputs_respect_the_users_umask() {
+    let workstation = Workstation::new();
+    workstation.write("nauta.toml", &format!("[environment]\nbase = '{}'\n", environment("NAUTA_TEST_IMAGE_BUSYBOX")));
+    let script = "cd $NAUTA_OUTPUTS; mkdir d; echo x > d/file; chmod 0777 d/file; dd if=/dev/zero of=large bs=1M count=3";
+    let inner = workstation.command(&["run", "--local", "--", "sh", "-c", script]);
+    let mut outer = Command::new("sh");
+    outer.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(inner.get_program()).args(inner.get_args()).env_clear();
+    outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer.current_dir(inner.get_current_dir().expect("in the project"));
+    let done = outer.output().expect("starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let run = workstation.only_run();
+    for (path, mode) in [("d", 0o700), ("d/file", 0o700), ("large", 0o600)] {
+        assert_eq!(run.join(path).metadata().expect("arrived").permissions().mode() & 0o777, mode, "{path}");
     }
 }
 

@@ -9,6 +9,7 @@ use super::look::{Asked, Seen};
 use super::request::Request;
 use super::{RunArgs, report};
 use crate::cluster::{Cause, Cluster};
+use crate::commands::budget::budget;
 use crate::commands::cluster_follow::{Followed, follow_on_cluster};
 use crate::commands::rebase;
 use crate::commands::record::{Record, folder};
@@ -19,6 +20,7 @@ use crate::event::{Event, Events, NOT_RUN, Phase};
 use crate::follow::{Collector, Mailbox};
 use crate::job::objects::RunObjects;
 use crate::output::Output;
+use crate::sync::Budget;
 
 /// Delivers, submits and follows.
 pub(super) async fn run_on_cluster(
@@ -73,7 +75,8 @@ pub(super) async fn run_on_cluster(
     }
     let registry = access.registry;
     let mailbox = place.mailbox.is_some().then(|| Mailbox { registry, repository, run });
-    attend(&cluster, &request, mailbox, record, output).await
+    let budget = budget(&request.project.file, context.user_file())?;
+    attend(&cluster, &request, mailbox, budget, record, output).await
 }
 
 /// Makes sure that the cluster would admit the run, and that the registry has its image: one after the other where there is
@@ -120,13 +123,14 @@ async fn attend(
     cluster: &Arc<Cluster>,
     request: &Request,
     mailbox: Option<Mailbox>,
+    budget: Budget,
     mut record: Record,
     output: &Output,
 ) -> Result<u8> {
     let events = &output.events();
     let run = &request.spec.name;
     let folder = folder(&request.project.root, run);
-    let collector = Some(Collector::open(&folder)?);
+    let collector = Some(Collector::open(&folder)?.with_budget(budget));
     let (strength, start) = (request.spec.strength(), Some(request.spec.deadlines.start));
     let outcome = match follow_on_cluster(cluster, run, strength, start, collector, mailbox, events).await? {
         Followed::Ended(outcome) => outcome,

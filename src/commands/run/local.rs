@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use super::report;
 use super::request::{Request, random_key};
 use crate::architecture::Architecture;
+use crate::commands::budget::budget;
 use crate::commands::interrupt::interrupted;
 use crate::commands::record::folder;
 use crate::context::Context;
@@ -65,7 +66,7 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
     let engine = Arc::new(Engine::Local(Box::new(run)));
     let watching = tokio::spawn(tell_states(Arc::clone(&engine), states_tx));
     let folder = folder(&request.project.root, &request.spec.name);
-    let collector = Some(Collector::open(&folder)?);
+    let collector = Some(Collector::open(&folder)?.with_budget(budget(&request.project.file, context.user_file())?));
     let following = follow(Arc::clone(&engine), request.spec.strength(), collector, None, states, events);
     let outcome = until_done_or_stopped(following, &engine, &request.spec, events).await;
     watching.abort();

@@ -184,15 +184,10 @@ impl Ledger {
         Ok(self.entries.insert(path, entry))
     }
 
-    /// Notes that an intent did not come true, before the staged file goes that shows it.
+    /// Notes that an intent did not come true. Without this line it is found out again.
     pub(super) fn void(&mut self, serial: u64) -> io::Result<()> {
-        let Some(intent) = self.open.get(&serial) else { return Ok(()) };
-        // Where nothing of nauta's was, it does no harm to be believed.
-        let matters = intent.former.is_some();
-        self.append(&Line::Void(serial))?;
-        match self.flush().and_then(|()| if matters { self.sync() } else { Ok(()) }) {
-            Err(error) if matters => return Err(error),
-            _ => drop(self.open.remove(&serial)),
+        if self.open.remove(&serial).is_some() {
+            self.append(&Line::Void(serial))?;
         }
         Ok(())
     }

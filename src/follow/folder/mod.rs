@@ -57,7 +57,7 @@ pub(super) struct OutputsFolder {
     umask: u32,
     steps: Steps,
     /// Released by the system when this goes, or the process dies.
-    _lock: File,
+    lock: File,
 }
 
 impl OutputsFolder {
@@ -95,7 +95,7 @@ impl OutputsFolder {
             taken: Taken::default(),
             umask: umask(),
             steps,
-            _lock: lock,
+            lock,
         };
         folder.recover(left)?;
         let dir = &folder.dir;
@@ -153,7 +153,7 @@ impl OutputsFolder {
     /// Makes all that was put in place survive a crash of the machine.
     pub(super) fn settle(&mut self) -> io::Result<()> {
         if self.touched.len() > FEW {
-            rustix::fs::syncfs(&self.own)?;
+            rustix::fs::syncfs(&self.lock)?;
             self.touched.clear();
         }
         for folder in std::mem::take(&mut self.touched) {

@@ -2,8 +2,8 @@
 //! folder, with the code as it is.
 //!
 //! A round is something that the user does, then a list of outputs that arrives (the same as before, or a new version), with
-//! something that happens before one of its steps: the user does something, or nauta dies, and the user does something before it is
-//! started again, and perhaps it dies once more while it recovers. From each state that differs, all rounds are tried. Two rounds are
+//! something that happens before one of its steps: the user does something, and perhaps nauta dies soon after; or nauta dies, and
+//! the user does something before it is started again, and perhaps it dies once more while it recovers. From each state that differs, all rounds are tried. Two rounds are
 //! up to ten events; `NAUTA_TEST_MODEL=3` makes three.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +43,8 @@ const DEEDS: [Deed; 6] = [Deed::Edit, Deed::Replace, Deed::Delete, Deed::Rename,
 /// What happens before a step of nauta's.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Deed(Deed),
+    /// The user does something; so many steps later nauta may die.
+    Deed(Deed, Option<usize>),
     /// nauta dies; then the user may do something, and nauta may die once more, before this step of what it does next.
     Death(Option<Deed>, Option<usize>),
 }
@@ -228,7 +229,9 @@ impl State {
         let open = open.filter(|path| contents.contains_key(&world.root.join(path)));
         let open = open.map(|path| (path, world.open.as_ref().expect("open").1.clone()));
         let ledger = world.root.join(".nauta/ledger.jsonl");
-        contents.insert(ledger.clone(), fs::read_to_string(ledger).expect("there"));
+        let mut lines: Vec<String> = fs::read_to_string(&ledger).expect("there").lines().map(str::to_owned).collect();
+        lines.sort();
+        contents.insert(ledger, lines.into_iter().map(|line| line + "\n").collect());
         let modified = |path: &Path| path.metadata().and_then(|it| it.modified()).expect("there");
         let files = contents.iter().map(|(path, content)| (relative(path), content.clone(), modified(path))).collect();
         known.retain(|content| contents.values().any(|there| there == content));
@@ -279,6 +282,15 @@ fn unlock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// The step before which nauta dies, if it does.
+const fn death((at, event): (usize, Event)) -> Option<usize> {
+    match event {
+        Event::Death(..) => Some(at),
+        Event::Deed(_, Some(later)) => Some(at + later),
+        Event::Deed(_, None) => None,
+    }
+}
+
 /// Steps at which something happens, once, and that check the world at each; then dead ones stay dead.
 fn steps(world: &Arc<Mutex<World>>, event: Option<(usize, Event)>, seen: &Arc<Mutex<(usize, Option<String>)>>) -> Steps {
     let (world, seen) = (Arc::clone(world), Arc::clone(seen));
@@ -288,14 +300,11 @@ fn steps(world: &Arc<Mutex<World>>, event: Option<(usize, Event)>, seen: &Arc<Mu
         if let Err(problem) = world.check(true) {
             seen.1.get_or_insert(format!("before `{step}`: {problem}"));
         }
-        if let Some((at, event)) = event
-            && at == seen.0
-        {
-            match event {
-                Event::Deed(deed) => drop(world.act(deed)),
-                Event::Death(..) => is_dead = true,
-            }
+        match event {
+            Some((at, Event::Deed(deed, _))) if at == seen.0 => drop(world.act(deed)),
+            _ => {}
         }
+        is_dead |= event.and_then(death).is_some_and(|at| at == seen.0);
         seen.0 += 1;
         if is_dead { Err(io::Error::other("dead")) } else { Ok(()) }
     };
@@ -318,7 +327,7 @@ fn play(state: &State, round: Round, root: &Path) -> Result<Option<(State, bool)
     let mut folder = observed(round.event).map_err(|error| error.to_string());
     if let Ok(open) = &mut folder {
         let received = receive(open, &content, &file);
-        let died = matches!(round.event, Some((at, Event::Death(..))) if at < unlock(&seen).0);
+        let died = round.event.and_then(death).is_some_and(|at| at < unlock(&seen).0);
         if let Err(error) = received.as_ref().filter_error(died) {
             return Err(error);
         }
@@ -334,7 +343,8 @@ fn play(state: &State, round: Round, root: &Path) -> Result<Option<(State, bool)
             drop(observed(Some((at, Event::Death(None, None)))));
         }
     }
-    // Whoever opens the folder next finds everything in order.
+    // Whoever opens the folder next finds everything in order, and so does the next one.
+    drop(observed(None).map_err(|error| format!("cannot open: {error}"))?);
     let mut folder = observed(None).map_err(|error| format!("cannot open: {error}"))?;
     if let Some(problem) = unlock(&seen).1.take() {
         return Err(problem);
@@ -366,8 +376,9 @@ impl FilterError for Result<&(), &io::Error> {
 /// All that can happen before a step.
 fn events() -> Vec<Event> {
     let after = std::iter::once(None).chain(DEEDS[..4].iter().copied().map(Some));
-    let deaths = after.flat_map(|deed| [None, Some(0), Some(1)].map(|again| Event::Death(deed, again)));
-    DEEDS.iter().copied().map(Event::Deed).chain(deaths).collect()
+    let deaths = after.flat_map(|deed| [None, Some(0)].map(|again| Event::Death(deed, again)));
+    let later = [None, Some(1), Some(2)];
+    DEEDS.iter().flat_map(|deed| later.map(|later| Event::Deed(*deed, later))).chain(deaths).collect()
 }
 
 /// All rounds from a state; gives the states that come of them, and how many rounds there were.
@@ -412,6 +423,13 @@ fn nothing_is_lost_in_any_order_of_events() {
             next.extend(after.into_iter().filter(|state| seen.insert(state.key())));
         }
         states = next;
+    }
+    // Of what was left last, too, nauta knows what is its own.
+    for (number, state) in states.iter().enumerate() {
+        let quiet = Round { before: None, is_new: true, event: None };
+        if let Err(problem) = play(state, quiet, &root.path().join(format!("last-{number}"))) {
+            panic!("{problem}, after\n{}", state.way);
+        }
     }
     assert!(played > 1000, "{played} rounds");
     let _ = writeln!(io::stderr(), "{played} rounds, {} states", seen.len());

@@ -58,7 +58,7 @@ pub(super) fn beside(name: &str, attempt: u32) -> String {
     format!("{}-{}{suffix}", &name[..end], digest.short())
 }
 
-/// The digest of a regular file, which must not have been replaced by a link or a pipe meanwhile.
+/// Opens a regular file, and nothing that took its place meanwhile: a link may lead anywhere, a pipe may wait.
 pub(super) fn open_regular(folder: &Dir, name: &str) -> io::Result<File> {
     use cap_std::fs::{OpenOptions, OpenOptionsExt as _};
     let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
@@ -66,7 +66,7 @@ pub(super) fn open_regular(folder: &Dir, name: &str) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
-fn digest_of(folder: &Dir, name: &str) -> io::Result<Digest> {
+pub(super) fn digest_of(folder: &Dir, name: &str) -> io::Result<Digest> {
     Ok(Hasher::read_to_end(open_regular(folder, name)?)?.0)
 }
 

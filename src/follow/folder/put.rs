@@ -85,7 +85,7 @@ impl OutputsFolder {
         self.ledger.flush()?;
         self.steps.before("sync")?;
         if staged.len() > FEW {
-            rustix::fs::syncfs(&self.own)?;
+            rustix::fs::syncfs(&self.lock)?;
         } else {
             for staged in staged {
                 self.own.open(staged.name())?.sync_all()?;
@@ -204,8 +204,8 @@ impl OutputsFolder {
             Ok(()) if self.is_as_left(&name, &staged.file.digest) => Ok(Moved::Back),
             // Somebody was quick enough to change the new one: that stays too, and the rank's is fetched again.
             Ok(()) => {
-                self.ledger.void(staged.serial)?;
                 self.keep(&name, &place.path)?;
+                self.ledger.void(staged.serial)?;
                 Err(io::Error::other("it was changed at the moment at which it was put in place"))
             }
             Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {

@@ -8,9 +8,9 @@ use cap_std::fs::{Dir, MetadataExt as _};
 
 use super::OutputsFolder;
 use super::ledger::Intent;
-use super::place::open_regular;
+use super::place::{digest_of, open_regular, split};
 use super::stage::{NEW, OLD, PART};
-use crate::digest::Hasher;
+use crate::digest::{Digest, Hasher};
 
 /// A staged file of more bytes than this is worth to be gone on with.
 const LARGE: u64 = 1024 * 1024;
@@ -48,10 +48,11 @@ impl OutputsFolder {
             if old {
                 self.recover_aside(&intent, new)?;
             }
-            if new {
-                self.recover_staged(&intent)?;
-            } else {
-                self.ledger.written(intent.serial)?;
+            match &intent.former {
+                _ if new => self.recover_staged(&intent)?,
+                // It was given up, and the staged file is gone.
+                Some(former) if self.has(&intent.path, former) => self.ledger.void(intent.serial)?,
+                _ => drop(self.ledger.written(intent.serial)?),
             }
         }
         // Without an intent nothing of anybody's can be in them.
@@ -75,12 +76,11 @@ impl OutputsFolder {
 
     fn recover_staged(&mut self, intent: &Intent) -> io::Result<()> {
         let name = format!("{NEW}{}", intent.serial);
-        let found = open_regular(&self.own, &name).and_then(Hasher::read_to_end).map(|(digest, _)| digest).ok();
+        let found = digest_of(&self.own, &name).ok();
         if found.as_ref() == Some(&intent.entry.digest) {
             // Under two names for a moment, where the file system can do no better.
             if self.is_same_file(&name, &intent.path) {
                 self.ledger.written(intent.serial)?;
-                self.ledger.flush()?;
                 return self.own.remove_file(&name);
             }
             self.ledger.void(intent.serial)?;
@@ -92,7 +92,6 @@ impl OutputsFolder {
             return self.own.remove_file(&name);
         };
         self.ledger.written(intent.serial)?;
-        self.ledger.flush()?;
         if self.is_as_left(&name, former) {
             self.steps.before("remove the former")?;
             self.own.remove_file(&name)
@@ -100,6 +99,12 @@ impl OutputsFolder {
             // Somebody had changed what came out.
             self.keep(&name, &intent.path)
         }
+    }
+
+    fn has(&self, path: &str, digest: &Digest) -> bool {
+        let (folder, name) = split(path);
+        let open = if folder.is_empty() { self.dir.try_clone() } else { self.dir.open_dir(folder) };
+        open.and_then(|open| digest_of(&open, name)).is_ok_and(|found| found == *digest)
     }
 
     fn is_same_file(&self, name: &str, path: &str) -> bool {

@@ -204,6 +204,25 @@ fn after_a_kill_at_any_moment_what_nauta_wrote_is_known_as_its_own() {
 }
 
 #[test]
+fn many_files_are_put_in_place_at_once() {
+    let disk = Disk::new();
+    let mut folder = open(disk.0.path());
+    for version in ["first", "second"] {
+        let files: Vec<_> = (0..100).map(|i| file(&format!("d{}/f{i}", i % 7), &format!("{version} {}", i % 10))).collect();
+        let stage = |file: &sync::File| {
+            let text = format!("{version} {}", file.path.chars().last().expect("not empty"));
+            folder.stage(text.as_bytes(), &file.path, file)
+        };
+        let staged = files.iter().map(stage).collect::<io::Result<Vec<_>>>().expect("staged");
+        let put: Vec<String> = folder.put(staged).into_iter().map(|put| put.expect("put")).collect();
+        assert!(put.iter().eq(files.iter().map(|file| &file.path)));
+        folder.settle().expect("settles");
+        assert!(files.iter().all(|file| Digest::of(disk.read(&file.path)) == file.digest));
+    }
+    assert_eq!((folder.taken().files, disk.staged()), (107, 0));
+}
+
+#[test]
 fn a_file_of_the_same_content_is_not_taken_for_nautas() {
     let disk = Disk::new();
     std::fs::write(disk.path("a"), "same").expect("written");

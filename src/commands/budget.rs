@@ -1,0 +1,69 @@
+//! How much of what a run writes is brought back, as the project and the user have it.
+
+use crate::diagnosis::{Diagnosis, Kind, Result};
+use crate::job::Memory;
+use crate::settings::{ProjectFile, Setting, Source, UserFile};
+use crate::sync::Budget;
+
+#[derive(Debug, thiserror::Error)]
+#[error("`{text}` is no size (from {source_text})")]
+struct InvalidSize {
+    text: String,
+    source_text: String,
+}
+
+impl Diagnosis for InvalidSize {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+    fn hints(&self) -> Vec<String> {
+        vec!["write it as `500Gi`, `2T` or a number of bytes".to_owned()]
+    }
+}
+
+/// The budget of a project's runs.
+pub(super) fn budget(project: &ProjectFile, user: &UserFile) -> Result<Budget> {
+    let default = Budget::default();
+    let max_size = Setting::any([
+        (project.outputs.max_size.clone(), Source::ProjectFile("outputs.max_size")),
+        (user.outputs.max_size.clone(), Source::UserFile("outputs.max_size")),
+    ]);
+    let keep_free = Setting::any([(user.outputs.keep_free.clone(), Source::UserFile("outputs.keep_free"))]);
+    Ok(Budget {
+        size: max_size.map(|setting| size(&setting)).transpose()?.unwrap_or(default.size),
+        files: project.outputs.max_files.or(user.outputs.max_files).unwrap_or(default.files),
+        keep_free: keep_free.map(|setting| size(&setting)).transpose()?,
+    })
+}
+
+fn size(Setting { value: text, source }: &Setting<String>) -> Result<u64> {
+    match text.parse::<Memory>() {
+        _ if text == "0" => Ok(0),
+        Ok(size) => Ok(size.bytes),
+        Err(_) => Err(InvalidSize { text: text.clone(), source_text: source.to_string() }.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{OutputsDefaults, OutputsSection};
+
+    #[test]
+    fn the_project_comes_before_the_user_and_only_the_user_says_what_stays_free() {
+        let size = |text: &str| Some(text.to_owned());
+        let user = UserFile {
+            outputs: OutputsDefaults { max_size: size("1Gi"), max_files: Some(5), keep_free: size("0") },
+            ..UserFile::default()
+        };
+        let mut project = ProjectFile::default();
+        let of = |project: &ProjectFile, user: &UserFile| budget(project, user).expect("valid");
+        assert_eq!(of(&project, &UserFile::default()), Budget::default());
+        assert_eq!(of(&project, &user), Budget { size: 1 << 30, files: 5, keep_free: Some(0) });
+        project.outputs = OutputsSection { max_size: size("2Ki"), max_files: Some(7) };
+        assert_eq!(of(&project, &user), Budget { size: 2048, files: 7, keep_free: Some(0) });
+        project.outputs.max_size = size("much");
+        let error = budget(&project, &user).expect_err("no size");
+        assert_eq!(error.to_string(), "`much` is no size (from `outputs.max_size` in nauta.toml)");
+    }
+}
