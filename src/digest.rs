@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
@@ -13,7 +14,7 @@ use sha2::Digest as _;
 /// The name of some bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Digest(String);
+pub struct Digest(Arc<str>); // lists of many files name a blob again and again: a copy costs a pointer
 
 /// What is wrong with a text that should be a digest.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,7 @@ impl Digest {
             text.push(char::from(DIGITS[usize::from(byte >> 4)]));
             text.push(char::from(DIGITS[usize::from(byte & 15)]));
         }
-        Self(text)
+        Self(text.into())
     }
 
     /// The 64 hexadecimal digits alone.
@@ -66,7 +67,7 @@ impl FromStr for Digest {
         let is_hex =
             |hex: &str| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         match text.strip_prefix("sha256:") {
-            Some(hex) if is_hex(hex) => Ok(Self(text.to_owned())),
+            Some(hex) if is_hex(hex) => Ok(Self(text.into())),
             _ => Err(InvalidDigest(text.chars().take(100).collect())),
         }
     }
@@ -81,7 +82,7 @@ impl TryFrom<String> for Digest {
 
 impl From<Digest> for String {
     fn from(digest: Digest) -> Self {
-        digest.0
+        digest.0.as_ref().to_owned()
     }
 }
 

@@ -100,6 +100,19 @@ pub struct End {
     pub reason: Reason,
 }
 
+/// What became of a rank's outputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum Delivered {
+    /// A workstation or the mailbox has all of them.
+    Complete,
+    /// Some, or all, are lost or were left behind.
+    Incomplete {
+        /// Which and why, in one sentence.
+        missing: String,
+    },
+}
+
 /// The exit code where nauta itself could not run the program, or cannot tell how it ended.
 pub const NOT_RUN: u8 = 125;
 /// The exit code of a run that has stalled, as `timeout` has it for what took too long.

@@ -174,7 +174,7 @@ mod tests {
     fn a_run_that_is_deleted_before_its_pods_are_placed_cannot_start() {
         let view = |rank, troubles| RunView {
             state: RunState::Deleted,
-            ranks: vec![RankView { rank: 0, pod: None, node: None, state: rank }],
+            ranks: vec![RankView { rank: 0, pod: None, node: None, state: rank, outputs: None }],
             troubles,
             first_failed: None,
             is_deleted: true,

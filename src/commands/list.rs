@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::complete::targets;
-use super::record::{Record, live_local};
+use super::record::{OUTPUTS_INCOMPLETE, Record, live_local};
 use crate::cluster::Scope;
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
@@ -36,7 +36,12 @@ pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u
     let records = project.map(|project| Record::all(&project.root)).unwrap_or_default();
     let live = live_local(&records, context).await;
     for record in records {
-        if !rows.iter().any(|row| row.0 == record.spec.name) {
+        if let Some(row) = rows.iter_mut().find(|row| row.0 == record.spec.name) {
+            // The Job does not tell what of the outputs is missing.
+            if record.outputs_missing {
+                row.3 = OUTPUTS_INCOMPLETE.to_owned();
+            }
+        } else {
             let (name, spec) = (record.target.clone(), &record.spec);
             rows.push((
                 spec.name.clone(),

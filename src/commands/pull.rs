@@ -9,8 +9,9 @@ use super::complete::{runs, targets};
 use super::record::{Record, folder};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Diagnosis, Kind, Result};
-use crate::follow::{Collector, Pieces, Received};
+use crate::follow::{Collector, Listing, Pieces, Received, missing_of};
 use crate::output::{Output, shown};
+use crate::sync::Index;
 
 /// Bring a run's outputs from the mailbox to runs/RUN/
 ///
@@ -67,28 +68,49 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
     let folder = folder(&project.root, &args.run);
     let budget = budget(&project.file, context.user_file())?;
     let mut collector = Collector::open(&folder)?.with_budget(budget);
-    let (mut files, mut missing, mut left) = (0, Vec::new(), Received::default());
+    let (mut files, mut running, mut missing, mut left) = (0, Vec::new(), Vec::new(), Received::default());
     for rank in 0..nodes {
-        let index = mailbox.index(rank).await?;
-        if !index.as_ref().is_some_and(|index| index.complete) {
-            missing.push(rank);
+        let Some(index) = mailbox.index(rank).await? else {
+            running.push(rank);
+            continue;
+        };
+        match &index.end {
+            Some(_) => missing.extend(missing_of(&index)),
+            None => running.push(rank),
         }
-        if let Some(index) = index {
+        let mut listing = Listing::new(&mailbox, &index);
+        while let Some(page) = listing.next().await? {
+            let page = Index { rank, files: page, ..Index::default() };
             let mut pieces = Pieces::Mailbox(&mailbox.registry, &mailbox.repository);
-            let received = collector.receive(&index, &mut pieces, &events).await?;
+            let received = collector.receive(&page, &mut pieces, &events).await?;
             files += received.files;
             left.missing.extend(received.missing);
         }
+        let lost = index.skipped.iter().filter(|skipped| !skipped.special);
+        missing.extend(lost.map(|skipped| format!("rank {rank}: {skipped}")));
     }
-    let state = if missing.is_empty() { "complete".to_owned() } else { format!("ranks {missing:?} have not ended") };
-    if missing.is_empty() && left.missing.is_empty() {
+    let is_complete = running.is_empty() && missing.is_empty() && left.missing.is_empty();
+    if is_complete {
         collector.tidy()?;
     }
+    for missing in &missing {
+        events.warn(format!("outputs are not complete: {missing}"));
+    }
+    missing.extend(left.sentences());
+    let state = match running.as_slice() {
+        _ if is_complete => "complete".to_owned(),
+        [] => "incomplete".to_owned(),
+        [rank] => format!("rank {rank} has not ended"),
+        ranks => format!("ranks {} have not ended", ranks.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")),
+    };
     let text = format!("received {files} files in {}; {state}\n", shown(&folder.display().to_string()));
     output.result(
         &text,
-        &json!({ "schema": 1, "run": args.run, "received": files, "folder": folder, "incomplete_ranks": missing }),
+        &json!({
+            "schema": 1, "run": args.run, "received": files, "folder": folder, "incomplete_ranks": running,
+            "missing_outputs": missing,
+        }),
     );
     left.whole()?;
-    Ok(if missing.is_empty() { 0 } else { Kind::Unavailable.exit_code() })
+    Ok(if is_complete { 0 } else { Kind::Unavailable.exit_code() })
 }

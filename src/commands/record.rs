@@ -32,7 +32,13 @@ pub(super) struct Record {
     pub(super) mailbox: Option<String>,
     /// The run's exit code, once it has ended.
     pub(super) code: Option<u8>,
+    /// Whether all programs have done their work, and some of what they left is missing.
+    #[serde(default)]
+    pub(super) outputs_missing: bool,
 }
+
+/// The state of a run whose programs have done their work, and of whose outputs some are missing.
+pub(super) const OUTPUTS_INCOMPLETE: &str = "succeeded, outputs incomplete";
 
 /// What can go wrong with records.
 #[derive(Debug, thiserror::Error)]
@@ -135,10 +141,11 @@ impl Record {
         records
     }
 
-    /// `done`, `failed` or `running`; when nobody wrote down how it ended and no engine has it any more: `lost` here, `gone`
+    /// `done`, `failed`, `running` or [`OUTPUTS_INCOMPLETE`]; when nobody wrote down how it ended and no engine has it any more: `lost` here, `gone`
     /// from a cluster (its mailbox may still tell).
     pub(super) fn state(&self, is_live: bool) -> &'static str {
         match self.code {
+            Some(_) if self.outputs_missing => OUTPUTS_INCOMPLETE,
             Some(0) => "done",
             Some(_) => "failed",
             None if is_live => "running",

@@ -1,6 +1,5 @@
 //! `nauta status`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Args;
@@ -8,12 +7,12 @@ use serde_json::json;
 
 use super::cluster_access::open_mailbox;
 use super::complete::{runs, targets};
-use super::record::{Record, live_local};
+use super::record::{OUTPUTS_INCOMPLETE, Record, live_local};
 use crate::cluster::{Cause, RunStatus};
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
-use crate::event::{End, NOT_RUN, RankState};
-use crate::follow::Outcome;
+use crate::event::{NOT_RUN, RankState};
+use crate::follow::{Outcome, missing_of};
 use crate::job::state::{RankView, RunView, Trouble};
 use crate::output::{Output, Table, shown};
 use crate::settings::Target;
@@ -45,19 +44,19 @@ pub async fn run(args: StatusArgs, context: &Context, output: &Output) -> Result
                     let mut standing = on_cluster(status, name, record.as_ref().ok());
                     if let (Some(NOT_RUN), Ok(record)) = (standing.code, record) {
                         // Pods of a failed Job are deleted, with what they knew.
-                        let left = ends_in_mailbox(record, &target, context, output).await.unwrap_or_default();
-                        standing.code = code_of(left, record.spec.nodes).or(standing.code);
+                        let left = left_in_mailbox(record, &target, context, output).await.unwrap_or_default();
+                        standing.add(left, record);
                     }
                     standing
                 }
                 (Err(error), Ok(record)) if matches!(error.cause(), Cause::NoSuchRun { .. }) => {
-                    gone(record, ends_in_mailbox(record, &target, context, output).await?)
+                    gone(record, left_in_mailbox(record, &target, context, output).await?)
                 }
                 (Err(error), _) => return Err(error.into()),
             };
             if let (Ok(record), Ok(project)) = (record, context.project()) {
                 // Nobody may be able to tell any more when somebody asks again.
-                keep(record, standing.code, &project.root)?;
+                keep(record, &standing, &project.root)?;
             }
             standing
         }
@@ -77,11 +76,24 @@ struct Standing {
     headline: String,
     ranks: Vec<RankView>,
     troubles: Vec<Trouble>,
+    /// What of its outputs is lost or was left behind.
+    missing_outputs: Vec<String>,
 }
 
 impl Standing {
+    /// What the cluster does not know, as the mailbox tells it.
+    fn add(&mut self, left: Outcome, record: &Record) {
+        let nodes = record.spec.nodes;
+        self.code = code_of(&left, nodes).or(self.code);
+        if left.lacks_only_outputs(nodes) {
+            self.state = OUTPUTS_INCOMPLETE.to_owned();
+            self.missing_outputs = left.missing_outputs;
+        }
+    }
+
     fn tell(&self, output: &Output) {
         let mut text = self.headline.clone();
+        text.extend(self.missing_outputs.iter().map(|missing| format!("missing: {}\n", shown(missing))));
         text.extend(
             self.troubles.iter().flat_map(|trouble| ["why: ".to_owned(), shown(&trouble.message), "\n".to_owned()]),
         );
@@ -96,7 +108,7 @@ impl Standing {
         }
         let document = json!({
             "schema": 1, "run": self.run, "target": self.target, "state": self.state, "code": self.code,
-            "nodes": self.nodes, "ranks": self.ranks, "troubles": self.troubles,
+            "nodes": self.nodes, "ranks": self.ranks, "troubles": self.troubles, "missing_outputs": self.missing_outputs,
         });
         output.result(&text, &document);
     }
@@ -106,52 +118,66 @@ impl Standing {
 fn on_cluster(status: RunStatus, target: String, record: Option<&Record>) -> Standing {
     let RunStatus { summary, view } = status;
     let code = record.and_then(|record| record.code).or_else(|| Outcome::code_of(&view));
-    let state = view.state.as_str().to_owned();
+    let outcome = Outcome::of(&view).filter(|outcome| outcome.lacks_only_outputs(summary.nodes));
+    let state = outcome.as_ref().map_or(view.state.as_str(), |_| OUTPUTS_INCOMPLETE).to_owned();
+    let missing_outputs = outcome.map(|outcome| outcome.missing_outputs).unwrap_or_default();
     let headline = format!("{} on {target}: {state}\n", summary.name);
     let RunView { ranks, troubles, .. } = view;
-    Standing { run: summary.name, target, state, code, nodes: summary.nodes, headline, ranks, troubles }
+    Standing {
+        run: summary.name,
+        target,
+        state,
+        code,
+        nodes: summary.nodes,
+        headline,
+        ranks,
+        troubles,
+        missing_outputs,
+    }
 }
 
-/// How ranks ended, as they left it in the mailbox.
-async fn ends_in_mailbox(
-    record: &Record,
-    target: &Target,
-    context: &Context,
-    output: &Output,
-) -> Result<BTreeMap<u32, End>> {
+/// How ranks ended, and what of their outputs is missing, as they left it in the mailbox.
+async fn left_in_mailbox(record: &Record, target: &Target, context: &Context, output: &Output) -> Result<Outcome> {
     let (run, address) = (&record.spec.name, record.mailbox.as_deref());
-    let mut ends = BTreeMap::new();
+    let mut outcome = Outcome::default();
     if let Some(mailbox) = open_mailbox(context, target, address, run, &output.events()).await? {
         for rank in 0..record.spec.nodes {
-            ends.extend(mailbox.index(rank).await?.and_then(|index| Some((rank, index.end?))));
+            if let Some(index) = mailbox.index(rank).await? {
+                outcome.missing_outputs.extend(index.end.as_ref().and_then(|_| missing_of(&index)));
+                outcome.ends.extend(index.end.map(|end| (rank, end)));
+            }
         }
     }
-    Ok(ends)
+    Ok(outcome)
 }
 
 /// The run's exit code by these. Without every rank's word, nobody knows that all went well; a failure is one, whoever tells
 /// it.
-fn code_of(ends: BTreeMap<u32, End>, nodes: u32) -> Option<u8> {
-    let outcome = Outcome { ends, ..Outcome::default() };
-    let is_known = outcome.ends.len() == nodes as usize || outcome.first_failure().is_some();
-    is_known.then(|| outcome.code(nodes))
+fn code_of(left: &Outcome, nodes: u32) -> Option<u8> {
+    let is_known = left.ends.len() == nodes as usize || left.first_failure().is_some();
+    is_known.then(|| left.code(nodes))
 }
 
-/// A run whose Job is gone.
-fn gone(record: &Record, left: BTreeMap<u32, End>) -> Standing {
+/// A run whose Job is gone. Who has followed it to its end knows more than the mailbox.
+fn gone(record: &Record, left: Outcome) -> Standing {
     let (run, nodes) = (record.spec.name.clone(), record.spec.nodes);
-    let ranks = left.iter().map(|(rank, end)| RankView::ended(*rank, end.clone())).collect();
-    let known = Record { code: record.code.or_else(|| code_of(left, nodes)), ..record.clone() };
+    let mut known = record.clone();
+    if known.code.is_none() {
+        (known.code, known.outputs_missing) = (code_of(&left, nodes), left.lacks_only_outputs(nodes));
+    }
     let state = known.state(false).to_owned();
     let headline = format!("{run} on {}: {state}, and no longer on the cluster\n", record.target);
     let (target, troubles) = (record.target.clone(), Vec::new());
-    Standing { run, target, state, code: known.code, nodes, headline, ranks, troubles }
+    let missing_outputs = if known.outputs_missing { left.missing_outputs } else { Vec::new() };
+    let ranks = left.ends.into_iter().map(|(rank, end)| RankView::ended(rank, end)).collect();
+    Standing { run, target, state, code: known.code, nodes, headline, ranks, troubles, missing_outputs }
 }
 
 /// Writes down how a run ended that nobody followed to its end.
-fn keep(mut record: Record, code: Option<u8>, root: &Path) -> Result<()> {
-    if record.code.is_none() && code.is_some() {
-        record.code = code;
+fn keep(mut record: Record, standing: &Standing, root: &Path) -> Result<()> {
+    if record.code.is_none() && standing.code.is_some() {
+        record.code = standing.code;
+        record.outputs_missing = standing.state == OUTPUTS_INCOMPLETE;
         record.save(root)?;
     }
     Ok(())
@@ -165,10 +191,19 @@ async fn local(record: &Record, context: &Context) -> Standing {
     let state = record.state(found.is_some()).to_owned();
     let headline = format!("{}: {state}, {} ranks, `{}`\n", spec.name, spec.nodes, shown(&spec.command.join(" ")));
     let ranks = found.map(|run| run.ranks.clone()).unwrap_or_default();
-    let view = |(rank, state)| RankView { rank, pod: None, node: None, state };
+    let view = |(rank, state)| RankView { rank, pod: None, node: None, state, outputs: None };
     let ranks = ranks.into_iter().map(view).collect();
-    let (target, troubles) = (record.target.clone(), Vec::new());
-    Standing { run: spec.name.clone(), target, state, code: record.code, nodes: spec.nodes, headline, ranks, troubles }
+    Standing {
+        run: spec.name.clone(),
+        target: record.target.clone(),
+        state,
+        code: record.code,
+        nodes: spec.nodes,
+        headline,
+        ranks,
+        troubles: Vec::new(),
+        missing_outputs: Vec::new(),
+    }
 }
 
 fn words(state: &RankState) -> String {

@@ -20,7 +20,7 @@ use crate::event::{End, RankState, Stream};
 pub use frame::{FrameCodec, FrameError, MAX_BODY, MAX_HEADER};
 
 /// Version of this protocol; raised when an old peer could no longer understand a new one.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Without a frame for this long, in seconds, a stream is dead (both sides send at least every [`HEARTBEAT`]).
 pub const DEAD_AFTER: u64 = 15;
@@ -49,6 +49,11 @@ pub enum Request {
         offset: u64,
         /// How much, in bytes, at most [`MAX_BODY`].
         len: u32,
+    },
+    /// Send a part of the list of outputs. Answered by [`Reply::Listed`].
+    List {
+        /// What is known of the list already, as [`Reply::Listed`] said it; 0 for nothing.
+        after: u64,
     },
     /// Stop the program: SIGTERM, then SIGKILL after the grace time.
     Stop {
@@ -103,10 +108,23 @@ pub enum Reply {
     },
     /// All that the journal held was sent; what follows is news.
     Caught,
-    /// The outputs changed. Body: an [`crate::sync::Index`] as JSON.
+    /// The list of outputs has grown: there is more to ask for with [`Request::List`].
     Outputs {
-        /// Rises with every change.
+        /// The number of its last change.
         sequence: u64,
+        /// Whether nothing will follow.
+        complete: bool,
+    },
+    /// Body: what is listed behind the number that was asked for, as JSON: a [`crate::sync::Page`].
+    Listed {
+        /// What is known of the list with it.
+        next: u64,
+        /// Whether there is more already.
+        more: bool,
+        /// Whether this is all, and nothing will follow.
+        complete: bool,
+        /// Whether the list begins anew with it: what was known of it holds no more.
+        anew: bool,
     },
     /// Body: the piece of the file that was asked for.
     Piece {

@@ -29,7 +29,7 @@ pub async fn history(
         }
         position.read_mailbox(mailbox, &index).await?;
         // A container that was replaced has said its last word too, and the rank goes on.
-        if index.complete && position.has_ended {
+        if index.end.is_some() && position.has_ended {
             return Ok(());
         }
     }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::collect::CollectError;
 use crate::digest::Digest;
-use crate::image::compose::config_of;
+use crate::image::compose::blobs_of;
 use crate::registry::Registry;
 use crate::sync::journal::{Record, Records};
 use crate::sync::{Index, JournalCopy, MAX_BLOB, index_tag};
@@ -23,12 +23,18 @@ pub struct Mailbox {
 impl Mailbox {
     /// What a rank has left so far; `None` when there is nothing.
     pub async fn index(&self, rank: u32) -> Result<Option<Index>, CollectError> {
+        Ok(self.index_and_blobs(rank).await?.map(|(index, _)| index))
+    }
+
+    /// The same, and the blobs that are kept with it, with their sizes in bytes.
+    pub async fn index_and_blobs(&self, rank: u32) -> Result<Option<(Index, Vec<(Digest, u64)>)>, CollectError> {
         let damaged = |reason| CollectError::Source { path: "the list of outputs".to_owned(), rank, reason };
         let tag = index_tag(&self.run, rank);
         let Some(manifest) = self.registry.pull_manifest(&self.repository, &tag).await? else { return Ok(None) };
-        let (config, _) = config_of(&manifest.bytes).map_err(|error| damaged(error.to_string()))?;
+        let (config, blobs) = blobs_of(&manifest.bytes).map_err(|error| damaged(error.to_string()))?;
         let bytes = self.registry.pull_blob(&self.repository, &config, MAX_BLOB).await?;
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| damaged(error.to_string()))
+        let index = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        Ok(Some((index, blobs)))
     }
 
     /// The records of a journal from `offset` on, each with the offset behind it, until `take` has enough.

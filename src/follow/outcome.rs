@@ -33,7 +33,8 @@ impl Outcome {
             _ => None,
         };
         let ends = view.ranks.iter().filter_map(|rank| Some((rank.rank, ended(&rank.state)?)));
-        let outcome = Self { ends: ends.collect(), first_failed: view.first_failed, ..Self::default() };
+        let (ends, missing_outputs) = (ends.collect(), view.missing_outputs());
+        let outcome = Self { ends, first_failed: view.first_failed, missing_outputs, ..Self::default() };
         view.state.is_final().then_some(outcome)
     }
 
@@ -44,7 +45,7 @@ impl Outcome {
         let outcome = Self::of(view)?;
         let by_ranks = outcome.code(u32::try_from(view.ranks.len()).unwrap_or(u32::MAX));
         let by_job = match &view.state {
-            RunState::Succeeded => return Some(0),
+            RunState::Succeeded if outcome.missing_outputs.is_empty() => return Some(0),
             RunState::Failed { code, .. } => *code,
             _ => return Some(by_ranks),
         };
@@ -102,13 +103,23 @@ impl Outcome {
         blamed.or(only).map(|(rank, end)| (*rank, end))
     }
 
+    /// Whether every rank's program has done its work, and something of what they left is missing.
+    #[must_use]
+    pub fn lacks_only_outputs(&self, nodes: u32) -> bool {
+        self.all_ended(nodes) && self.first_failure().is_none() && !self.missing_outputs.is_empty()
+    }
+
+    fn all_ended(&self, nodes: u32) -> bool {
+        nodes > 0 && self.ends.len() == nodes as usize
+    }
+
     /// The run's exit code: that of the rank that failed first; 125 when some rank's end is not known.
     #[must_use]
     pub fn code(&self, nodes: u32) -> u8 {
         match self.first_failure() {
             Some((_, End { reason: Reason::Lost { .. } | Reason::PeerFailed { .. }, .. })) => NOT_RUN,
             Some((_, end)) => end.code.max(1),
-            None if nodes > 0 && self.ends.len() == nodes as usize && self.missing_outputs.is_empty() => 0,
+            None if self.all_ended(nodes) && self.missing_outputs.is_empty() => 0,
             None => NOT_RUN,
         }
     }

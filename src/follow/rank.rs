@@ -11,16 +11,27 @@ use super::trunk::RankStream;
 use super::ways::Ways;
 use crate::control::{DEAD_AFTER, FrameCodec, HEARTBEAT, PROTOCOL, Reply, Request};
 use crate::digest::Digest;
+use crate::sync::Page;
 
 /// An open control stream, greeted.
 pub struct Frames {
     framed: Framed<RankStream, FrameCodec<Reply, Request>>,
     /// When the supervisor is told next that somebody is still here.
     heartbeat: Interval,
-    /// Pieces that have not come yet.
+    /// Pieces that have not come yet, and how many have.
     asked: usize,
+    pub(super) came: u64,
     /// Of this start of the supervisor.
     pub(super) instance: String,
+}
+
+/// A part of a rank's list of outputs, as [`Reply::Listed`] describes it.
+pub(super) struct Listed {
+    pub(super) page: Page,
+    pub(super) next: u64,
+    pub(super) more: bool,
+    pub(super) complete: bool,
+    pub(super) anew: bool,
 }
 
 impl Frames {
@@ -34,8 +45,13 @@ impl Frames {
     async fn greet(stream: RankStream) -> Result<Self, String> {
         let mut heartbeat = interval(Duration::from_secs(HEARTBEAT));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut frames =
-            Self { framed: Framed::new(stream, FrameCodec::default()), heartbeat, asked: 0, instance: String::new() };
+        let mut frames = Self {
+            framed: Framed::new(stream, FrameCodec::default()),
+            heartbeat,
+            asked: 0,
+            came: 0,
+            instance: String::new(),
+        };
         frames.send(Request::Hello { protocol: PROTOCOL }).await?;
         loop {
             match frames.next().await? {
@@ -65,12 +81,39 @@ impl Frames {
         loop {
             tokio::select! {
                 biased;
-                frame = self.framed.next() => return match frame {
-                    Some(frame) => frame.map_err(|error| error.to_string()),
-                    None => Err("the stream ended".to_owned()),
-                },
+                frame = self.framed.next() => {
+                    let frame = frame.ok_or("the stream ended")?.map_err(|error| error.to_string())?;
+                    if let (Reply::Piece { .. } | Reply::NoPiece { .. }, _) = &frame {
+                        // Also where nobody wants it any more.
+                        self.asked = self.asked.saturating_sub(1);
+                        self.came += 1;
+                    }
+                    return Ok(frame);
+                }
                 () = &mut dead => return Err("the stream is silent".to_owned()),
                 _ = self.heartbeat.tick() => self.send(Request::Ping).await?,
+            }
+        }
+    }
+
+    /// The outcome of `work`; the supervisor hears meanwhile that somebody is here.
+    pub(super) async fn hold_until<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let holding = async { while self.next().await.is_ok() {} };
+        tokio::select! {
+            done = &mut work => return done,
+            () = holding => {}
+        }
+        work.await
+    }
+
+    /// What is listed of the outputs behind a number.
+    pub(super) async fn list(&mut self, after: u64) -> Result<Listed, String> {
+        self.send(Request::List { after }).await?;
+        loop {
+            if let (Reply::Listed { next, more, complete, anew }, page) = self.next().await? {
+                let page = serde_json::from_slice(&page).map_err(|error| format!("its list of outputs: {error}"))?;
+                return Ok(Listed { page, next, more, complete, anew });
             }
         }
     }
@@ -91,15 +134,13 @@ impl Frames {
 
     /// The next piece that was asked for, verified; the inner error is about that piece alone.
     pub(super) async fn next_piece(&mut self) -> Result<Result<Bytes, String>, String> {
-        let piece = loop {
-            match self.next().await? {
-                (Reply::Piece { digest }, bytes) if Digest::of(&bytes) == digest => break Ok(bytes),
-                (Reply::Piece { .. }, _) => break Err("its bytes were damaged on the way".to_owned()),
-                (Reply::NoPiece { message }, _) => break Err(message),
-                _ => {}
-            }
-        };
-        self.asked = self.asked.saturating_sub(1);
-        Ok(piece)
+        loop {
+            return Ok(match self.next().await? {
+                (Reply::Piece { digest }, bytes) if Digest::of(&bytes) == digest => Ok(bytes),
+                (Reply::Piece { .. }, _) => Err("its bytes were damaged on the way".to_owned()),
+                (Reply::NoPiece { message }, _) => Err(message),
+                _ => continue,
+            });
+        }
     }
 }

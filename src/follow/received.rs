@@ -5,6 +5,9 @@ use std::fmt;
 use super::collect::CollectError;
 use crate::sync::Limit;
 
+/// So many missing files are named.
+const NAMED: usize = 100;
+
 /// What came of a list of outputs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Received {
@@ -66,6 +69,14 @@ impl Received {
         self.missing.iter().any(|missing| matches!(missing.cause, Cause::Lost(_)))
     }
 
+    /// What is missing, a sentence each; of very much only how much it is.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let more = self.missing.len().saturating_sub(NAMED);
+        let named = self.missing.iter().take(NAMED).map(Missing::to_string);
+        named.chain((more > 0).then(|| format!("{more} more files are not here"))).collect()
+    }
+
     /// What to do about what is missing, each advice once.
     #[must_use]
     pub fn hints(&self) -> Vec<String> {
@@ -92,6 +103,11 @@ impl Received {
 }
 
 impl Missing {
+    /// A file that could not be had.
+    pub(super) fn lost(rank: u32, path: &str, reason: String) -> Self {
+        Self { rank, path: path.to_owned(), cause: Cause::Lost(reason) }
+    }
+
     fn hint(&self) -> Option<String> {
         match &self.cause {
             Cause::Refused(_) => None,

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::collect::{CollectError, Collector};
 use super::engine::Engine;
-use super::fetch::Pieces;
+use super::gather::{Gathered, Gathering, Told};
 use super::kubelet::from_kubelet;
 use super::log::Log;
 use super::mailbox::Mailbox;
@@ -23,7 +23,6 @@ use crate::control::{Reply, Request};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::event::{End, Event, Events, RankState, Reason};
 use crate::job::Nodes;
-use crate::sync::Index;
 
 /// What can go wrong while a run is followed.
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +56,12 @@ impl Diagnosis for FollowError {
 }
 
 /// What all ranks' tasks share.
-struct Shared {
-    ways: Ways,
-    events: Events,
+pub(super) struct Shared {
+    pub(super) ways: Ways,
+    pub(super) events: Events,
     /// `None`: only watch, and leave the outputs to whoever brings them.
-    collector: Option<Mutex<Collector>>,
-    mailbox: Option<Mailbox>,
+    pub(super) collector: Option<Mutex<Collector>>,
+    pub(super) mailbox: Option<Mailbox>,
     sight: Sight,
 }
 
@@ -139,29 +138,37 @@ struct Done {
     first_failed: Option<u32>,
     /// Whether its supervisor told the end.
     spoke: bool,
-    missing: Option<String>,
+    missing: Vec<String>,
+}
+
+/// What a rank's supervisor said last.
+struct Last {
+    end: End,
+    first_failed: Option<u32>,
+    in_mailbox: bool,
 }
 
 struct RankFollower {
     rank: u32,
     shared: Arc<Shared>,
     position: Position,
-    index_tx: watch::Sender<Option<Index>>,
+    told_tx: watch::Sender<Told>,
 }
 
 impl RankFollower {
     fn new(rank: u32, log: Log, shared: Arc<Shared>) -> Self {
-        Self { rank, shared, position: Position::new(rank, log), index_tx: watch::Sender::new(None) }
+        Self { rank, shared, position: Position::new(rank, log), told_tx: watch::Sender::default() }
     }
 
     async fn follow(mut self) -> Done {
-        let collecting = tokio::spawn(collect(self.rank, Arc::clone(&self.shared), self.index_tx.subscribe()));
+        let gathering = Gathering::new(self.rank, Arc::clone(&self.shared));
+        let gathering = tokio::spawn(gathering.gather(self.told_tx.subscribe()));
         let mut sight = self.shared.sight.of(self.rank);
         let mut refused = 0;
-        let (end, first_failed, frames) = loop {
+        let (Last { end, first_failed, in_mailbox }, frames) = loop {
             sight.until_begun().await;
             match self.attend(&mut sight).await {
-                Ok((end, first_failed, frames)) => break (end, first_failed, Some(frames)),
+                Ok((last, frames)) => break (last, Some(frames)),
                 Err(reason) => tracing::debug!(rank = self.rank, reason, "the control stream is not there"),
             }
             if let Some(end) = sight.end() {
@@ -171,30 +178,31 @@ impl RankFollower {
                     self.read_legacy().await;
                     // The engine may know no more than that the pod is gone; its supervisor may have left a word.
                     let is_lost = matches!(end.reason, Reason::Lost { .. });
-                    let left = self.index_tx.borrow().as_ref().and_then(|index| index.end.clone());
-                    break (left.filter(|_| is_lost).unwrap_or(end), None, None);
+                    let left = self.told_tx.borrow().left.as_ref().and_then(|index| index.end.clone());
+                    let end = left.filter(|_| is_lost).unwrap_or(end);
+                    break (Last { end, first_failed: None, in_mailbox: false }, None);
                 }
             }
             sight.pause().await;
         };
         self.shared.events.send(Event::Rank { rank: self.rank, state: RankState::Ended(end.clone()) });
-        // With the sender gone, the collector finishes what it has heard of.
-        let Self { index_tx, rank, shared, .. } = self;
-        drop(index_tx);
-        let missing = match collecting.await {
-            Ok(Ok(true)) => None,
-            Ok(Ok(false)) => Some(format!("rank {rank} left no final list of its outputs")),
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(error) => Some(error.to_string()),
-        };
+        // With the sender gone, what it told is brought to its end.
+        let Self { told_tx, rank, shared, .. } = self;
+        drop(told_tx);
         let spoke = frames.is_some();
-        if let Some(mut frames) = frames
-            && shared.collector.is_some()
-            && missing.is_none()
-            && frames.send(Request::Release).await.is_ok()
-        {
-            // The supervisor reads the word before the stream is closed.
-            let _ = tokio::time::timeout(Duration::from_secs(2), async { while frames.next().await.is_ok() {} }).await;
+        let mut frames = frames.filter(|_| shared.collector.is_some());
+        if in_mailbox && let Some(frames) = frames.take() {
+            // The rank need not wait for what the mailbox has.
+            release(frames).await;
+        }
+        let gathered = match &mut frames {
+            Some(frames) => frames.hold_until(gathering).await,
+            None => gathering.await,
+        };
+        let broken = |error: tokio::task::JoinError| Gathered { is_all: false, missing: vec![error.to_string()] };
+        let Gathered { is_all, missing } = gathered.unwrap_or_else(broken);
+        if let Some(frames) = frames.filter(|_| is_all) {
+            release(frames).await;
         }
         Done { rank, end, first_failed, spoke, missing }
     }
@@ -221,7 +229,8 @@ impl RankFollower {
     /// Takes what the mailbox has of the log that was not read yet, and its list of outputs.
     async fn read_mailbox(&mut self, mailbox: &Mailbox) -> Result<(), CollectError> {
         let Some(index) = mailbox.index(self.rank).await? else { return Ok(()) };
-        self.index_tx.send_replace(Some(index.clone()));
+        let index = Arc::new(index);
+        self.told_tx.send_modify(|told| told.left = Some(Arc::clone(&index)));
         self.position.read_mailbox(mailbox, &index).await
     }
 
@@ -241,7 +250,7 @@ impl RankFollower {
     }
 
     /// Follows the supervisor's words to its end.
-    async fn attend(&mut self, sight: &mut RankSight) -> Result<(End, Option<u32>, Frames), String> {
+    async fn attend(&mut self, sight: &mut RankSight) -> Result<(Last, Frames), String> {
         let mut frames = Frames::open(&self.shared.ways, self.rank).await?;
         sight.is_reached();
         if self.position.instance != frames.instance {
@@ -251,97 +260,30 @@ impl RankFollower {
         frames.send(Request::Follow { offset: self.position.offset }).await?;
         loop {
             let (reply, body) = frames.next().await?;
-            let Some((reply, body)) = self.position.hear(reply, body) else { continue };
+            let Some((reply, _)) = self.position.hear(reply, body) else { continue };
             match reply {
                 Reply::Caught => self.shared.events.send(Event::LogCurrent { rank: self.rank }),
                 Reply::State(state) if !matches!(state, RankState::Ended(_)) => {
                     self.shared.events.send(Event::Rank { rank: self.rank, state });
                 }
-                Reply::Outputs { .. } => {
-                    let index = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-                    self.index_tx.send_replace(Some(index));
-                }
+                Reply::Outputs { sequence, .. } => self.told_tx.send_modify(|told| told.sequence = sequence),
                 Reply::Ended { replaced: true, .. } => {
                     self.position.has_ended = true;
                     let _ = frames.send(Request::Release).await;
                     return Err("another container takes this one's place".to_owned());
                 }
-                Reply::Ended { end, first_failed, .. } => return Ok((end, first_failed, frames)),
+                Reply::Ended { end, first_failed, in_mailbox, .. } => {
+                    return Ok((Last { end, first_failed, in_mailbox }, frames));
+                }
                 _ => {}
             }
         }
     }
 }
 
-/// Brings what each new index names; gives whether the last one was final.
-async fn collect(
-    rank: u32,
-    shared: Arc<Shared>,
-    mut index: watch::Receiver<Option<Index>>,
-) -> Result<bool, CollectError> {
-    let mut frames = None;
-    let mut complete = false;
-    let mut last_try = false;
-    loop {
-        let open = index.changed().await.is_ok();
-        if !open && last_try {
-            return Ok(complete);
-        }
-        last_try = !open;
-        let Some(now) = index.borrow_and_update().clone() else { continue };
-        complete = now.complete;
-        for skipped in now.skipped.iter().filter(|_| now.complete) {
-            shared.events.warn(format!("`{}` of rank {rank} is not taken: {}", skipped.path, skipped.reason));
-        }
-        let received = receive(rank, &shared, &now, &mut frames).await;
-        match received {
-            Ok(()) => {}
-            // While the program runs, files come and go: the next index says what holds.
-            Err(error) if !now.complete => tracing::debug!(rank, %error, "outputs will be tried again"),
-            Err(error) => return Err(error),
-        }
-        if now.complete {
-            return Ok(true);
-        }
+/// Tells a supervisor that all is here. It reads the word before the stream is closed.
+async fn release(mut frames: Frames) {
+    if frames.send(Request::Release).await.is_ok() {
+        let _ = tokio::time::timeout(Duration::from_secs(2), async { while frames.next().await.is_ok() {} }).await;
     }
-}
-
-async fn receive(rank: u32, shared: &Shared, index: &Index, frames: &mut Option<Frames>) -> Result<(), CollectError> {
-    let Some(collector) = &shared.collector else { return Ok(()) };
-    let mut collector = collector.lock().await;
-    let from_mailbox = match &shared.mailbox {
-        Some(Mailbox { registry, repository, .. }) => {
-            let mut pieces = Pieces::Mailbox(registry, repository);
-            Some(collector.receive(index, &mut pieces, &shared.events).await)
-        }
-        None => None,
-    };
-    match from_mailbox {
-        // What the mailbox does not have the rank may.
-        Some(Ok(received)) if received.may_be_elsewhere() => {}
-        Some(Ok(received)) => return received.whole(),
-        Some(Err(error @ CollectError::Write { .. })) => return Err(error),
-        // What a rank could not push it still gives over the control stream, as long as it lives.
-        Some(Err(error)) => {
-            tracing::debug!(rank, %error, "not in the mailbox");
-        }
-        None => {}
-    }
-    if index.files.is_empty() {
-        return Ok(());
-    }
-    // A stream from before may be dead: what it runs in goes with the program.
-    if let Some(open) = frames {
-        match collector.receive(index, &mut Pieces::Control(open), &shared.events).await {
-            Ok(received) => return received.whole(),
-            Err(error @ CollectError::Write { .. }) => return Err(error),
-            Err(error) => tracing::debug!(rank, %error, "asking over another stream"),
-        }
-    }
-    *frames = None;
-    let opened = Frames::open(&shared.ways, rank).await;
-    let mut open = opened.map_err(|reason| CollectError::Source { path: "the outputs".to_owned(), rank, reason })?;
-    let received = collector.receive(index, &mut Pieces::Control(&mut open), &shared.events).await?;
-    *frames = Some(open);
-    received.whole()
 }

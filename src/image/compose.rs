@@ -103,6 +103,14 @@ pub fn config_of(manifest: &[u8]) -> Result<(Digest, u64), ComposeError> {
     Ok((form.config.digest, form.config.size))
 }
 
+/// The digest of a manifest's configuration blob, and its layers' digests and sizes in bytes.
+pub fn blobs_of(manifest: &[u8]) -> Result<(Digest, Vec<(Digest, u64)>), ComposeError> {
+    let (config, _) = config_of(manifest)?;
+    let form: ManifestForm = serde_json::from_slice(manifest)
+        .map_err(|e| ComposeError::Malformed { document: "manifest", reason: e.to_string() })?;
+    Ok((config, form.layers.into_iter().map(|layer| (layer.digest, layer.size)).collect()))
+}
+
 /// The digest of the manifest for `architecture` in an image index; `None` when `manifest` is no index.
 pub fn select_platform(manifest: &[u8], architecture: &str) -> Result<Option<Digest>, ComposeError> {
     let malformed = |reason: String| ComposeError::Malformed { document: "manifest", reason };

@@ -62,7 +62,7 @@ pub struct Deadlines {
     pub start: Duration,
     /// Between SIGTERM and SIGKILL.
     pub grace: Duration,
-    /// At a rank's end, for outputs and logs to be delivered.
+    /// How long nothing may move, at a rank's end, before outputs and logs that are not delivered are given up.
     pub drain: Duration,
     /// The whole run; nothing lives for ever.
     pub run: Duration,

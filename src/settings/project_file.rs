@@ -71,6 +71,8 @@ pub struct RunSection {
     pub max_duration: Option<String>,
     /// How long a rank has between being asked to stop and being killed, as `30s`.
     pub grace: Option<String>,
+    /// How long nothing may move, at a rank's end, before outputs that are not delivered are given up, as `5m`.
+    pub drain: Option<String>,
     /// How long no rank may give a sign of life before the run has stalled, as `10m`.
     pub stall_timeout: Option<String>,
     /// Which ranks run the command: `all`, or `rank0`, whose program starts the others' itself. Absent: `rank0` for `mpirun`,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::launch::Hostfile;
-use super::mailbox::MailboxConfig;
+use super::outputs::MailboxConfig;
 use crate::bounded_file::{HAND_WRITTEN, read_text};
 use crate::job::restarts::{InvalidRestarts, RestartOn, Restarts};
 use crate::job::{Launch, Nodes};

@@ -17,7 +17,7 @@ use super::admission::Admission;
 use super::gang::Streams;
 use super::journal::{Found, Journal};
 use super::launch::Remotes;
-use super::outputs::Outputs;
+use super::outputs::{Listed, News, Outputs};
 use super::trunk;
 use crate::control::{DEAD_AFTER, FrameCodec, FrameError, HEARTBEAT, PROTOCOL, Reply, Request};
 use crate::event::{End, RankState, cause};
@@ -137,13 +137,13 @@ impl Conversation {
 
     async fn converse(&mut self) -> Outcome {
         let mut state = self.board.state.subscribe();
-        let mut index = self.board.outputs.subscribe();
+        let mut news = self.board.outputs.news();
         let mut journal = self.board.journal.end();
         let mut over = self.board.over.subscribe();
         let mut heartbeat = tokio::time::interval(Duration::from_secs(HEARTBEAT));
         let mut heard = Instant::now();
         state.mark_changed();
-        index.mark_changed();
+        news.mark_changed();
         loop {
             let following = self.following.is_some();
             tokio::select! {
@@ -160,10 +160,9 @@ impl Conversation {
                     let now = state.borrow_and_update().clone();
                     self.send(Reply::State(now)).await?;
                 }
-                Ok(()) = index.changed(), if following => {
-                    let now = Arc::clone(&index.borrow_and_update());
-                    let body = serde_json::to_vec(&*now)?;
-                    self.send_with(Reply::Outputs { sequence: now.sequence }, body.into()).await?;
+                Ok(()) = news.changed(), if following => {
+                    let News { sequence, complete } = *news.borrow_and_update();
+                    self.send(Reply::Outputs { sequence, complete }).await?;
                 }
                 Ok(()) = journal.changed(), if following => {}
                 Ok(()) = over.changed(), if following => {}
@@ -211,13 +210,23 @@ impl Conversation {
                 };
                 self.send_with(reply.0, reply.1).await
             }
+            Request::List { after } => {
+                let Listed { page, next, more, complete, anew } = self.board.outputs.listed(after);
+                self.send_with(Reply::Listed { next, more, complete, anew }, page).await
+            }
             Request::Stop { by } => self.wish(Wish::Stop(cause(by))),
             Request::Kill { by } => self.wish(Wish::Kill(cause(by))),
             Request::Release => {
                 self.board.released.send_replace(true);
                 Ok(())
             }
-            Request::Ping => self.send(Reply::Pong).await,
+            Request::Ping => {
+                // Whoever brings outputs over this stream has to wait for its turn; who follows only says that it is there.
+                if self.following.is_none() {
+                    self.board.outputs.activity().stirs();
+                }
+                self.send(Reply::Pong).await
+            }
         }
     }
 
@@ -237,6 +246,7 @@ impl Conversation {
                 Found::Record(Record { stream, time, bytes }, next) => {
                     following.offset = next;
                     in_time(bytes.len(), self.frames.feed((Reply::Log { stream, time, next }, bytes))).await?;
+                    self.board.outputs.activity().stirs();
                 }
                 Found::Gap(bytes, next) => {
                     following.offset = next;
@@ -250,9 +260,8 @@ impl Conversation {
                     if let (Some(over), false) = (over, following.ended_sent) {
                         following.ended_sent = true;
                         // Whoever hears of the end has heard of everything before it.
-                        let index = self.board.outputs.subscribe().borrow().clone();
-                        let body = serde_json::to_vec(&*index)?;
-                        self.frames.feed((Reply::Outputs { sequence: index.sequence }, body.into())).await?;
+                        let News { sequence, complete } = *self.board.outputs.news().borrow();
+                        self.frames.feed((Reply::Outputs { sequence, complete }, Bytes::new())).await?;
                         let Over { end, first_failed, in_mailbox, replaced } = over;
                         let journal = following.offset;
                         let reply = Reply::Ended { end, first_failed, journal, in_mailbox, replaced };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::attempt::{Attempt, Launching};
 use super::config::Config;
@@ -21,9 +21,10 @@ use super::launch::{self, Launcher, Remotes};
 use super::output::PassedOn;
 use super::outputs::Outputs;
 use super::reaper;
-use crate::event::{End, NOT_RUN, RankState, Reason};
+use crate::event::{Delivered, End, NOT_RUN, RankState, Reason};
 use crate::job::Launch;
 use crate::job::restarts::container_code;
+use crate::job::state::TerminationMessage;
 
 /// Lives a rank's life; gives the process's exit code.
 pub(super) fn run(config: Config) -> u8 {
@@ -201,7 +202,7 @@ impl Rank {
         })
     }
 
-    /// Tells everybody how it ended, delivers what there is, and waits for that a bounded time.
+    /// Tells everybody how it ended, and delivers what there is; gives up when nothing moves for the drain time.
     async fn finish(mut self, end: End, leaving: bool, gang: Option<Gang>) -> u8 {
         let replaced = leaving && self.config.replaced;
         let first_failed = match (&end.reason, end.is_success()) {
@@ -209,12 +210,13 @@ impl Rank {
             (Reason::Stopped { .. }, _) | (_, true) => None,
             _ => Some(self.config.rank),
         };
-        leave_word(self.config.rank, &end, first_failed);
+        let mut word =
+            TerminationMessage { nauta: 1, rank: self.config.rank, end: end.clone(), first_failed, outputs: None };
+        leave(&word);
         if !replaced {
             self.board.state.send_replace(RankState::Ended(end.clone()));
         }
         let drain = if self.inbox.has_lost_lease() { Duration::from_secs(1) } else { self.config.drain };
-        let deadline = Instant::now() + drain;
         let last = Some(&end).filter(|_| !replaced);
         let finished = self.board.outputs.finish(last, &self.board.journal, drain).await;
         if let Some(problem) = &finished.problem {
@@ -222,15 +224,22 @@ impl Rank {
         }
         let in_mailbox = finished.in_mailbox;
         self.board.over.send_replace(Some(Over { end: end.clone(), first_failed, in_mailbox, replaced }));
-        tokio::select! {
-            () = Self::delivered(&self.board, deadline, in_mailbox) => {}
-            () = self.inbox.lease_lost() => {}
-        }
+        let received = tokio::select! {
+            received = Self::delivered(&self.board, drain, in_mailbox) => received,
+            () = self.inbox.lease_lost() => false,
+        };
+        let missing = finished.left_here.filter(|_| !received).or(finished.lost);
+        let missing = missing.map(|missing| Delivered::Incomplete { missing });
+        let is_incomplete = missing.is_some();
+        word.outputs = missing.or(Some(Delivered::Complete));
+        leave(&word);
         if let Some(gang) = gang.filter(|_| self.config.rank == 0) {
             // The others need rank 0 as long as they run, and whoever follows them through it a little longer.
+            let led = self.board.led.subscribe();
             let others_done = async {
                 gang.finished().await;
-                let _ = timeout(drain, self.board.led.subscribe().wait_for(|led| *led == 0)).await;
+                let mut led = led;
+                let _ = timeout(drain, led.wait_for(|led| *led == 0)).await;
                 sleep(Duration::from_millis(300)).await;
             };
             tokio::select! {
@@ -239,11 +248,17 @@ impl Rank {
             }
         }
         self.passed_on.drain().await;
-        if self.config.replaced { container_code(&end, leaving) } else { end.code }
+        match container_code(&end, leaving) {
+            code if self.config.replaced => code,
+            // Whoever looks at the container alone must not take it for a success.
+            _ if end.code == 0 && is_incomplete => NOT_RUN,
+            _ => end.code,
+        }
     }
 
-    /// Until a workstation has everything; when none follows and the mailbox has everything, at once.
-    async fn delivered(board: &Board, deadline: Instant, in_mailbox: bool) {
+    /// Until a workstation has everything, which it gives; when the mailbox has everything, until all that follow know the
+    /// end; or until nothing has moved for so long.
+    async fn delivered(board: &Board, limit: Duration, in_mailbox: bool) -> bool {
         let mut released = board.released.subscribe();
         let mut followers = board.followers.subscribe();
         let nobody_needed = async {
@@ -252,10 +267,12 @@ impl Rank {
             }
             let _ = followers.wait_for(|count| *count == 0).await;
         };
+        let activity = board.outputs.activity();
+        activity.stirs();
         tokio::select! {
-            _ = released.wait_for(|released| *released) => {}
-            () = nobody_needed => {}
-            () = sleep_until(deadline) => {}
+            released = released.wait_for(|released| *released) => released.is_ok(),
+            () = nobody_needed => false,
+            () = activity.is_still_for(limit) => false,
         }
     }
 }
@@ -280,11 +297,10 @@ fn launching(config: &Config, board: &Rc<Board>) -> std::io::Result<Launching> {
 }
 
 /// Leaves a word for the engine (Kubernetes' termination message): read even when no stream survives.
-fn leave_word(rank: u32, end: &End, first_failed: Option<u32>) {
-    let word = serde_json::json!({ "nauta": 1, "rank": rank, "end": end, "first_failed": first_failed });
+fn leave(word: &TerminationMessage) {
     let path = Path::new("/dev/termination-log");
     if path.exists() {
-        let _ = fs::write(path, word.to_string());
+        let _ = fs::write(path, serde_json::to_string(word).expect("a word has text keys only"));
     }
 }
 

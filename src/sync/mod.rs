@@ -1,13 +1,15 @@
 //! Outputs on their way back: what a rank has written, cut into chunks, and what of it is where.
 //!
-//! Owns: the [`Index`] (its JSON form is stored in the mailbox and sent over the control stream), and what of it is believed
-//! ([`File::check`], [`acceptable`], [`Budget`]). Does not own: the registry or the control stream that carry it. Start reading at [`Index`].
+//! Owns: the [`Index`] (its JSON form is stored in the mailbox) and its [`Page`]s (which also go over the control stream), and what of them is
+//! believed ([`File::check`], [`acceptable`], [`Budget`]). Does not own: the registry or the control stream that carry them. Start reading at [`Index`].
 
 mod bounds;
 mod budget;
 pub(crate) mod fuzz;
 pub mod journal;
 mod name;
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,15 +22,22 @@ pub use name::acceptable;
 pub const CHUNK: u64 = 16 * 1024 * 1024;
 /// No blob of ours is larger, since the registry cannot resume inside one. Bytes.
 pub const MAX_BLOB: u64 = 64 * 1024 * 1024;
+/// The longest page of a list that is read, in bytes: one file of half a terabyte fits.
+pub const MAX_PAGE: u64 = 16 * 1024 * 1024;
+/// A page of a list has at most so many files.
+pub const PAGE_FILES: usize = 10_000;
 /// Media type of an index in the mailbox (the manifest's configuration blob).
 pub const INDEX_MEDIA_TYPE: &str = "application/vnd.nauta.outputs.v1+json";
+/// Media type of a page of an index.
+pub const PAGE_MEDIA_TYPE: &str = "application/vnd.nauta.outputs.page.v1+json";
 /// Media type of a blob of chunks in the mailbox.
 pub const PACK_MEDIA_TYPE: &str = "application/vnd.nauta.pack.v1";
 
-/// All that a rank has written, at one moment.
+/// What a rank has written, at one moment. Of very many files most are in pages of their own; what is said of a path later
+/// replaces what is said earlier: the pages in their order, and `files` and `removed` behind them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Index {
-    /// Version of this form; 1.
+    /// Version of this form: 1 where all files are in `files`, 2 where there may be pages.
     pub schema: u32,
     /// The run's name.
     pub run: String,
@@ -36,20 +45,75 @@ pub struct Index {
     pub rank: u32,
     /// Rises with every index of a rank.
     pub sequence: u64,
-    /// Whether the program has ended and nothing will follow.
+    /// Whether the program has ended, everything that it left is listed, and nothing will follow.
     pub complete: bool,
-    /// How the rank ended, once it has.
+    /// How the rank ended, once it has. Without `complete`, what it left is not (yet) all here.
     pub end: Option<crate::event::End>,
-    /// The files, sorted by path.
+    /// What is listed before `files`, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pages: Vec<PageRef>,
+    /// The files, each path once.
     pub files: Vec<File>,
+    /// Paths of the pages whose files are no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
     /// Files that could not be taken, with the reason (still changing, unreadable, no regular file, a path we refuse).
     pub skipped: Vec<Skipped>,
+    /// What was there at the end, and did not come into the mailbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsent: Option<Unsent>,
     /// What of the rank's journal is in the mailbox.
     pub journal: Option<JournalCopy>,
     /// What is before it, oldest first: the journals of containers whose place this one has taken, and what of its own
     /// comes before bytes that are missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<JournalCopy>,
+}
+
+/// Where a [`Page`] is in the mailbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageRef {
+    /// Its JSON.
+    pub blob: Digest,
+    /// How long that is, in bytes.
+    pub size: u64,
+}
+
+/// A part of a list of files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// Files that are new or have changed, each path once.
+    pub files: Vec<File>,
+    /// Paths whose files are no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+    /// With the last page of a list: what could not be taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
+}
+
+/// What did not come into the mailbox before a rank's end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsent {
+    /// How many files.
+    pub files: u64,
+    /// Their size together, in bytes.
+    pub bytes: u64,
+    /// Some of their paths.
+    pub names: Vec<String>,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.files == 0 {
+            return write!(f, "the list of them was not sent: {}", self.reason);
+        }
+        let names = self.names.iter().map(|name| name.escape_debug().to_string()).collect::<Vec<_>>().join(", ");
+        let more = if self.files > self.names.len() as u64 { ", …" } else { "" };
+        write!(f, "{} files ({} bytes) were not sent: {names}{more}: {}", self.files, self.bytes, self.reason)
+    }
 }
 
 /// A rank's journal in the mailbox: records as [`journal`] describes them.
@@ -104,6 +168,15 @@ pub struct Skipped {
     pub path: String,
     /// Why.
     pub reason: String,
+    /// Whether it is no regular file: there is no content that could be missing.
+    #[serde(default)]
+    pub special: bool,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not taken: {}", self.path.escape_debug(), self.reason)
+    }
 }
 
 /// The mailbox's tag for a rank's index.

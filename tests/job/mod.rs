@@ -10,6 +10,7 @@ mod elastic;
 mod environment;
 mod flood;
 mod frameworks;
+mod late_outputs;
 mod launchers;
 mod local;
 mod lock;

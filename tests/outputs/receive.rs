@@ -287,7 +287,11 @@ async fn what_the_user_deletes_comes_again_only_when_asked_for_or_changed() {
         let _ = std::fs::remove_file(&path);
     }
     drop(collector);
-    assert_eq!(mailbox.receive(0, vec![first]).await.expect("arrives").files, 1, "`nauta pull` brings what is not here");
+    assert_eq!(
+        mailbox.receive(0, vec![first]).await.expect("arrives").files,
+        1,
+        "`nauta pull` brings what is not here"
+    );
 }
 
 /// One blob of a mebibyte, named again and again, is a mebibyte each time.

@@ -10,7 +10,7 @@ fn run(script: &str) -> (Workstation, crate::support::Done) {
     let workstation = Workstation::new();
     workstation.write("nauta.toml", &format!("[environment]\nbase = '{}'\n", environment("NAUTA_TEST_IMAGE_BUSYBOX")));
     workstation.write("job.sh", script);
-    let done = workstation.succeeds(&["run", "--local", "--", "sh", "job.sh"]);
+    let done = workstation.nauta(&["run", "--local", "--", "sh", "job.sh"]);
     (workstation, done)
 }
 
@@ -20,6 +20,10 @@ fn what_is_no_file_is_left_out_and_said() {
         echo good > good; mkdir -p deep/er; echo deep > deep/er/file; mkfifo pipe; ln -s /etc/passwd link
         echo x > \"$(printf 'new\\nline')\"; echo x > 'back\\slash'; echo secret > unreadable; chmod 0 unreadable
         chmod 4755 good; mkdir empty; : > zero; mkdir .git; echo x > .git/config");
+    assert_eq!(done.code, 125, "files are missing: {}", done.stderr);
+    assert!(done.stderr.contains("succeeded, outputs incomplete"), "{}", done.stderr);
+    let listed = workstation.succeeds(&["list"]).stdout;
+    assert!(listed.contains("succeeded, outputs incomplete"), "{listed}");
     let run = workstation.only_run();
     assert_eq!(std::fs::read_to_string(run.join("good")).expect("arrived"), "good\n");
     assert_eq!(run.join("good").metadata().expect("there").permissions().mode() & 0o7777, 0o755);
@@ -44,7 +48,8 @@ fn what_is_no_file_is_left_out_and_said() {
 fn outputs_respect_the_users_umask() {
     let workstation = Workstation::new();
     workstation.write("nauta.toml", &format!("[environment]\nbase = '{}'\n", environment("NAUTA_TEST_IMAGE_BUSYBOX")));
-    let script = "cd $NAUTA_OUTPUTS; mkdir d; echo x > d/file; chmod 0777 d/file; dd if=/dev/zero of=large bs=1M count=3";
+    let script =
+        "cd $NAUTA_OUTPUTS; mkdir d; echo x > d/file; chmod 0777 d/file; dd if=/dev/zero of=large bs=1M count=3";
     let inner = workstation.command(&["run", "--local", "--", "sh", "-c", script]);
     let mut outer = Command::new("sh");
     outer.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(inner.get_program()).args(inner.get_args()).env_clear();
@@ -60,9 +65,10 @@ fn outputs_respect_the_users_umask() {
 
 #[test]
 fn many_small_files_and_a_large_one_arrive() {
-    let (workstation, _) = run("cd $NAUTA_OUTPUTS
+    let (workstation, done) = run("cd $NAUTA_OUTPUTS
         i=0; while [ $i -lt 2000 ]; do echo $i > f$i; i=$((i+1)); done
         dd if=/dev/urandom of=large bs=1M count=200 2>/dev/null; sha256sum large > sum");
+    assert_eq!(done.code, 0, "{}", done.stderr);
     let run = workstation.only_run();
     assert!(
         (0..2000)
@@ -73,6 +79,29 @@ fn many_small_files_and_a_large_one_arrive() {
     assert_eq!(sum.split(' ').next(), Some(digest.hex()));
     let own = crate::support::folders(&run.join(".nauta"));
     assert!(!own.iter().any(|path| path.to_string_lossy().contains("part-")), "{own:?}");
+}
+
+#[test]
+fn what_is_special_alone_is_no_loss() {
+    let (workstation, done) = run("cd $NAUTA_OUTPUTS; mkfifo pipe; ln -s /etc/passwd link; echo good > good");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(workstation.only_run().join("good").is_file());
+}
+
+/// More than one list of files can hold, written when there is no time left.
+#[test]
+fn very_many_files_that_are_written_last_arrive() {
+    let files = crate::support::number("NAUTA_TEST_MANY_FILES", 25_000);
+    let (workstation, done) = run(&format!(
+        "cd $NAUTA_OUTPUTS; awk 'BEGIN {{ for (i = 0; i < {files}; i++) {{ d = int(i / 1000); if (i % 1000 == 0) system(\"mkdir -p \" d); f = d \"/\" i; printf \"%04d\", i % 10000 > f; close(f) }} }}'"
+    ));
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let run = workstation.only_run();
+    let missing = (0..files).find(|i| {
+        let text = std::fs::read_to_string(run.join(format!("{}/{i}", i / 1000)));
+        text.ok() != Some(format!("{:04}", i % 10000))
+    });
+    assert_eq!(missing, None);
 }
 
 /// It never stands still for long enough to be taken as it is.

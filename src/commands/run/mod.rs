@@ -72,6 +72,9 @@ pub struct RunArgs {
     /// How long a rank has between being asked to stop and being killed; 10s where absent
     #[arg(long, value_name = "TIME")]
     grace: Option<String>,
+    /// How long nothing may move, at a rank's end, before outputs that are not delivered are given up; 60s where absent
+    #[arg(long, value_name = "TIME")]
+    drain: Option<String>,
     /// End the run when no rank has written anything for so long, and say where its processes were
     #[arg(long, value_name = "TIME")]
     stall_timeout: Option<String>,
@@ -143,7 +146,11 @@ fn report(outcome: &Outcome, mut record: Record, root: &Path, output: &Output) -
     for rank in &outcome.excused {
         events.warn(format!("rank {rank} was lost, and the others have done the work"));
     }
+    let lacks_only_outputs = outcome.lacks_only_outputs(record.spec.nodes);
     let detail = match (code, first) {
+        _ if lacks_only_outputs => {
+            format!("succeeded, outputs incomplete: what has arrived is in {}", folder.display())
+        }
         (0, _) => format!("done, outputs are in {}", folder.display()),
         (_, Some((rank, end))) => format!("failed: rank {rank} {end}; outputs are in {}", folder.display()),
         _ if outcome.ended_by_hand => {
@@ -161,6 +168,7 @@ fn report(outcome: &Outcome, mut record: Record, root: &Path, output: &Output) -
     });
     output.result("", &document);
     record.code = Some(code);
+    record.outputs_missing = lacks_only_outputs;
     record.save(root)?;
     Ok(code)
 }

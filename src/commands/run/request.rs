@@ -47,7 +47,15 @@ impl Request {
     /// What is kept of the run beside its outputs.
     pub(super) fn record(&self, target: &str, mailbox: Option<String>) -> Record {
         let created = jiff::Timestamp::now().as_second();
-        Record { schema: 1, spec: self.spec.clone(), target: target.to_owned(), created, mailbox, code: None }
+        Record {
+            schema: 1,
+            spec: self.spec.clone(),
+            target: target.to_owned(),
+            created,
+            mailbox,
+            code: None,
+            outputs_missing: false,
+        }
     }
 
     /// Keeps the snapshot as that of the last run, beside what comes next: it is still being written, and that of the run before takes its
@@ -205,6 +213,7 @@ fn deadlines(args: &RunArgs, section: &RunSection) -> Result<Deadlines> {
     deadlines.run =
         time("--max-duration", args.max_duration.as_ref(), section.max_duration.as_ref())?.unwrap_or(deadlines.run);
     deadlines.grace = time("--grace", args.grace.as_ref(), section.grace.as_ref())?.unwrap_or(deadlines.grace);
+    deadlines.drain = time("--drain", args.drain.as_ref(), section.drain.as_ref())?.unwrap_or(deadlines.drain);
     deadlines.stall = time("--stall-timeout", args.stall_timeout.as_ref(), section.stall_timeout.as_ref())?;
     Ok(deadlines)
 }

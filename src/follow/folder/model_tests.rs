@@ -292,7 +292,11 @@ const fn death((at, event): (usize, Event)) -> Option<usize> {
 }
 
 /// Steps at which something happens, once, and that check the world at each; then dead ones stay dead.
-fn steps(world: &Arc<Mutex<World>>, event: Option<(usize, Event)>, seen: &Arc<Mutex<(usize, Option<String>)>>) -> Steps {
+fn steps(
+    world: &Arc<Mutex<World>>,
+    event: Option<(usize, Event)>,
+    seen: &Arc<Mutex<(usize, Option<String>)>>,
+) -> Steps {
     let (world, seen) = (Arc::clone(world), Arc::clone(seen));
     let mut is_dead = false;
     let observer = move |step: &'static str| {
@@ -323,7 +327,8 @@ fn play(state: &State, round: Round, root: &Path) -> Result<Option<(State, bool)
     let is_undisturbed = round.event.is_none() && world.open.is_none() && is_nautas(&world);
     let world = Arc::new(Mutex::new(world));
     let seen = Arc::default();
-    let observed = |event| OutputsFolder::open_with(root, steps(&world, event, &seen)).map(|folder| folder.expect("nobody else"));
+    let observed =
+        |event| OutputsFolder::open_with(root, steps(&world, event, &seen)).map(|folder| folder.expect("nobody else"));
     let mut folder = observed(round.event).map_err(|error| error.to_string());
     if let Ok(open) = &mut folder {
         let received = receive(open, &content, &file);

@@ -208,7 +208,8 @@ fn many_files_are_put_in_place_at_once() {
     let disk = Disk::new();
     let mut folder = open(disk.0.path());
     for version in ["first", "second"] {
-        let files: Vec<_> = (0..100).map(|i| file(&format!("d{}/f{i}", i % 7), &format!("{version} {}", i % 10))).collect();
+        let files: Vec<_> =
+            (0..100).map(|i| file(&format!("d{}/f{i}", i % 7), &format!("{version} {}", i % 10))).collect();
         let stage = |file: &sync::File| {
             let text = format!("{version} {}", file.path.chars().last().expect("not empty"));
             folder.stage(text.as_bytes(), &file.path, file)

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{End, NOT_RUN, Reason};
+use crate::event::{Delivered, End, NOT_RUN, Reason};
 use crate::job::objects::CONTAINER;
 use crate::job::restarts::LOST_CODES;
 
@@ -19,6 +19,9 @@ pub struct TerminationMessage {
     /// The rank that failed first in the gang, where known.
     #[serde(default)]
     pub first_failed: Option<u32>,
+    /// What became of its outputs, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Delivered>,
 }
 
 impl TerminationMessage {
@@ -34,13 +37,27 @@ pub(super) fn container(pod: &Pod) -> Option<&ContainerStatus> {
     statuses.iter().find(|status| status.name == CONTAINER).or_else(|| statuses.first())
 }
 
+fn terminated(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    container(pod)?.state.as_ref()?.terminated.as_ref()
+}
+
+fn last_words(pod: &Pod) -> Option<TerminationMessage> {
+    TerminationMessage::parse(terminated(pod)?.message.as_deref()?)
+}
+
+/// What became of the outputs of this pod's rank, as far as its supervisor could say.
+#[must_use]
+pub fn delivered(pod: &Pod) -> Option<Delivered> {
+    last_words(pod)?.outputs
+}
+
 /// How the rank of this pod ended, and who it says failed first; none while it has not ended.
 #[must_use]
 pub fn rank_end(pod: &Pod) -> Option<(End, Option<u32>)> {
-    let terminated = container(pod).and_then(|status| status.state.as_ref()?.terminated.as_ref());
-    if let Some(words) = terminated.and_then(|end| TerminationMessage::parse(end.message.as_deref()?)) {
+    if let Some(words) = last_words(pod) {
         return Some((words.end, words.first_failed));
     }
+    let terminated = terminated(pod);
     let finished = matches!(phase(pod), "Succeeded" | "Failed");
     match (terminated, disruption(pod)) {
         (Some(end), Some(message)) if end.exit_code != 0 => Some((lost(message, end.exit_code), None)),
@@ -53,8 +70,7 @@ pub fn rank_end(pod: &Pod) -> Option<(End, Option<u32>)> {
 
 /// Whether another pod takes the place of this one, which is no more, in a Job that [replaces](super::run::replaces) pods.
 pub(super) fn is_lost(pod: &Pod) -> bool {
-    let terminated = container(pod).and_then(|status| status.state.as_ref()?.terminated.as_ref());
-    let code = terminated.and_then(|end| u8::try_from(end.exit_code).ok());
+    let code = terminated(pod).and_then(|end| u8::try_from(end.exit_code).ok());
     code.is_none_or(|code| LOST_CODES.contains(&code)) || disruption(pod).is_some() && code != Some(0)
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::end::{disruption, is_lost, rank_end};
+use super::end::{delivered, disruption, is_lost, rank_end};
 use super::rank::{is_up, node, pending, rank_of};
 use super::run::{RankView, RunState, RunView, job_state, replaces};
 use super::trouble::{self, Trouble};
@@ -200,6 +200,7 @@ impl Fold {
             pod: pod.and_then(|seen| seen.object.metadata.name.clone()),
             node: pod.and_then(|seen| node(&seen.object)),
             state: rank_state(pod, &state, &waited_for, self.job().is_some_and(replaces)),
+            outputs: pod.and_then(|seen| delivered(&seen.object)),
         };
         let ranks: Vec<RankView> = (0..).zip(pods.iter().copied()).map(view).collect();
         let first_failed = pods.iter().flatten().find_map(|seen| rank_end(&seen.object)?.1);

@@ -10,7 +10,7 @@ mod rank;
 mod run;
 mod trouble;
 
-pub use end::{TerminationMessage, rank_end};
+pub use end::{TerminationMessage, delivered, rank_end};
 pub use fold::{Change, Fold};
 pub use pull::{PullFailure, classify_pull, pull_words};
 pub use rank::rank_of;

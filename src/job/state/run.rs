@@ -4,7 +4,7 @@ use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use serde::Serialize;
 
 use super::trouble::Trouble;
-use crate::event::{End, RankState};
+use crate::event::{Delivered, End, RankState};
 use crate::job::restarts::program_code;
 
 /// Where a run stands on the cluster.
@@ -84,13 +84,16 @@ pub struct RankView {
     pub node: Option<String>,
     /// Where it stands.
     pub state: RankState,
+    /// What became of its outputs, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Delivered>,
 }
 
 impl RankView {
     /// A rank of which no more than its end is known.
     #[must_use]
     pub const fn ended(rank: u32, end: End) -> Self {
-        Self { rank, pod: None, node: None, state: RankState::Ended(end) }
+        Self { rank, pod: None, node: None, state: RankState::Ended(end), outputs: None }
     }
 }
 
@@ -110,6 +113,16 @@ pub struct RunView {
 }
 
 impl RunView {
+    /// What of the outputs is lost or was left behind, as the ranks said it.
+    #[must_use]
+    pub fn missing_outputs(&self) -> Vec<String> {
+        let missing = |rank: &RankView| match &rank.outputs {
+            Some(Delivered::Incomplete { missing }) => Some(format!("outputs of rank {}: {missing}", rank.rank)),
+            _ => None,
+        };
+        self.ranks.iter().filter_map(missing).collect()
+    }
+
     /// The first trouble that will not pass.
     #[must_use]
     pub fn fatal(&self) -> Option<&Trouble> {

@@ -7,23 +7,39 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::files::Version;
 use super::mailbox::Mailbox;
 use crate::digest::{Digest, Hasher};
-use crate::sync::{File, Index, acceptable};
+use crate::sync::{File, acceptable};
 
-/// Brings back what `index` lists and `folder` has not; gives how many files. Each appears whole or not at all.
-pub(super) async fn restore(mailbox: &Mailbox, index: &Index, folder: &Path) -> Result<usize, String> {
-    let mut restored = 0;
-    for file in &index.files {
-        acceptable(&file.path, index.rank).map_err(|reason| format!("`{}`: {reason}", file.path.escape_debug()))?;
-        let target = folder.join(&file.path);
-        if fs::symlink_metadata(&target).is_ok() {
-            continue;
+/// Brings back files that `folder` has not, each whole or not at all; gives those that are there then, as they were listed, and
+/// why one could not be had.
+pub(super) async fn restore<'a>(
+    mailbox: &Mailbox,
+    rank: u32,
+    files: &'a [File],
+    folder: &Path,
+) -> (Vec<(&'a File, Version)>, Option<String>) {
+    let (mut restored, mut problem) = (Vec::new(), None);
+    for file in files {
+        match restore_listed(mailbox, rank, file, folder).await {
+            Ok(version) => restored.extend(version.map(|version| (file, version))),
+            Err(reason) => problem = problem.or(Some(format!("`{}`: {reason}", file.path.escape_debug()))),
         }
-        restore_file(mailbox, file, &target).await.map_err(|reason| format!("`{}`: {reason}", file.path))?;
-        restored += 1;
     }
-    Ok(restored)
+    (restored, problem)
+}
+
+/// `None`: something of that name is there already.
+async fn restore_listed(mailbox: &Mailbox, rank: u32, file: &File, folder: &Path) -> Result<Option<Version>, String> {
+    acceptable(&file.path, rank)?;
+    let target = folder.join(&file.path);
+    if fs::symlink_metadata(&target).is_ok() {
+        return Ok(None);
+    }
+    restore_file(mailbox, file, &target).await?;
+    let metadata = fs::symlink_metadata(&target).map_err(|error| error.to_string())?;
+    Ok(Some(Version::of(&metadata)))
 }
 
 async fn restore_file(mailbox: &Mailbox, file: &File, target: &Path) -> Result<(), String> {

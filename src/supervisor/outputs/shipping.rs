@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::journal::{CAP, Journal};
+use super::super::journal::{CAP, Journal};
 use super::mailbox::Mailbox;
 use super::segments::{FULL, Segments};
 use crate::registry::Blob;
