@@ -39,7 +39,7 @@ pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u
         if let Some(row) = rows.iter_mut().find(|row| row.0 == record.spec.name) {
             // The Job does not tell what of the outputs is missing.
             if record.outputs_missing {
-                row.3 = OUTPUTS_INCOMPLETE.to_owned();
+                OUTPUTS_INCOMPLETE.clone_into(&mut row.3);
             }
         } else {
             let (name, spec) = (record.target.clone(), &record.spec);

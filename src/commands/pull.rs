@@ -9,7 +9,8 @@ use super::complete::{runs, targets};
 use super::record::{Record, folder};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Diagnosis, Kind, Result};
-use crate::follow::{Collector, Listing, Pieces, Received, missing_of};
+use crate::event::Events;
+use crate::follow::{Collector, Listing, Mailbox, Pieces, Received, missing_of};
 use crate::output::{Output, shown};
 use crate::sync::Index;
 
@@ -68,49 +69,64 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
     let folder = folder(&project.root, &args.run);
     let budget = budget(&project.file, context.user_file())?;
     let mut collector = Collector::open(&folder)?.with_budget(budget);
-    let (mut files, mut running, mut missing, mut left) = (0, Vec::new(), Vec::new(), Received::default());
-    for rank in 0..nodes {
-        let Some(index) = mailbox.index(rank).await? else {
-            running.push(rank);
-            continue;
-        };
-        match &index.end {
-            Some(_) => missing.extend(missing_of(&index)),
-            None => running.push(rank),
-        }
-        let mut listing = Listing::new(&mailbox, &index);
-        while let Some(page) = listing.next().await? {
-            let page = Index { rank, files: page, ..Index::default() };
-            let mut pieces = Pieces::Mailbox(&mailbox.registry, &mailbox.repository);
-            let received = collector.receive(&page, &mut pieces, &events).await?;
-            files += received.files;
-            left.missing.extend(received.missing);
-        }
-        let lost = index.skipped.iter().filter(|skipped| !skipped.special);
-        missing.extend(lost.map(|skipped| format!("rank {rank}: {skipped}")));
-    }
-    let is_complete = running.is_empty() && missing.is_empty() && left.missing.is_empty();
+    let Pulled { running, mut missing, received } = pull_all(&mailbox, nodes, &mut collector, &events).await?;
+    let is_complete = running.is_empty() && missing.is_empty() && received.missing.is_empty();
     if is_complete {
         collector.tidy()?;
     }
     for missing in &missing {
         events.warn(format!("outputs are not complete: {missing}"));
     }
-    missing.extend(left.sentences());
+    missing.extend(received.sentences());
     let state = match running.as_slice() {
         _ if is_complete => "complete".to_owned(),
         [] => "incomplete".to_owned(),
         [rank] => format!("rank {rank} has not ended"),
         ranks => format!("ranks {} have not ended", ranks.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")),
     };
-    let text = format!("received {files} files in {}; {state}\n", shown(&folder.display().to_string()));
+    let text = format!("received {} files in {}; {state}\n", received.files, shown(&folder.display().to_string()));
     output.result(
         &text,
         &json!({
-            "schema": 1, "run": args.run, "received": files, "folder": folder, "incomplete_ranks": running,
+            "schema": 1, "run": args.run, "received": received.files, "folder": folder, "incomplete_ranks": running,
             "missing_outputs": missing,
         }),
     );
-    left.whole()?;
+    received.whole()?;
     Ok(if is_complete { 0 } else { Kind::Unavailable.exit_code() })
+}
+
+/// What came of a pull.
+#[derive(Default)]
+struct Pulled {
+    /// Ranks that have not ended.
+    running: Vec<u32>,
+    /// What ranks say is missing, a sentence each.
+    missing: Vec<String>,
+    received: Received,
+}
+
+async fn pull_all(mailbox: &Mailbox, nodes: u32, collector: &mut Collector, events: &Events) -> Result<Pulled> {
+    let mut pulled = Pulled::default();
+    for rank in 0..nodes {
+        let Some(index) = mailbox.index(rank).await? else {
+            pulled.running.push(rank);
+            continue;
+        };
+        match &index.end {
+            Some(_) => pulled.missing.extend(missing_of(&index)),
+            None => pulled.running.push(rank),
+        }
+        let mut listing = Listing::new(mailbox, &index);
+        while let Some(page) = listing.next().await? {
+            let page = Index { rank, files: page, ..Index::default() };
+            let mut pieces = Pieces::Mailbox(&mailbox.registry, &mailbox.repository);
+            let received = collector.receive(&page, &mut pieces, events).await?;
+            pulled.received.files += received.files;
+            pulled.received.missing.extend(received.missing);
+        }
+        let lost = index.skipped.iter().filter(|skipped| !skipped.special);
+        pulled.missing.extend(lost.map(|skipped| format!("rank {rank}: {skipped}")));
+    }
+    Ok(pulled)
 }

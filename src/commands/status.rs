@@ -86,7 +86,7 @@ impl Standing {
         let nodes = record.spec.nodes;
         self.code = code_of(&left, nodes).or(self.code);
         if left.lacks_only_outputs(nodes) {
-            self.state = OUTPUTS_INCOMPLETE.to_owned();
+            OUTPUTS_INCOMPLETE.clone_into(&mut self.state);
             self.missing_outputs = left.missing_outputs;
         }
     }

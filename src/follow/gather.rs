@@ -57,7 +57,7 @@ pub(super) struct Gathering {
 }
 
 impl Gathered {
-    fn without(error: CollectError) -> Self {
+    fn without(error: &CollectError) -> Self {
         Self { is_all: false, missing: vec![error.to_string()] }
     }
 }
@@ -82,7 +82,7 @@ impl Gathering {
             }
             match self.bring().await {
                 Ok(complete) => is_complete = complete,
-                Err(error @ CollectError::Write { .. }) => return Gathered::without(error),
+                Err(error @ CollectError::Write { .. }) => return Gathered::without(&error),
                 // While the program runs, files come and go: the next list says what holds.
                 Err(error) => tracing::debug!(rank = self.rank, %error, "outputs will be tried again"),
             }
@@ -95,7 +95,7 @@ impl Gathering {
         };
         let mut gathered = match outcome {
             Ok(missing) => Gathered { is_all: missing.is_empty(), missing },
-            Err(error) => Gathered::without(error),
+            Err(error) => Gathered::without(&error),
         };
         let missing = Received { missing: self.missing.values().cloned().collect(), ..Received::default() };
         gathered.missing.extend(missing.sentences());

@@ -3,7 +3,7 @@
 use std::fs::{self, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use rustix::fs::OFlags;
@@ -202,7 +202,7 @@ fn open(path: &Path) -> io::Result<fs::File> {
 }
 
 /// A piece of a file that is still what it was when it was listed.
-pub(super) fn read_piece(path: &PathBuf, listed: &Version, offset: u64, len: u32) -> io::Result<Bytes> {
+pub(super) fn read_piece(path: &Path, listed: &Version, offset: u64, len: u32) -> io::Result<Bytes> {
     let mut file = open(path)?;
     if Version::of(&file.metadata()?) != *listed {
         return Err(io::Error::other("it has changed since it was listed"));

@@ -47,8 +47,11 @@ impl Outputs {
             },
             None => (None, None),
         };
-        // The files are listed whatever became of the log: they can still be had over the control stream.
-        let sent = self.finish_files(end, limit, copies.as_deref()).await;
+        // The files are listed whatever became of the log: they can still be had over the control stream. A mailbox that did not take
+        // the log is not waited for as long again.
+        let (answers, patience) = if unshipped.is_some() { (false, LAST_WORD.min(limit)) } else { (true, limit) };
+        activity.stirs();
+        let sent = self.finish_files(end, patience, copies.as_deref(), answers).await;
         let lost = lock(&self.0.skipped).iter().find(|skipped| !skipped.special).map(ToString::to_string);
         let files = self.0.catalogue().files();
         let left_here = match (sent.as_ref().err(), &self.0.mailbox) {
@@ -65,6 +68,7 @@ impl Outputs {
         end: Option<&End>,
         limit: Duration,
         log: Option<&[JournalCopy]>,
+        mailbox_answers: bool,
     ) -> Result<(), Unsent> {
         let looked = self.activity().unless_still(limit, self.0.look(Pass::Last)).await;
         let looked = looked.unwrap_or_else(|| Err(stood_still(limit)));
@@ -77,7 +81,7 @@ impl Outputs {
             index.complete = complete && end.is_some();
             index.skipped.clone_from(&lock(&self.0.skipped));
         };
-        if !due.is_empty() && self.0.mailbox.is_some() {
+        if !due.is_empty() && mailbox_answers {
             // Should this be the last word, it tells the end and the log, and not that all is there.
             let early = self.0.publish(|index| say_end(index, false, None));
             let _ = tokio::time::timeout(LAST_WORD.min(limit), early).await;
@@ -100,6 +104,7 @@ impl Outputs {
     async fn send_all(&self, due: Vec<Due>, limit: Duration) -> Result<(), Unsent> {
         lock(&self.0.unsent).extend(due.iter().map(|due| (Arc::clone(&due.path), due.size)));
         let reason = Mutex::new(None);
+        self.activity().stirs();
         let sending = async {
             let mut rest = due;
             while !rest.is_empty() {
@@ -116,7 +121,7 @@ impl Outputs {
             return Ok(());
         }
         let rest = lock(&self.0.unsent).clone();
-        let names = rest.keys().take(EXAMPLES).map(|path| path.to_string()).collect();
+        let names = rest.keys().take(EXAMPLES).map(ToString::to_string).collect();
         let reason = lock(&reason).take().unwrap_or_else(|| stood_still(limit));
         let unsent = Unsent { files: rest.len() as u64, bytes: rest.values().sum(), names, reason };
         let due = rest.into_iter().map(|(path, size)| Due { path, size }).collect();

@@ -136,7 +136,7 @@ mod tests {
                 let metadata = std::fs::metadata(folder.path().join(&*due.path)).expect("there");
                 looks.take(&due.path, Version::of(&metadata));
             }
-            let names = |paths: Vec<Arc<str>>| paths.iter().map(|path| path.to_string()).collect::<Vec<_>>().join(" ");
+            let names = |paths: Vec<Arc<str>>| paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             (names(look.due.into_iter().map(|due| due.path).collect()), names(look.gone), look.moved)
         };
         let empty = String::new;

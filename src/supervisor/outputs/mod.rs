@@ -147,20 +147,19 @@ impl Outputs {
         let left = mailbox.left_by(&self.0.run, self.0.rank).await.map_err(|error| error.to_string())?;
         let Some(left) = left else { return Ok(None) };
         let (restored, problem) = legacy::restore(mailbox, self.0.rank, &left.files, &self.0.folder).await;
-        {
-            let mut looks = lock(&self.0.looks);
-            restored.iter().for_each(|(file, version)| looks.take(&file.path, version.clone()));
+        let count = restored.len();
+        for (file, version) in restored {
+            lock(&self.0.looks).take(&file.path, version);
         }
-        let restored = restored.len();
-        let mut catalogue = self.0.catalogue();
-        left.files.into_iter().for_each(|file| catalogue.list(file));
-        left.blobs.iter().for_each(|(blob, size)| catalogue.know_blob(blob, *size));
-        drop(catalogue);
+        left.files.into_iter().for_each(|file| self.0.catalogue().list(file));
+        for (blob, size) in &left.blobs {
+            self.0.catalogue().know_blob(blob, *size);
+        }
         let former: Vec<JournalCopy> = left.index.former.into_iter().chain(left.index.journal).collect();
         lock(&self.0.former).clone_from(&former);
         let mut published = self.0.published.lock().await;
         (published.index.former, published.index.sequence) = (former, left.index.sequence);
-        problem.map_or(Ok(Some(restored)), Err)
+        problem.map_or(Ok(Some(count)), Err)
     }
 
     /// How far the list goes, as it grows.
@@ -292,10 +291,10 @@ impl Inner {
         let mut unsent = lock(&self.unsent);
         for (version, mut file) in files {
             looks.take(&file.path, version);
-            if !is_sent {
-                file.chunks = Vec::new();
-            } else {
+            if is_sent {
                 unsent.remove(file.path.as_str());
+            } else {
+                file.chunks = Vec::new();
             }
             catalogue.list(file);
         }
