@@ -157,7 +157,9 @@ impl<'a> Round<'a> {
     async fn begin_putting(&mut self, batch: Vec<Arrived>, bytes: u64) -> Result<(), CollectError> {
         self.finish_putting().await?;
         if let Err(limit) = self.leaves_room(bytes) {
-            batch.iter().for_each(|arrived| self.miss(&arrived.file.path, Cause::OverBudget(limit)));
+            for arrived in batch {
+                self.miss(&arrived.file.path, Cause::OverBudget(limit));
+            }
             return Ok(());
         }
         let folder = Arc::clone(&self.collector.folder);
@@ -204,7 +206,7 @@ impl<'a> Round<'a> {
         let (wanted, described) = (path.to_owned(), File { chunks: Vec::new(), ..file.clone() });
         let put = in_folder(&self.collector.folder, move |folder| {
             let staged = folder.stage_part(part, &wanted, &described)?;
-            folder.put(vec![staged]).remove(0)
+            folder.put(&[staged]).remove(0)
         });
         self.or_full(path, put.await)
     }
@@ -317,7 +319,7 @@ fn put(folder: &Mutex<OutputsFolder>, batch: Vec<Arrived>) -> Vec<Put> {
             Err(error) => done.push(Put { path, file, outcome: Err(error.into()) }),
         }
     }
-    let outcomes = folder.put(staged).into_iter().map(|outcome| outcome.map_err(Failed::from));
+    let outcomes = folder.put(&staged).into_iter().map(|outcome| outcome.map_err(Failed::from));
     done.extend(waiting.into_iter().zip(outcomes).map(|((path, file), outcome)| Put { path, file, outcome }));
     done
 }

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -155,7 +155,7 @@ impl World {
         for entry in folders.iter().flat_map(|folder| fs::read_dir(folder).expect("readable")).flatten() {
             let path = entry.path();
             let name = entry.file_name();
-            let is_record = name.to_string_lossy().starts_with("l");
+            let is_record = name.to_string_lossy().starts_with('l');
             if path.is_file() && !is_record {
                 found.insert(path.clone(), fs::read_to_string(&path).expect("readable"));
             }
@@ -240,14 +240,15 @@ impl State {
 
     /// The same for states that differ only in which contents are there, and not in where which of them is.
     fn key(&self) -> String {
+        use std::fmt::Write as _;
         let mut text = String::new();
         for (path, content, modified) in &self.files {
             // Of times only those that the rank gave matter.
             let age = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
             let age = if age < 1_500_000_000 { age.to_string() } else { "now".to_owned() };
-            text.push_str(&format!("{}\n{content}\n{age}\n", path.display()));
+            let _ = writeln!(text, "{}\n{content}\n{age}", path.display());
         }
-        text.push_str(&format!("{:?}{:?}", self.open.as_ref().map(|(path, _)| path), self.alive));
+        let _ = write!(text, "{:?}{:?}", self.open.as_ref().map(|(path, _)| path), self.alive);
         for (number, content) in self.known.iter().chain([&format!("rank-{:06}", self.version)]).enumerate() {
             let kind = &content[..4];
             text = text.replace(Digest::of(content).hex(), &format!("{kind}{number}"));
@@ -273,7 +274,7 @@ struct Round {
 fn receive(folder: &mut OutputsFolder, content: &str, file: &sync::File) -> io::Result<()> {
     if let Look::Missing(_) = folder.look(NAME, file)? {
         let staged = folder.stage(content.as_bytes(), NAME, file)?;
-        folder.put(vec![staged]).remove(0)?;
+        folder.put(&[staged]).remove(0)?;
     }
     folder.settle()
 }
@@ -333,8 +334,10 @@ fn play(state: &State, round: Round, root: &Path) -> Result<Option<(State, bool)
     if let Ok(open) = &mut folder {
         let received = receive(open, &content, &file);
         let died = round.event.and_then(death).is_some_and(|at| at < unlock(&seen).0);
-        if let Err(error) = received.as_ref().filter_error(died) {
-            return Err(error);
+        // An error is only what a death looks like, or somebody who was too quick.
+        match received {
+            Err(error) if !died && !error.to_string().contains("at the moment") => return Err(error.to_string()),
+            _ => {}
         }
     }
     drop(folder);
@@ -362,20 +365,6 @@ fn play(state: &State, round: Round, root: &Path) -> Result<Option<(State, bool)
     drop(folder);
     let world = unlock(&world);
     Ok(Some((State::of(&world, format!("{}{round:?}\n", state.way)), happened)))
-}
-
-trait FilterError {
-    fn filter_error(self, died: bool) -> Result<(), String>;
-}
-
-impl FilterError for Result<&(), &io::Error> {
-    /// An error is only what a death looks like, or somebody who was too quick.
-    fn filter_error(self, died: bool) -> Result<(), String> {
-        match self {
-            Err(error) if !died && !error.to_string().contains("at the moment") => Err(error.to_string()),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// All that can happen before a step.

@@ -27,9 +27,9 @@ const ATTEMPTS: u32 = 100;
 impl OutputsFolder {
     /// Puts whole files in place, each with the path where it then is: the old one or the new one is there at every moment. What
     /// they hold is on the disk before their names are; the names are after [`OutputsFolder::settle`].
-    pub(in crate::follow) fn put(&mut self, staged: Vec<Staged>) -> Vec<io::Result<String>> {
+    pub(in crate::follow) fn put(&mut self, staged: &[Staged]) -> Vec<io::Result<String>> {
         let mut places: Vec<io::Result<Look>> = staged.iter().map(|staged| self.find_place(staged, &[])).collect();
-        if let Err(error) = self.prepare(&staged, &places) {
+        if let Err(error) = self.prepare(staged, &places) {
             places.fill_with(|| Err(io::Error::new(error.kind(), error.to_string())));
         }
         let mut done = Vec::with_capacity(staged.len());

@@ -37,7 +37,7 @@ fn bring(folder: &mut OutputsFolder, path: &str, content: &str) -> io::Result<St
         Look::Here(at) => Ok(at),
         Look::Missing(_) => {
             let staged = folder.stage(content.as_bytes(), path, &file)?;
-            folder.put(vec![staged]).remove(0)
+            folder.put(&[staged]).remove(0)
         }
     }
 }
@@ -94,7 +94,7 @@ impl Disk {
 
     fn staged(&self) -> usize {
         let entries = std::fs::read_dir(self.path(".nauta")).expect("readable").flatten();
-        entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with("l")).count()
+        entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('l')).count()
     }
 }
 
@@ -215,7 +215,7 @@ fn many_files_are_put_in_place_at_once() {
             folder.stage(text.as_bytes(), &file.path, file)
         };
         let staged = files.iter().map(stage).collect::<io::Result<Vec<_>>>().expect("staged");
-        let put: Vec<String> = folder.put(staged).into_iter().map(|put| put.expect("put")).collect();
+        let put: Vec<String> = folder.put(&staged).into_iter().map(|put| put.expect("put")).collect();
         assert!(put.iter().eq(files.iter().map(|file| &file.path)));
         folder.settle().expect("settles");
         assert!(files.iter().all(|file| Digest::of(disk.read(&file.path)) == file.digest));
@@ -375,13 +375,13 @@ fn a_large_file_that_was_whole_before_a_crash_is_gone_on_with() {
     part.write(content.as_bytes()).expect("written");
     let staged = folder.stage_part(part, "large", &large).expect("staged");
     folder.steps = at("move", || Err(io::Error::other("killed")));
-    folder.put(vec![staged]).remove(0).expect_err("killed");
+    folder.put(&[staged]).remove(0).expect_err("killed");
     drop(folder);
     let mut folder = open(disk.0.path());
     let part = folder.part(&large, |len| len).expect("opens");
     assert_eq!(part.hasher.clone().finish(), large.digest);
     let staged = folder.stage_part(part, "large", &large).expect("staged");
-    assert_eq!(folder.put(vec![staged]).remove(0).expect("arrives"), "large");
+    assert_eq!(folder.put(&[staged]).remove(0).expect("arrives"), "large");
     let mode = disk.path("large").metadata().expect("there").permissions().mode();
     assert_eq!(mode & 0o7777, 0o644 & !super::umask());
 }
