@@ -249,7 +249,7 @@ async fn sizes_that_cannot_be_are_refused_and_said_once() {
 async fn a_file_that_the_user_makes_while_a_download_runs_stays() {
     let mailbox = Mailbox::new();
     let files = || async {
-        let large: [&[u8]; 2] = [&[1; 1024 * 1024], &[2; 1024 * 1024]];
+        let large: [&[u8]; 2] = [&vec![1; 1024 * 1024], &vec![2; 1024 * 1024]];
         vec![mailbox.file("early", &[b"early"]).await, mailbox.file("model.bin", &large).await]
     };
     let index = Index { schema: 1, run: "run".to_owned(), complete: true, files: files().await, ..Index::default() };
@@ -298,7 +298,7 @@ async fn what_the_user_deletes_comes_again_only_when_asked_for_or_changed() {
 #[tokio::test]
 async fn a_run_takes_no_more_than_its_budget_and_that_is_said_once() {
     let mailbox = Mailbox::new();
-    let one = mailbox.file("0", &[&[7; 1024 * 1024]]).await;
+    let one = mailbox.file("0", &[&vec![7; 1024 * 1024]]).await;
     let bomb = || (0..64).map(|i| File { path: format!("bomb-{i:02}"), ..one.clone() }).collect::<Vec<_>>();
     let count = |received: &Received, limit| {
         let is_limit = |missing: &&nauta::follow::Missing| missing.cause == Cause::OverBudget(limit);
@@ -332,7 +332,7 @@ async fn a_run_takes_no_more_than_its_budget_and_that_is_said_once() {
 async fn a_disk_keeps_room_for_the_user() {
     let mailbox = Mailbox::new();
     let disk = SmallDisk::mount("8m");
-    let file = mailbox.file("large", &[&[7; 1024 * 1024], &[8; 1024 * 1024]]).await;
+    let file = mailbox.file("large", &[&vec![7; 1024 * 1024], &vec![8; 1024 * 1024]]).await;
     let files = || vec![file.clone()];
     let keeping = |keep_free| Budget { keep_free: Some(keep_free), ..Budget::default() };
     let received = mailbox.receive_within(keeping(7 << 20), disk.path(), 0, files()).await.expect("nothing arrives");
