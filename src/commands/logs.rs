@@ -36,9 +36,9 @@ const QUIET_LOOKS: u32 = 10;
 /// Example: nauta logs -f --rank 0 --since 10m digits-7k3fq
 #[derive(Args, Debug)]
 pub struct LogsArgs {
-    /// The run
+    /// The run; the last one that was started from here where absent
     #[arg(add = runs())]
-    run: String,
+    run: Option<String>,
     /// Go on until the run ends
     #[arg(long, short = 'f')]
     follow: bool,
@@ -85,7 +85,8 @@ fn parse_since(text: &str) -> std::result::Result<i64, String> {
 /// Shows it.
 pub async fn run(args: LogsArgs, context: &Context, output: &Output) -> Result<u8> {
     let project = context.project()?;
-    let record = Record::find(&project.root, &args.run);
+    let run = Record::chosen(args.run.clone(), &project.root, &output.events())?;
+    let record = Record::find(&project.root, &run);
     let name = args.target.clone().or_else(|| record.as_ref().ok().map(|record| record.target.clone()));
     let flag = name.as_deref().map(|name| ("--target", name));
     output.style_logs(style(&args)?);
@@ -94,6 +95,7 @@ pub async fn run(args: LogsArgs, context: &Context, output: &Output) -> Result<u
     let code = match context.destination(flag, None)?.value {
         Destination::Cluster(_, target) => {
             let shown = OnCluster {
+                run: &run,
                 args: &args,
                 context,
                 target: &target,
@@ -142,6 +144,7 @@ impl Diagnosis for LogsError {
 
 /// A run on a cluster: from its mailbox, its pods, or what was kept here.
 struct OnCluster<'a> {
+    run: &'a str,
     args: &'a LogsArgs,
     context: &'a Context,
     target: &'a Target,
@@ -161,7 +164,7 @@ impl OnCluster<'_> {
         match (found, record) {
             (Ok(summary), record) if self.args.follow => self.follow(&cluster, &summary, record.ok()).await,
             (Ok(summary), _) => {
-                let ways = Ways::at_once(Engine::Cluster { cluster, run: self.args.run.clone() });
+                let ways = Ways::at_once(Engine::Cluster { cluster, run: self.run.to_owned() });
                 self.ranks(Some(&ways), summary.nodes, Some(&summary.mailbox)).await
             }
             // The Job is gone, by its time to live or by hand: the mailbox outlives it.
@@ -180,7 +183,7 @@ impl OnCluster<'_> {
     async fn find(&self, cluster: &Cluster) -> std::result::Result<RunSummary, ClusterError> {
         let mut has_warned = false;
         loop {
-            match cluster.find(&self.args.run).await {
+            match cluster.find(self.run).await {
                 Err(error) if self.args.follow && error.is_temporary() => {
                     if !std::mem::replace(&mut has_warned, true) {
                         self.events.warn(format!("{error}; trying again"));
@@ -193,7 +196,7 @@ impl OnCluster<'_> {
     }
 
     async fn ranks(&self, ways: Option<&Ways>, nodes: u32, mailbox: Option<&str>) -> Result<u8> {
-        let mailbox = open_mailbox(self.context, self.target, mailbox, &self.args.run, self.events).await?;
+        let mailbox = open_mailbox(self.context, self.target, mailbox, self.run, self.events).await?;
         for rank in (0..nodes).filter(|rank| self.args.rank.is_none_or(|wanted| wanted == *rank)) {
             history(ways, mailbox.as_ref(), rank, self.last, self.events).await?;
         }
@@ -203,9 +206,9 @@ impl OnCluster<'_> {
     /// Comes back to a run: its outputs arrive as they do with `nauta run`.
     async fn follow(&self, cluster: &Arc<Cluster>, summary: &RunSummary, record: Option<Record>) -> Result<u8> {
         let address = Some(summary.mailbox.as_str());
-        let mailbox = open_mailbox(self.context, self.target, address, &self.args.run, self.events).await?;
+        let mailbox = open_mailbox(self.context, self.target, address, self.run, self.events).await?;
         let budget = budget(&self.context.project()?.file, self.context.user_file())?;
-        let collector = match Collector::open(&folder(self.root, &self.args.run)) {
+        let collector = match Collector::open(&folder(self.root, self.run)) {
             Ok(collector) => Some(collector.with_budget(budget)),
             // The nauta that brings the outputs goes on doing so; this one only shows.
             Err(CollectError::Busy { .. }) => None,

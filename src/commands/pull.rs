@@ -21,9 +21,9 @@ use crate::sync::Index;
 /// Example: nauta pull digits-7k3fq
 #[derive(Args, Debug)]
 pub struct PullArgs {
-    /// The run
+    /// The run; the last one that was started from here where absent
     #[arg(add = runs())]
-    run: String,
+    run: Option<String>,
     /// The target it is on
     #[arg(long, value_name = "NAME", add = targets())]
     target: Option<String>,
@@ -51,22 +51,23 @@ impl Diagnosis for PullError {
 pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u8> {
     let events = output.events();
     let project = context.project()?;
-    let record = Record::find(&project.root, &args.run);
+    let run = Record::chosen(args.run, &project.root, &events)?;
+    let record = Record::find(&project.root, &run);
     let name = args.target.or_else(|| record.as_ref().ok().map(|record| record.target.clone()));
     let flag = name.as_deref().map(|name| ("--target", name));
     let destination = context.destination(flag, None)?.value;
     let Destination::Cluster(_, target) = destination else {
-        return Err(PullError::NoMailbox { run: args.run }.into());
+        return Err(PullError::NoMailbox { run }.into());
     };
     let (nodes, address) = if let Ok(record) = record {
         (record.spec.nodes, record.mailbox)
     } else {
-        let summary = context.cluster(&target).await?.find(&args.run).await?;
+        let summary = context.cluster(&target).await?.find(&run).await?;
         (summary.nodes, Some(summary.mailbox))
     };
-    let mailbox = open_mailbox(context, &target, address.as_deref(), &args.run, &events).await?;
-    let mailbox = mailbox.ok_or_else(|| PullError::NoMailbox { run: args.run.clone() })?;
-    let folder = folder(&project.root, &args.run);
+    let mailbox = open_mailbox(context, &target, address.as_deref(), &run, &events).await?;
+    let mailbox = mailbox.ok_or_else(|| PullError::NoMailbox { run: run.clone() })?;
+    let folder = folder(&project.root, &run);
     let budget = budget(&project.file, context.user_file())?;
     let mut collector = Collector::open(&folder)?.with_budget(budget);
     let Pulled { running, mut missing, received } = pull_all(&mailbox, nodes, &mut collector, &events).await?;
@@ -88,7 +89,7 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
     output.result(
         &text,
         &json!({
-            "schema": 1, "run": args.run, "received": received.files, "folder": folder, "incomplete_ranks": running,
+            "schema": 1, "run": run, "received": received.files, "folder": folder, "incomplete_ranks": running,
             "missing_outputs": missing,
         }),
     );

@@ -13,6 +13,7 @@ use crate::bounded_file::{Enclosure, KEPT};
 use crate::context::Context;
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::docker::RunSummary;
+use crate::event::Events;
 use crate::job::{Nodes, RunSpec};
 use crate::project::is_run_name;
 
@@ -47,6 +48,8 @@ pub(super) enum RecordError {
     Write { path: PathBuf, source: std::io::Error },
     #[error("cannot read the log in `{}`", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("no run was started from here yet")]
+    NoRun,
     #[error("there is no run `{run}` here")]
     None { run: String, nearest: Option<String> },
 }
@@ -59,6 +62,7 @@ impl Diagnosis for RecordError {
         match self {
             Self::Write { .. } | Self::Read { .. } => vec!["check permissions and free space".to_owned()],
             Self::None { nearest: Some(near), .. } => vec![format!("did you mean `{near}`?")],
+            Self::NoRun => vec!["name a run; `nauta list` shows those there are".to_owned()],
             Self::None { .. } => vec!["`nauta list` shows the runs there are".to_owned()],
         }
     }
@@ -123,6 +127,16 @@ impl Record {
         all.into_iter()
             .find(|record| record.spec.name == run)
             .ok_or_else(|| RecordError::None { run: run.to_owned(), nearest })
+    }
+
+    /// The run that is meant: this one, else the last that was started here, which is said.
+    pub(super) fn chosen(run: Option<String>, root: &Path, events: &Events) -> Result<String, RecordError> {
+        let Some(run) = run else {
+            let last = Self::all(root).into_iter().next().ok_or(RecordError::NoRun)?.spec.name;
+            events.note(format!("{last} is the last run"));
+            return Ok(last);
+        };
+        Ok(run)
     }
 
     /// All records of a project, the newest first.

@@ -22,9 +22,9 @@ use crate::settings::Target;
 /// Example: nauta status digits-7k3fq
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// The run
+    /// The run; the last one that was started from here where absent
     #[arg(add = runs())]
-    run: String,
+    run: Option<String>,
     /// The target it is on
     #[arg(long, value_name = "NAME", add = targets())]
     target: Option<String>,
@@ -32,14 +32,18 @@ pub struct StatusArgs {
 
 /// Says it.
 pub async fn run(args: StatusArgs, context: &Context, output: &Output) -> Result<u8> {
-    let record = context.project().and_then(|project| Ok(Record::find(&project.root, &args.run)?));
+    let run = match args.run {
+        Some(run) => run,
+        None => Record::chosen(None, &context.project()?.root, &output.events())?,
+    };
+    let record = context.project().and_then(|project| Ok(Record::find(&project.root, &run)?));
     let from_record = record.as_ref().ok().map(|record| record.target.clone());
     let flag = args.target.clone().or(from_record);
     let flag = flag.as_deref().map(|name| ("--target", name));
     let standing = match context.destination(flag, None)?.value {
         Destination::Local => local(&record?, context).await,
         Destination::Cluster(name, target) => {
-            let standing = match (context.cluster(&target).await?.status(&args.run).await, &record) {
+            let standing = match (context.cluster(&target).await?.status(&run).await, &record) {
                 (Ok(status), record) => {
                     let mut standing = on_cluster(status, name, record.as_ref().ok());
                     if let (Some(NOT_RUN), Ok(record)) = (standing.code, record) {

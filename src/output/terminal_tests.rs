@@ -8,6 +8,7 @@ use vte::{Params, Parser, Perform};
 
 use super::live::Live;
 use super::logs::{Line, Logs};
+use super::shown::{lines_shown, shown};
 use crate::event::Stream;
 
 /// What programs that mean no good, or only draw, are made of.
@@ -52,6 +53,20 @@ const TOKENS: [&[u8]; 40] = [
     b";",
     b"1",
     b"m",
+];
+
+/// What a reader does not see: without a width, or of an effect on the order of others.
+const UNSEEN: [char; 10] = [
+    '\u{ad}',
+    '\u{200b}',
+    '\u{200d}',
+    '\u{202e}',
+    '\u{2066}',
+    '\u{2060}',
+    '\u{feff}',
+    '\u{fe0f}',
+    '\u{e0041}',
+    '\u{e0100}',
 ];
 
 /// A terminal of so many columns that notes what should never reach one.
@@ -155,6 +170,26 @@ proptest! {
     ) {
         prop_assert_eq!(check(&[&tokens.concat(), &noise[..]].concat(), piece), Ok(()));
         prop_assert_eq!(check(&[&noise[..], &tokens.concat()].concat(), piece), Ok(()));
+    }
+
+    /// Names, reasons and hints are one line of text each, whatever is in them, and nothing of it is unseen.
+    #[test]
+    fn words_of_others_are_one_line_of_text(
+        tokens in prop::collection::vec(prop::sample::select(&TOKENS[..]), 0..40),
+        unseen in prop::collection::vec(prop::sample::select(&UNSEEN[..]), 0..8),
+        noise in prop::collection::vec(any::<u8>(), 0..20),
+        text in any::<String>(),
+    ) {
+        let unseen: String = unseen.into_iter().collect();
+        let name = String::from_utf8_lossy(&[&tokens.concat(), &noise[..], unseen.as_bytes()].concat()).into_owned();
+        for words in [shown(&name), shown(&text), shown(&format!("{text}{name}"))] {
+            let terminal = Terminal::shows(words.as_bytes(), false);
+            prop_assert_eq!(&terminal.wrong, &Vec::<String>::new());
+            prop_assert_eq!(terminal.rows.len(), 1);
+            prop_assert!(!words.contains(&UNSEEN[..]), "{:?}", words);
+        }
+        let result = lines_shown(&format!("{name}\n{text}\n"));
+        prop_assert_eq!(&Terminal::shows(result.as_bytes(), false).wrong, &Vec::<String>::new());
     }
 
     /// Rows that are drawn below lines leave no trace, and never wrap.

@@ -42,8 +42,7 @@ pub struct EnvironmentSection {
     pub requirements: Option<String>,
     /// Debian packages to install.
     pub packages: Vec<String>,
-    /// A file of certificates that builds must trust, in the project (company proxies); the user's own configuration may name
-    /// any.
+    /// A file of certificates that builds must trust, in the project (company proxies).
     pub ca_bundle: Option<String>,
 }
 

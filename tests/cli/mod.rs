@@ -92,6 +92,27 @@ fn targets_are_added_listed_and_chosen() {
 }
 
 #[test]
+fn without_a_run_the_last_one_is_meant() {
+    let mut workstation = Workstation::new();
+    workstation.set("DOCKER_HOST", "unix:///no/such/socket").write("train.py", "");
+    let done = workstation.nauta(&["logs"]);
+    assert!(done.code == 1 && done.stderr.contains("no run was started from here yet"), "{done:?}");
+    for (name, created) in [("old-22222", "5"), ("new-22222", "9"), ("mid-22222", "7")] {
+        let record = include_str!("record.json").replace("demo-abcde", name).replace("1795486425", created);
+        workstation.write(&format!("runs/{name}/.nauta/record.json"), &record);
+    }
+    let status = workstation.succeeds(&["status"]);
+    assert!(
+        status.stdout.starts_with("new-22222: done") && status.stderr.contains("new-22222 is the last run"),
+        "{status:?}"
+    );
+    let logs = workstation.succeeds(&["logs"]);
+    assert_eq!((logs.stdout.as_str(), logs.stderr.as_str()), ("", "new-22222 is the last run\n"));
+    assert!(workstation.nauta(&["pull"]).stderr.contains("the outputs of `new-22222`"));
+    assert_eq!(workstation.nauta(&["cancel"]).code, 2, "what ends a run is said by name");
+}
+
+#[test]
 fn a_registry_of_a_target_is_a_host_and_a_prefix() {
     let workstation = Workstation::new();
     for (registry, words) in [
