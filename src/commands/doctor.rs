@@ -48,7 +48,9 @@ pub async fn run(args: DoctorArgs, context: &Context, output: &Output) -> Result
     if let Destination::Cluster(_, target) = &destination.value {
         findings.push(("cluster", cluster(context, target, output).await));
         findings.push(("registry", registry(context, target, output).await));
-        findings.push(("for pods", for_pods(context, target, output).await));
+        if findings.iter().rev().take(2).all(|(_, finding)| finding.is_ok()) {
+            findings.push(("for pods", for_pods(context, target, output).await));
+        }
     }
     Ok(report(&findings, output))
 }
