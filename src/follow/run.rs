@@ -19,7 +19,7 @@ use super::position::Position;
 use super::rank::Frames;
 use super::sight::{RankSight, Sight};
 use super::ways::Ways;
-use crate::control::{Reply, Request};
+use crate::control::{PROTOCOL, Reply, Request};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::event::{End, Event, Events, RankState, Reason};
 use crate::job::Nodes;
@@ -281,9 +281,15 @@ impl RankFollower {
     }
 }
 
-/// Tells a supervisor that all is here. It reads the word before the stream is closed.
+/// Tells a supervisor that all is here. What it answers to another word shows that it has read this one: when it goes is
+/// its own affair.
 async fn release(mut frames: Frames) {
-    if frames.send(Request::Release).await.is_ok() {
-        let _ = tokio::time::timeout(Duration::from_secs(2), async { while frames.next().await.is_ok() {} }).await;
-    }
+    let told = async {
+        frames.send(Request::Release).await?;
+        frames.send(Request::Hello { protocol: PROTOCOL }).await?;
+        while !matches!(frames.next().await?, (Reply::Hello { .. }, _)) {}
+        Ok::<_, String>(())
+    };
+    // One that goes at once has read it, too.
+    let _ = tokio::time::timeout(Duration::from_secs(2), told).await;
 }

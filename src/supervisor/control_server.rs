@@ -55,7 +55,7 @@ pub(super) struct Board {
     pub(super) state: watch::Sender<RankState>,
     pub(super) over: watch::Sender<Option<Over>>,
     pub(super) wishes_tx: mpsc::UnboundedSender<Wish>,
-    /// How many workstations follow now.
+    /// How many streams of workstations there are now.
     pub(super) followers: watch::Sender<usize>,
     /// Whether a workstation has received everything.
     pub(super) released: watch::Sender<bool>,
@@ -127,11 +127,11 @@ impl Conversation {
     }
 
     async fn hold(mut self) -> Outcome {
+        // From its first word on: who is still greeting wants to hear the end as well.
+        self.board.followers.send_modify(|count| *count += 1);
         let outcome = self.converse().await;
         // Nobody waits for a workstation that is gone, however it went.
-        if self.following.is_some() {
-            self.board.followers.send_modify(|count| *count -= 1);
-        }
+        self.board.followers.send_modify(|count| *count -= 1);
         outcome
     }
 
@@ -197,9 +197,6 @@ impl Conversation {
                 self.send(reply).await
             }
             Request::Follow { offset } => {
-                if self.following.is_none() {
-                    self.board.followers.send_modify(|count| *count += 1);
-                }
                 self.following = Some(Following { offset, caught: false, ended_sent: false });
                 Ok(())
             }
