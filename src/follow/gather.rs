@@ -28,6 +28,8 @@ pub(super) struct Told {
     pub(super) sequence: u64,
     /// What the rank has left in the mailbox, where it is no more.
     pub(super) left: Option<Arc<Index>>,
+    /// That is all of it: the rank need not be asked, and goes.
+    pub(super) is_all: bool,
 }
 
 /// What came of a rank's outputs.
@@ -44,6 +46,7 @@ pub(super) struct Gathering {
     rank: u32,
     shared: Arc<Shared>,
     frames: Option<Frames>,
+    told: watch::Receiver<Told>,
     /// Which start of the supervisor the list is from, and how far it is known.
     instance: String,
     after: u64,
@@ -63,18 +66,18 @@ impl Gathered {
 }
 
 impl Gathering {
-    pub(super) fn new(rank: u32, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(rank: u32, shared: Arc<Shared>, told: watch::Receiver<Told>) -> Self {
         let (frames, instance, after) = (None, String::new(), 0);
         let (waiting, missing) = (BTreeMap::new(), BTreeMap::new());
-        Self { rank, shared, frames, instance, after, waiting, missing, came: 0, skipped: Vec::new() }
+        Self { rank, shared, frames, told, instance, after, waiting, missing, came: 0, skipped: Vec::new() }
     }
 
     /// Brings what is listed until the sender of `told` is gone, and then what there is.
-    pub(super) async fn gather(mut self, mut told: watch::Receiver<Told>) -> Gathered {
+    pub(super) async fn gather(mut self) -> Gathered {
         if self.shared.collector.is_none() {
             return Gathered::default();
         }
-        let mut is_complete = false;
+        let (mut is_complete, mut told) = (false, self.told.clone());
         while told.changed().await.is_ok() {
             let news = told.borrow_and_update().clone();
             if news.left.is_some() || news.sequence == self.after {
@@ -217,7 +220,10 @@ impl Gathering {
     }
 
     async fn open(&mut self) -> Result<(), String> {
-        self.frames = Some(Frames::open(&self.shared.ways, self.rank).await?);
+        tokio::select! {
+            opened = Frames::open(&self.shared.ways, self.rank) => self.frames = Some(opened?),
+            Ok(_) = self.told.wait_for(|told| told.is_all) => return Err("the mailbox has all of it".to_owned()),
+        }
         Ok(())
     }
 

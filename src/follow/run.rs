@@ -23,6 +23,7 @@ use crate::control::{PROTOCOL, Reply, Request};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::event::{End, Event, Events, RankState, Reason};
 use crate::job::Nodes;
+use crate::sync::Index;
 
 /// What can go wrong while a run is followed.
 #[derive(Debug, thiserror::Error)]
@@ -161,8 +162,8 @@ impl RankFollower {
     }
 
     async fn follow(mut self) -> Done {
-        let gathering = Gathering::new(self.rank, Arc::clone(&self.shared));
-        let gathering = tokio::spawn(gathering.gather(self.told_tx.subscribe()));
+        let gathering = Gathering::new(self.rank, Arc::clone(&self.shared), self.told_tx.subscribe());
+        let gathering = tokio::spawn(gathering.gather());
         let mut sight = self.shared.sight.of(self.rank);
         let mut refused = 0;
         let (Last { end, first_failed, in_mailbox }, frames) = loop {
@@ -186,6 +187,10 @@ impl RankFollower {
             sight.pause().await;
         };
         self.shared.events.send(Event::Rank { rank: self.rank, state: RankState::Ended(end.clone()) });
+        if in_mailbox && let Some(index) = self.final_index().await {
+            // Its last list need not be asked for at a rank that is going.
+            self.told_tx.send_modify(|told| (told.left, told.is_all) = (Some(Arc::new(index)), true));
+        }
         // With the sender gone, what it told is brought to its end.
         let Self { told_tx, rank, shared, .. } = self;
         drop(told_tx);
@@ -205,6 +210,12 @@ impl RankFollower {
             release(frames).await;
         }
         Done { rank, end, first_failed, spoke, missing }
+    }
+
+    /// What a rank has left in the mailbox, where that is its last word.
+    async fn final_index(&self) -> Option<Index> {
+        let mailbox = self.shared.mailbox.as_ref().filter(|_| self.shared.collector.is_some())?;
+        mailbox.index(self.rank).await.ok().flatten().filter(|index| index.end.is_some() && index.complete)
     }
 
     /// Takes what a rank left that is no more: a program may end before anybody could reach its supervisor.
