@@ -233,6 +233,15 @@ impl Rank {
         let is_incomplete = missing.is_some();
         word.outputs = missing.or(Some(Delivered::Complete));
         leave(&word);
+        let code = match container_code(&end, leaving) {
+            code if self.config.replaced => code,
+            // Whoever looks at the container alone must not take it for a success.
+            _ if end.code == 0 && is_incomplete => NOT_RUN,
+            _ => end.code,
+        };
+        if let Some(gang) = &gang {
+            self.part(gang, code != 0 && !leaving).await;
+        }
         if let Some(gang) = gang.filter(|_| self.config.rank == 0) {
             // The others need rank 0 as long as they run, and whoever follows them through it a little longer.
             let led = self.board.led.subscribe();
@@ -248,11 +257,17 @@ impl Rank {
             }
         }
         self.passed_on.drain().await;
-        match container_code(&end, leaving) {
-            code if self.config.replaced => code,
-            // Whoever looks at the container alone must not take it for a success.
-            _ if end.code == 0 && is_incomplete => NOT_RUN,
-            _ => end.code,
+        code
+    }
+
+    /// Tells the others that this rank has delivered; with a failure, which the engine ends them for, it waits for them.
+    async fn part(&mut self, gang: &Gang, fails: bool) {
+        gang.delivered();
+        if fails {
+            tokio::select! {
+                () = gang.all_delivered() => {}
+                () = self.inbox.asked_to_go() => {}
+            }
         }
     }
 

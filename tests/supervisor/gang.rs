@@ -91,3 +91,20 @@ fn when_a_rank_is_gone_the_others_stop_and_say_which() {
         nothing_of(&name);
     }
 }
+
+/// Kubernetes ends all pods of a Job as soon as one has failed.
+#[test]
+fn a_rank_that_failed_stays_until_the_others_have_delivered() {
+    let (network, key) = (Network::new("parting"), key("5a"));
+    let slow = network.rank("0", "2", &key).env("NAUTA_DRAIN", "3").env("NAUTA_GRACE", "5");
+    let slow = slow.env("NAUTA_MAILBOX", "127.0.0.1:9/nobody").env("NAUTA_MAILBOX_PLAIN_HTTP", "1");
+    let failed = network.rank("1", "2", &key);
+    let mut delivering = slow.starts("echo kept > $NAUTA_OUTPUTS/kept; trap 'exit 0' TERM; sleep 100 & wait");
+    let failure = failed.shell("exit 7");
+    assert_eq!(failure.code, 7, "{}", failure.stderr);
+    let said = std::process::Command::new("docker").args(["logs", &slow.name]).output().expect("docker runs");
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("outputs are not complete in the mailbox"), "it had not given up yet: {said}");
+    let _ = delivering.kill();
+    let _ = delivering.wait();
+}

@@ -14,7 +14,7 @@ use super::channel::Channel;
 use super::preflight::report;
 use super::ranks::{Phase, Ranks};
 use super::{
-    BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Message, NotMet, Report, SILENT, interface_of, listen, order_of,
+    BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Message, NotMet, Parting, Report, SILENT, interface_of, listen, order_of,
 };
 use crate::layout;
 use crate::supervisor::admission::{Admission, Place};
@@ -48,6 +48,13 @@ pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Re
     let (orders_tx, orders) = mpsc::unbounded_channel();
     let (reports_tx, mut reports) = mpsc::unbounded_channel();
     let (finished_tx, finished) = watch::channel(false);
+    let (parting, mut delivered, leave_tx) = Parting::new();
+    let own = Rc::clone(&ranks);
+    spawn_local(async move {
+        if delivered.wait_for(|delivered| *delivered).await.is_ok() {
+            own.borrow_mut().delivered(0);
+        }
+    });
     let own = Rc::clone(&ranks);
     spawn_local(async move {
         while let Some(report) = reports.recv().await {
@@ -56,12 +63,15 @@ pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Re
     });
     spawn_local(async move {
         while let Some(message) = messages.recv().await {
+            if message == Message::Leave {
+                leave_tx.send_replace(true);
+            }
             order_of(message).map(|order| orders_tx.send(order));
         }
     });
     spawn_local(keep_time(ranks, finished_tx, say));
     let address = if config.nodes.most > 1 { own_address(&config.coordinator).await } else { None };
-    let met = Gang::begin(orders, reports_tx, finished, address).await;
+    let met = Gang::begin(orders, reports_tx, finished, parting, address).await;
     if met.is_err() {
         // The refusals go out before the listener does.
         sleep(Duration::from_millis(200)).await;
@@ -224,6 +234,7 @@ async fn converse(
                 last_heard = Instant::now();
                 match message.map_err(|_| Broken::Link)? {
                     Message::Ended(report) => take(report, rank, ranks),
+                    Message::Delivered => ranks.borrow_mut().delivered(rank),
                     Message::Pong { quiet } => ranks.borrow_mut().quiet(rank, Duration::from_millis(quiet)),
                     Message::Inspected(mut found) => {
                         found.clock = found.clock.saturating_sub(jiff::Timestamp::now().as_millisecond());

@@ -9,7 +9,8 @@ use tokio::time::{Instant, interval, sleep, timeout};
 
 use super::channel::Channel;
 use super::{
-    BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Hello, Message, NotMet, Order, Report, SILENT, Streams, listen, order_of,
+    BACK_WITHIN, Gang, GangConfig, HEARTBEAT, Hello, Message, NotMet, Order, Parting, Report, SILENT, Streams, listen,
+    order_of,
 };
 use crate::layout;
 use crate::supervisor::inspection::{Inspection, Neighbour, inspect};
@@ -28,6 +29,15 @@ struct Standing {
     running: bool,
     /// How its last program ended; rank 0 may not have heard it.
     report: Option<Report>,
+    /// Whether it has delivered what it left, and whether all have.
+    delivered: watch::Receiver<bool>,
+    leave_tx: watch::Sender<bool>,
+}
+
+impl Standing {
+    fn pong(&self) -> Message {
+        Message::Pong { quiet: u64::try_from(self.config.quiet().as_millis()).unwrap_or(u64::MAX) }
+    }
 }
 
 /// Finds rank 0 and waits for its word.
@@ -35,7 +45,9 @@ pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Re
     spawn_local(answer_neighbours());
     let deadline = config.deadline + Duration::from_secs(2);
     let limit = config.deadline.as_secs();
-    let mut standing = Standing { started: config.started, config, running: false, report: None };
+    let (parting, delivered, leave_tx) = Parting::new();
+    let started = config.started;
+    let mut standing = Standing { started, config, running: false, report: None, delivered, leave_tx };
     let (orders_tx, orders) = mpsc::unbounded_channel();
     let (reports_tx, mut reports) = mpsc::unbounded_channel();
     let (finished_tx, finished) = watch::channel(false);
@@ -52,10 +64,11 @@ pub(super) async fn meet(config: GangConfig, say: impl Fn(&str) + 'static) -> Re
         reached_tx.send_replace(Some(channel.local_address()));
         hold(&mut standing, channel, &orders_tx, &mut reports, &finished_tx).await;
         finished_tx.send_replace(true);
+        standing.leave_tx.send_replace(true);
     });
     let begun = async {
         let address = reached.wait_for(Option::is_some).await.ok()?.flatten();
-        Some(Gang::begin(orders, reports_tx, finished, address).await)
+        Some(Gang::begin(orders, reports_tx, finished, parting, address).await)
     };
     let met = timeout(deadline, begun).await.ok().flatten();
     met.unwrap_or_else(|| Err(NotMet::Failed(format!("{} within {limit} s", *last_word.borrow()))))
@@ -171,6 +184,9 @@ async fn converse(
     if let Some(report) = standing.report.clone() {
         channel.send(&Message::Ended(report)).await?;
     }
+    if *standing.delivered.borrow_and_update() {
+        channel.send(&Message::Delivered).await?;
+    }
     let mut heartbeat = interval(HEARTBEAT);
     let mut last_heard = Instant::now();
     let (inspected_tx, mut inspected) = mpsc::unbounded_channel();
@@ -183,16 +199,15 @@ async fn converse(
                 standing.report = Some(report.clone());
                 channel.send(&Message::Ended(report)).await?;
             }
+            Ok(()) = standing.delivered.changed() => channel.send(&Message::Delivered).await?,
             message = channel.receive() => {
                 last_heard = Instant::now();
                 let message = message?;
                 match message {
                     // Every one is answered, so that rank 0 knows we are there.
-                    Message::Ping => {
-                        let quiet = u64::try_from(standing.config.quiet().as_millis()).unwrap_or(u64::MAX);
-                        channel.send(&Message::Pong { quiet }).await?;
-                    }
+                    Message::Ping => channel.send(&standing.pong()).await?,
                     Message::Dial { dial, purpose } => Streams::dial(&standing.config, dial, purpose),
+                    Message::Leave => drop(standing.leave_tx.send_replace(true)),
                     Message::Inspect { neighbour } => {
                         spawn_local(look_around(standing.config.clone(), neighbour, inspected_tx.clone()));
                     }

@@ -128,12 +128,30 @@ pub(super) struct Gang {
     reports_tx: mpsc::UnboundedSender<Report>,
     /// Whether nothing begins any more, as far as this rank knows.
     finished: watch::Receiver<bool>,
+    parting: Parting,
     /// This rank's own address, by which it reaches rank 0.
     pub(super) address: Option<IpAddr>,
     /// The attempt that is to be made now.
     pub(super) start: Start,
     /// Whether rank 0 is gone.
     alone: bool,
+}
+
+/// How ranks leave: what one leaves with a failure ends the others, too, so that it waits until all have delivered what they left.
+struct Parting {
+    /// Whether this rank has delivered.
+    delivered_tx: watch::Sender<bool>,
+    /// Whether all have, or nobody can be asked.
+    leave: watch::Receiver<bool>,
+}
+
+impl Parting {
+    /// The rank's side, and the gang's.
+    fn new() -> (Self, watch::Receiver<bool>, watch::Sender<bool>) {
+        let (delivered_tx, delivered) = watch::channel(false);
+        let (leave_tx, leave) = watch::channel(false);
+        (Self { delivered_tx, leave }, delivered, leave_tx)
+    }
 }
 
 /// What follows on an attempt.
@@ -202,6 +220,10 @@ enum Message {
     Inspected(Box<Inspection>),
     /// All programs are no more, and none begins again.
     Finished,
+    /// This rank has delivered what it left, or has given that up.
+    Delivered,
+    /// All ranks have.
+    Leave,
     /// Make a connection for a stream.
     Dial {
         dial: u64,
@@ -232,6 +254,8 @@ fn order_of(message: Message) -> Option<Order> {
         | Message::Ended(_)
         | Message::Inspect { .. }
         | Message::Inspected(_)
+        | Message::Delivered
+        | Message::Leave
         | Message::Dial { .. }
         | Message::Dialled { .. }
         | Message::Ping
@@ -250,12 +274,13 @@ impl Gang {
         mut orders: mpsc::UnboundedReceiver<Order>,
         reports_tx: mpsc::UnboundedSender<Report>,
         finished: watch::Receiver<bool>,
+        parting: Parting,
         address: Option<IpAddr>,
     ) -> Result<Self, NotMet> {
         loop {
             match orders.recv().await {
                 Some(Order::Start(start)) => {
-                    return Ok(Self { orders, reports_tx, finished, address, start, alone: false });
+                    return Ok(Self { orders, reports_tx, finished, parting, address, start, alone: false });
                 }
                 Some(Order::Dismissed) => return Err(NotMet::Dismissed),
                 Some(Order::Refused { reason } | Order::Alone { message: reason }) => {
@@ -302,6 +327,17 @@ impl Gang {
     /// The network interface that leads to rank 0.
     pub(super) fn interface(&self) -> Option<String> {
         self.address.and_then(interface_of)
+    }
+
+    /// Tells the gang that this rank has delivered what it left, or has given that up.
+    pub(super) fn delivered(&self) {
+        self.parting.delivered_tx.send_replace(true);
+    }
+
+    /// Until all ranks have delivered what they left, or nobody can be asked.
+    pub(super) async fn all_delivered(&self) {
+        let mut leave = self.parting.leave.clone();
+        let _ = leave.wait_for(|leave| *leave).await;
     }
 
     /// Until nothing begins any more, or nobody can be asked.

@@ -62,6 +62,8 @@ struct Member {
     address: Option<IpAddr>,
     /// How long its program had given no sign of life when it was last heard of.
     quiet: Duration,
+    /// Whether it has delivered what it left.
+    delivered: bool,
 }
 
 impl Ranks {
@@ -69,7 +71,7 @@ impl Ranks {
     pub(super) fn new(config: GangConfig) -> (Self, mpsc::UnboundedReceiver<Message>) {
         let (to, messages) = mpsc::unbounded_channel();
         let (instance, quiet) = (config.instance.clone(), Duration::ZERO);
-        let own = Member { instance, to, linked: true, idle: true, address: None, quiet };
+        let own = Member { instance, to, linked: true, idle: true, address: None, quiet, delivered: false };
         let mut ranks = Self {
             attempt: config.started + 1,
             config,
@@ -87,6 +89,21 @@ impl Ranks {
         };
         ranks.settle();
         (ranks, messages)
+    }
+
+    /// A rank has delivered what it left.
+    pub(super) fn delivered(&mut self, rank: u32) {
+        if let Some(member) = self.members.get_mut(&rank) {
+            member.delivered = true;
+        }
+        self.part();
+    }
+
+    /// Lets all go once nobody who can be reached has anything to deliver any more.
+    fn part(&self) {
+        if self.members.values().all(|member| member.delivered || !member.linked) {
+            self.tell_all(&Message::Leave);
+        }
     }
 
     pub(super) const fn config(&self) -> &GangConfig {
@@ -142,7 +159,7 @@ impl Ranks {
         let begins_now = phase == Phase::Running && misses_start;
         let idle = !hello.running && !begins_now;
         let (instance, quiet) = (hello.instance.clone(), Duration::ZERO);
-        self.members.insert(rank, Member { instance, to, linked: true, idle, address, quiet });
+        self.members.insert(rank, Member { instance, to, linked: true, idle, address, quiet, delivered: false });
         self.settle();
         Ok(messages)
     }
@@ -198,6 +215,7 @@ impl Ranks {
         member.linked = false;
         self.ended(rank, End::lost("its link to rank 0 broke"), false);
         self.settle();
+        self.part();
     }
 
     /// Nothing begins any more.
@@ -651,6 +669,20 @@ mod tests {
         ranks.report(0, Report { attempt: 1, end: end.clone(), leaving: false });
         ranks.report(1, Report { attempt: 1, end, leaving: false });
         assert_eq!(attempts(&heard(&mut own)), [2]);
+    }
+
+    #[test]
+    fn nobody_goes_before_all_who_are_left_have_delivered() {
+        let (mut ranks, mut own) = gang(3, 0);
+        let mut others: Vec<_> =
+            (1..3).map(|rank| ranks.arrive(&hello(rank, "a", 0, false), None).expect("welcome")).collect();
+        let leaves = |messages: &mut Messages| heard(messages).contains(&Message::Leave);
+        ranks.delivered(1);
+        ranks.delivered(0);
+        assert!(!leaves(&mut own) && !leaves(&mut others[0]), "rank 2 still delivers");
+        drop(others.pop());
+        ranks.lost(2, "a");
+        assert!(leaves(&mut own) && leaves(&mut others[0]), "nobody waits for one that is lost");
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::sync::{Index, JournalCopy, Unsent};
 const AGAIN: Duration = Duration::from_secs(1);
 /// The last word to the mailbox is tried for so long, whatever became of the outputs.
 const LAST_WORD: Duration = Duration::from_secs(10);
+/// A folder that is looked at may stand still for so long at least.
+const LOOK: Duration = Duration::from_secs(10);
 /// So many names of files that were not sent are told.
 const EXAMPLES: usize = 5;
 
@@ -70,8 +72,10 @@ impl Outputs {
         log: Option<&[JournalCopy]>,
         mailbox_answers: bool,
     ) -> Result<(), Unsent> {
-        let looked = self.activity().unless_still(limit, self.0.look(Pass::Last)).await;
-        let looked = looked.unwrap_or_else(|| Err(stood_still(limit)));
+        // A disk answers, or hangs; it is nobody's link.
+        let looking = limit.max(LOOK);
+        let looked = self.activity().unless_still(looking, self.0.look(Pass::Last)).await;
+        let looked = looked.unwrap_or_else(|| Err(stood_still(looking)));
         let (due, problem) = looked.map_or_else(|problem| (Vec::new(), Some(problem)), |look| (look.due, None));
         let say_end = |index: &mut Index, complete: bool, unsent: Option<Unsent>| {
             if let Some(log) = log {
