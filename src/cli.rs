@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    self, cancel, completions, doctor, files, init, list, lock, login, logs, pull, rebase, run, status, target,
+    self, cancel, completions, doctor, files, init, list, lock, login, logs, pull, rebase, run, secret, status, target,
     template,
 };
 use crate::context::Context;
@@ -63,6 +63,8 @@ enum Verb {
     Cancel(cancel::CancelArgs),
     Login(login::LoginArgs),
     Logout(login::LogoutArgs),
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
     #[command(subcommand)]
     Target(target::TargetCommand),
     Doctor(doctor::DoctorArgs),
@@ -151,6 +153,7 @@ impl Cli {
             Verb::Cancel(args) => cancel::run(args, context, output).await,
             Verb::Login(args) => login::login(args, context, output).await,
             Verb::Logout(args) => login::logout(args, context, output).await,
+            Verb::Secret(command) => secret::run(command, context, output).await,
             Verb::Target(command) => target::run(command, context, output),
             Verb::Doctor(args) => doctor::run(args, context, output).await,
             Verb::Template(command) => template::run(command, context, output),

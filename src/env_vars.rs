@@ -2,6 +2,9 @@
 //!
 //! Owns: the names and their meaning. Does not own: reading them (`context` for the workstation, `supervisor` in a rank).
 
+/// What the names of nauta's own variables begin with.
+pub const PREFIX: &str = "NAUTA_";
+
 /// An environment variable: its name and what it is for.
 #[derive(Clone, Copy, Debug)]
 pub struct EnvVar {

@@ -18,6 +18,8 @@ pub const DEEPSPEED_HOSTFILE: &str = "/job/hostfile";
 pub const HOME: &str = "/nauta/home";
 /// The run's key: 64 hexadecimal digits, from a Secret (Kubernetes) or put in with the archive (Docker).
 pub const RUN_KEY: &str = "/nauta/key/run-key";
+/// The program's secrets, put in with the archive (Docker): a JSON object of variables. The supervisor takes it away.
+pub const SECRETS: &str = "/nauta/secrets/variables";
 /// The mailbox's credentials, when the pods need some: a Docker `config.json`.
 pub const MAILBOX_CREDENTIALS: &str = "/nauta/mailbox/config.json";
 

@@ -77,10 +77,12 @@ fn workstation(arguments: &[OsString]) -> ExitCode {
         Err(code) => return code.into(),
     };
     let said = cli.trace_filter().map(EnvFilter::new);
-    if let Some(filter) = said.or_else(|| EnvFilter::try_from_env(env_vars::LOG).ok()) {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    }
     let output = cli.output();
+    if let Some(filter) = said.or_else(|| EnvFilter::try_from_env(env_vars::LOG).ok()) {
+        let mask = output.mask();
+        let masked = move || output::MaskedStderr(mask.clone());
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(masked).init();
+    }
     let passes_codes_through = cli.passes_codes_through();
     let executed = execute(cli, &output).and_then(|code| output.finish().map(|()| code).map_err(Into::into));
     let code = executed.unwrap_or_else(|failure| {

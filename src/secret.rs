@@ -1,8 +1,13 @@
 //! A value that is never shown: its Debug, Display and serialised forms are masked.
 //!
-//! Owns: [`Secret`], [`Credential`]. Does not own: where secrets are kept (`credentials`).
+//! Owns: [`Secret`], [`Credential`], [`Mask`]. Does not own: where secrets are kept (`credentials`).
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 
 /// A password, token or key. Only [`Secret::expose`] gives the value away, so its uses can be found by name.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,6 +45,47 @@ impl serde::Serialize for Secret {
     }
 }
 
+/// Secrets that nothing of what is printed may hold; clones know the same ones.
+#[derive(Clone, Default)]
+pub struct Mask(Arc<RwLock<Vec<String>>>);
+
+impl Mask {
+    /// What is shorter is not masked, in bytes: it would take half of all words with it.
+    const SHORTEST: usize = 6;
+
+    /// From now on `secret` is masked: as it is, each of its lines, as a part of JSON, and in base64.
+    pub fn add(&self, secret: &Secret) {
+        let whole = secret.expose();
+        let json = serde_json::to_string(whole).unwrap_or_default();
+        let forms = [whole, json.trim_matches('"'), &BASE64_STANDARD.encode(whole)].map(str::to_owned);
+        let lines = whole.lines().map(|line| line.trim().to_owned());
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(forms.into_iter().chain(lines).filter(|form| form.len() >= Self::SHORTEST));
+        // The longest first: it may hold others.
+        known.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        known.dedup();
+    }
+
+    /// `text` with `***` in place of each secret.
+    #[must_use]
+    pub fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().fold(Cow::Borrowed(text), |text, secret| {
+            if text.contains(secret.as_str()) { Cow::Owned(text.replace(secret.as_str(), "***")) } else { text }
+        })
+    }
+}
+
+/// Whether a variable's name says that its value is a secret: `HF_TOKEN`, `WANDB_API_KEY`, `PGPASSWORD`.
+#[must_use]
+pub fn names_a_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let ends = ["TOKEN", "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "APIKEY", "SECRETKEY", "_PAT", "_PWD"];
+    let is_key = name == "KEY" || ["_KEY", "_KEY_ID"].iter().any(|end| name.ends_with(end));
+    let has_secret = name.split('_').any(|word| ["SECRET", "PASSWORD"].contains(&word));
+    is_key || has_secret || ends.iter().any(|end| name.ends_with(end))
+}
+
 /// What convinces a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
@@ -58,7 +104,39 @@ pub enum Credential {
 
 #[cfg(test)]
 mod tests {
-    use super::Secret;
+    use super::{Mask, Secret, names_a_secret};
+
+    #[test]
+    fn every_form_of_a_secret_is_masked() {
+        let mask = Mask::default();
+        assert_eq!(mask.apply("correct horse"), "correct horse");
+        let known = mask.clone();
+        known.add(&Secret::new("correct \"horse\"\nbattery staple\nab"));
+        known.add(&Secret::new("short"));
+        for text in [
+            "correct \"horse\"\nbattery staple\nab",
+            r#"correct \"horse\"\nbattery staple\nab"#,
+            "Y29ycmVjdCAiaG9yc2UiCmJhdHRlcnkgc3RhcGxlCmFi",
+            "battery staple",
+        ] {
+            assert_eq!(mask.apply(&format!("a {text} b")), "a *** b");
+        }
+        assert_eq!(mask.apply("shorter words stay: ab"), "shorter words stay: ab");
+    }
+
+    #[test]
+    fn names_of_secrets_are_known_and_others_are_not() {
+        for name in
+            ["HF_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "db_password", "KEY", "SECRET_FILE"]
+        {
+            assert!(names_a_secret(name), "{name}");
+        }
+        for name in
+            ["TOKENIZERS_PARALLELISM", "MAX_TOKENS", "MONKEY", "KEYBOARD", "EPOCHS", "CUDA_VISIBLE_DEVICES", "PWD"]
+        {
+            assert!(!names_a_secret(name), "{name}");
+        }
+    }
 
     #[test]
     fn no_form_shows_the_value() {

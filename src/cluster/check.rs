@@ -176,7 +176,8 @@ impl Cluster {
     /// Asks whether the cluster would admit a run's other objects. Making them finds out too; that is soon enough where nothing
     /// slow comes before.
     pub async fn admit_objects(&self, objects: &RunObjects) -> Result<(), ClusterError> {
-        let secrets = join_all(objects.secrets.iter().map(|secret| self.dry_run("Secret", secret)));
+        let secrets = [&objects.key].into_iter().chain(&objects.credentials);
+        let secrets = join_all(secrets.map(|secret| self.dry_run("Secret", secret)));
         let (job, service, secrets) =
             tokio::join!(self.dry_run("Job", &objects.job), self.dry_run("Service", &objects.service), secrets);
         job.and(service).and(secrets.into_iter().collect())

@@ -10,7 +10,7 @@ use super::Cluster;
 use super::error::{Cause, ClusterError};
 use crate::diagnosis::nearest;
 use crate::job::Nodes;
-use crate::job::objects::label_value;
+use crate::job::objects::{holds_credentials, label_value};
 use crate::job::state::{RunState, job_state};
 use crate::layout::label;
 
@@ -52,6 +52,9 @@ pub struct RunSummary {
     pub started: Option<Timestamp>,
     /// When it ended.
     pub ended: Option<Timestamp>,
+    /// Whether credentials were put into the namespace for it.
+    #[serde(skip)]
+    pub holds_credentials: bool,
     /// Where it stands.
     #[serde(flatten)]
     pub state: RunState,
@@ -78,6 +81,7 @@ impl RunSummary {
             created: job.metadata.creation_timestamp.as_ref().map(|at| at.0),
             started: status.and_then(|status| status.start_time.as_ref()).map(|at| at.0),
             ended: ended(job),
+            holds_credentials: holds_credentials(job),
             state: job_state(job),
         }
     }

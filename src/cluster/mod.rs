@@ -17,6 +17,7 @@ mod kubeconfig;
 mod list;
 mod login;
 mod logs;
+mod release;
 mod session;
 mod socket;
 mod status;

@@ -80,12 +80,21 @@ impl Cluster {
         })?;
         let uid = job.metadata.uid.clone().unwrap_or_default();
         let owned = objects.clone().owned_by(&uid);
-        let secrets = try_join_all(owned.secrets.iter().map(|secret| self.submit_owned("Secret", secret, &uid)));
-        let made = tokio::try_join!(secrets, self.submit_owned("Service", &owned.service, &uid));
+        let key = self.submit_owned("Secret", &owned.key, &uid, was_there);
+        let made = tokio::try_join!(key, self.submit_service(&owned, &uid, was_there));
         if let Err(error) = made {
             return Err(if self.withdraw(&job).await { error } else { uncertain(&error) });
         }
         Ok(Submitted { run: objects.run().to_owned(), uid, was_there })
+    }
+
+    /// The Service, and what it owns.
+    async fn submit_service(&self, owned: &RunObjects, job: &str, was_there: bool) -> Result<(), ClusterError> {
+        let service = self.submit_owned("Service", &owned.service, job, was_there).await?;
+        let uid = service.metadata.uid.unwrap_or_default();
+        let credentials = owned.credentials_owned_by(&uid);
+        try_join_all(credentials.iter().map(|secret| self.submit_owned("Secret", secret, &uid, was_there))).await?;
+        Ok(())
     }
 
     /// The Job, made now or found from an earlier attempt.
@@ -130,7 +139,7 @@ impl Cluster {
     }
 
     /// The object of this name.
-    async fn object<K: Dependent>(&self, action: &str, name: &str) -> Result<Option<K>, ClusterError> {
+    pub(super) async fn object<K: Dependent>(&self, action: &str, name: &str) -> Result<Option<K>, ClusterError> {
         self.ask(action, |client| {
             let api = Api::<K>::namespaced(client, self.namespace());
             async move { api.get_opt(name).await }
@@ -138,22 +147,30 @@ impl Cluster {
         .await
     }
 
+    /// The object, made now or found from an earlier attempt; `may_be_there`: there was one before.
     async fn submit_owned<K: Dependent>(
         &self,
         what: &'static str,
         object: &K,
         owner: &str,
-    ) -> Result<(), ClusterError> {
+        mut may_be_there: bool,
+    ) -> Result<K, ClusterError> {
         let name = object.name_any();
         let mut waits = RETRIES.iter();
         loop {
-            let Err(error) = post(self, what, object, false).await else { return Ok(()) };
+            let error = match post(self, what, object, false).await {
+                Ok(made) => return Ok(made),
+                Err(error) => error,
+            };
+            may_be_there |= error.is_temporary();
+            let is_there = matches!(error.cause(), Cause::Answer { code: 409, .. });
             match self.object::<K>("look at what was made", &name).await {
-                Ok(Some(found)) if is_owned(found.meta(), owner) => return Ok(()),
+                Ok(Some(found)) if is_owned(found.meta(), owner) => return Ok(found),
                 Ok(Some(_)) => return Err(self.error(Cause::NameTaken { run: name, kind: what })),
-                // Not being allowed to read Secrets is usual: then the answer to the creation has to do.
+                // Nobody needs the right to read Secrets: then the answer to the creation has to do. What is there after an
+                // attempt whose answer was lost is what that one made: no other run has this name.
                 Err(look) if matches!(look.cause(), Cause::Forbidden { .. }) && !error.is_temporary() => {
-                    return Err(error);
+                    return if is_there && may_be_there { Ok(object.clone()) } else { Err(error) };
                 }
                 Ok(None) if !error.is_temporary() => return Err(error),
                 Ok(None) | Err(_) => {}

@@ -1,6 +1,6 @@
 //! A target's cluster and registry, opened.
 
-use crate::cluster::RegistryHosting;
+use crate::cluster::{Cluster, RegistryHosting};
 use crate::context::Context;
 use crate::credentials::{Credential, Skipped};
 use crate::delivery::{self, HostAccess};
@@ -93,4 +93,11 @@ pub(super) async fn open_mailbox(
     let Some((_, repository)) = address.and_then(|address| address.split_once('/')) else { return Ok(None) };
     let registry = open_registry(context, target, events).await?.registry;
     Ok(Some(Mailbox { registry, repository: repository.to_owned(), run: run.to_owned() }))
+}
+
+/// Takes back the credentials that were put into the namespace for a run that has ended.
+pub(super) async fn take_credentials_back(cluster: &Cluster, run: &str, events: &Events) {
+    if let Err(error) = cluster.release(run).await {
+        events.warn(format!("the Secrets with credentials of {run} stay until its Job is deleted: {error}"));
+    }
 }

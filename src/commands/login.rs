@@ -1,22 +1,17 @@
 //! `nauta login` and `nauta logout`.
 
-use std::io::{IsTerminal, Read};
-
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::complete::registries;
+use super::secret_input::{NoSecret, read_secret};
 use crate::bounded_file::{self, HAND_WRITTEN};
 use crate::context::Context;
 use crate::credentials::{self, Credential, Destination, Place};
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::output::Output;
 use crate::registry::{Access, Auth, Endpoint, Registry, RegistryError};
-use crate::secret::Secret;
 use crate::settings::SettingsError;
-
-/// A password is shorter than this, in bytes.
-const LONGEST: u64 = 64 * 1024;
 
 /// Keep a login for a registry
 ///
@@ -79,14 +74,8 @@ pub struct LogoutArgs {
 
 #[derive(Debug, thiserror::Error)]
 enum LoginError {
-    #[error("no password came on standard input")]
-    NoPassword,
-    #[error("the password on standard input is no UTF-8 text")]
-    NotText,
-    #[error("what comes on standard input is longer than a password can be ({} KiB)", LONGEST / 1024)]
-    TooLong,
-    #[error("the password cannot be read from the terminal")]
-    Terminal(std::io::Error),
+    #[error(transparent)]
+    Input(#[from] NoSecret),
     #[error("registry `{registry}` does not take this name and password of `{user}`; nothing was kept")]
     Refused { registry: String, user: String },
 }
@@ -97,31 +86,13 @@ impl Diagnosis for LoginError {
     }
     fn hints(&self) -> Vec<String> {
         let hint = match self {
-            Self::NotText => "write the password file as UTF-8; is it the file that is meant?",
-            Self::Refused { .. } => "try again; some registries want an access token in place of the password",
-            _ => "pass it by a pipe or a file: `nauta login --user NAME HOST < password-file`",
+            Self::Refused { .. } => {
+                "try again; some registries want an access token in place of the password".to_owned()
+            }
+            Self::Input(input) => return input.hints(),
         };
-        vec![hint.to_owned()]
+        vec![hint]
     }
-}
-
-/// The password, never from the command line, which every process can read.
-fn read_password(args: &LoginArgs) -> Result<Secret, LoginError> {
-    if std::io::stdin().is_terminal() && !args.password_stdin {
-        let prompt = format!("password of {} at {}: ", args.user, args.registry);
-        return rpassword::prompt_password(prompt).map(Secret::new).map_err(LoginError::Terminal);
-    }
-    let mut password = Vec::new();
-    let read = std::io::stdin().take(LONGEST + 1).read_to_end(&mut password);
-    if password.len() as u64 > LONGEST {
-        return Err(LoginError::TooLong);
-    }
-    let password = String::from_utf8(password).map_err(|_| LoginError::NotText)?;
-    let password = password.trim_end_matches(['\n', '\r']);
-    if read.is_err() || password.is_empty() {
-        return Err(LoginError::NoPassword);
-    }
-    Ok(Secret::new(password))
 }
 
 fn endpoint(args: &LoginArgs) -> Result<Endpoint> {
@@ -137,7 +108,9 @@ fn endpoint(args: &LoginArgs) -> Result<Endpoint> {
 /// Keeps a login.
 pub async fn login(args: LoginArgs, context: &Context, output: &Output) -> Result<u8> {
     let endpoint = endpoint(&args)?;
-    let credential = Credential::Password { user: args.user.clone(), password: read_password(&args)? };
+    let prompt = format!("password of {} at {}", args.user, args.registry);
+    let password = read_secret("password", &prompt, args.password_stdin).map_err(LoginError::Input)?;
+    let credential = Credential::Password { user: args.user.clone(), password };
     let registry = Registry::new(endpoint, Auth::from(credential.clone()));
     match registry.check("nauta/login", Access::Pull).await {
         Err(RegistryError::Unauthorised { .. }) => {

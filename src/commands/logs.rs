@@ -9,12 +9,12 @@ use clap::{Args, ValueHint};
 use regex::bytes::Regex;
 
 use super::budget::budget;
-use super::cluster_access::open_mailbox;
+use super::cluster_access::{open_mailbox, take_credentials_back};
 use super::cluster_follow::{Followed, follow_on_cluster};
 use super::complete::{runs, targets};
 use super::interrupt::interrupted;
 use super::log_selection::Selection;
-use super::record::{Record, folder};
+use super::record::{Record, folder, make_runs};
 use crate::cluster::{Cluster, ClusterError, RunSummary};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Diagnosis, Kind, Result};
@@ -208,6 +208,7 @@ impl OnCluster<'_> {
         let address = Some(summary.mailbox.as_str());
         let mailbox = open_mailbox(self.context, self.target, address, self.run, self.events).await?;
         let budget = budget(&self.context.project()?.file, self.context.user_file())?;
+        make_runs(self.root)?;
         let collector = match Collector::open(&folder(self.root, self.run)) {
             Ok(collector) => Some(collector.with_budget(budget)),
             // The nauta that brings the outputs goes on doing so; this one only shows.
@@ -217,6 +218,9 @@ impl OnCluster<'_> {
         match follow_on_cluster(cluster, &summary.name, summary.strength, None, collector, mailbox, self.events).await?
         {
             Followed::Ended(outcome) => {
+                if summary.holds_credentials {
+                    take_credentials_back(cluster, &summary.name, self.events).await;
+                }
                 for missing in &outcome.missing_outputs {
                     self.events.warn(format!("outputs are not complete: {missing}"));
                 }

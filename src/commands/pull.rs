@@ -6,7 +6,7 @@ use serde_json::json;
 use super::budget::budget;
 use super::cluster_access::open_mailbox;
 use super::complete::{runs, targets};
-use super::record::{Record, folder};
+use super::record::{Record, folder, make_runs};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::event::Events;
@@ -67,6 +67,7 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
     };
     let mailbox = open_mailbox(context, &target, address.as_deref(), &run, &events).await?;
     let mailbox = mailbox.ok_or_else(|| PullError::NoMailbox { run: run.clone() })?;
+    make_runs(&project.root)?;
     let folder = folder(&project.root, &run);
     let budget = budget(&project.file, context.user_file())?;
     let mut collector = Collector::open(&folder)?.with_budget(budget);

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
@@ -24,7 +24,14 @@ const RECORD: &str = "record.json";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) schema: u32,
+    /// Without the variables' values, unless somebody asked for them.
     pub(super) spec: RunSpec,
+    /// The names of the variables that the user set.
+    #[serde(default)]
+    pub(super) env_names: Vec<String>,
+    /// The names of the program's secrets.
+    #[serde(default)]
+    pub(super) secrets: Vec<String>,
     /// `local`, or the target's name.
     pub(super) target: String,
     /// Seconds since 1970.
@@ -73,6 +80,35 @@ pub(super) fn folder(root: &Path, run: &str) -> PathBuf {
     root.join("runs").join(run)
 }
 
+/// What keeps `runs` out of version control: logs and outputs are large, and may say what is not for everybody.
+const IGNORE_ALL: &str = "*\n";
+
+/// Makes the folder of all runs, where there is none yet.
+pub(super) fn make_runs(root: &Path) -> Result<(), RecordError> {
+    let runs = root.join("runs");
+    let make = || match std::fs::create_dir(&runs) {
+        Ok(()) => File::create_new(runs.join(".gitignore"))?.write_all(IGNORE_ALL.as_bytes()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    };
+    make().map_err(|source| RecordError::Write { path: runs.clone(), source })
+}
+
+/// Removes the folder of all runs, where it is as it was made.
+fn remove_runs(root: &Path) {
+    let runs = root.join("runs");
+    let ignore = runs.join(".gitignore");
+    let only_ours = || {
+        let mut entries = std::fs::read_dir(&runs).ok()?;
+        let only = entries.next()?.ok()?.file_name() == ".gitignore" && entries.next().is_none();
+        Some(only && ignore.metadata().ok()?.len() == IGNORE_ALL.len() as u64)
+    };
+    if only_ours() == Some(true) {
+        let _ = std::fs::remove_file(&ignore);
+    }
+    let _ = std::fs::remove_dir(&runs);
+}
+
 impl Record {
     /// Writes it, whole or not at all.
     pub(super) fn save(&self, root: &Path) -> Result<(), RecordError> {
@@ -85,11 +121,10 @@ impl Record {
     }
 
     fn put(&self, root: &Path, settle: impl Fn(&File) -> std::io::Result<()>) -> Result<File, RecordError> {
+        make_runs(root)?;
         let put = || -> std::io::Result<File> {
             // `Context::project` has seen that `runs` is no link, unless the user wants one; below it, nothing leads out.
-            let runs = root.join("runs");
-            std::fs::create_dir_all(&runs)?;
-            let runs = Dir::open_ambient_dir(runs, ambient_authority())?;
+            let runs = Dir::open_ambient_dir(root.join("runs"), ambient_authority())?;
             let own = Path::new(&self.spec.name).join(".nauta");
             runs.create_dir_all(&own)?;
             let own = runs.open_dir(own)?;
@@ -113,10 +148,8 @@ impl Record {
         let folder = folder(root, &self.spec.name);
         let own = folder.join(".nauta");
         let _ = std::fs::remove_file(own.join(RECORD));
-        for folder in [&own, &folder, &root.join("runs")] {
-            if std::fs::remove_dir(folder).is_err() {
-                return;
-            }
+        if [&own, &folder].into_iter().all(|folder| std::fs::remove_dir(folder).is_ok()) {
+            remove_runs(root);
         }
     }
 

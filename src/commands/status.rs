@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 use serde_json::json;
 
-use super::cluster_access::open_mailbox;
+use super::cluster_access::{open_mailbox, take_credentials_back};
 use super::complete::{runs, targets};
 use super::record::{OUTPUTS_INCOMPLETE, Record, live_local};
 use crate::cluster::{Cause, RunStatus};
@@ -43,8 +43,12 @@ pub async fn run(args: StatusArgs, context: &Context, output: &Output) -> Result
     let standing = match context.destination(flag, None)?.value {
         Destination::Local => local(&record?, context).await,
         Destination::Cluster(name, target) => {
-            let standing = match (context.cluster(&target).await?.status(&run).await, &record) {
+            let cluster = context.cluster(&target).await?;
+            let standing = match (cluster.status(&run).await, &record) {
                 (Ok(status), record) => {
+                    if status.summary.holds_credentials && status.view.state.is_final() {
+                        take_credentials_back(&cluster, &run, &output.events()).await;
+                    }
                     let mut standing = on_cluster(status, name, record.as_ref().ok());
                     if let (Some(NOT_RUN), Ok(record)) = (standing.code, record) {
                         // Pods of a failed Job are deleted, with what they knew.

@@ -7,6 +7,7 @@ pub(crate) mod fuzz;
 pub mod launch;
 pub mod nodes;
 pub mod objects;
+pub mod program_secret;
 pub mod quantity;
 pub mod restarts;
 pub mod spec;
@@ -14,6 +15,7 @@ pub mod state;
 
 pub use launch::Launch;
 pub use nodes::Nodes;
+pub use program_secret::{ProgramSecret, SecretValue, is_variable_name};
 pub use quantity::{Cpu, Memory, duration};
 pub use restarts::{RestartOn, Restarts};
 pub use spec::{Deadlines, Mailbox, Resources, RunSpec};

@@ -8,6 +8,7 @@ pub(crate) mod fuzz;
 mod live;
 mod log_lines;
 mod logs;
+mod masked;
 mod progress;
 mod reporter;
 mod shown;
@@ -16,6 +17,7 @@ mod table;
 mod terminal_tests;
 mod timings;
 
+pub use masked::MaskedStderr;
 pub use progress::bytes;
 pub use reporter::{Format, LogStyle, Output, UnwrittenResult};
 pub use shown::shown;

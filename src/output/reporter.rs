@@ -21,6 +21,7 @@ use super::shown::{json_shown, lines_shown, shown};
 use super::timings::{Span, Timings};
 use crate::diagnosis::{Diagnosis, Failure, Kind};
 use crate::event::{Event, Events, Phase, RankState};
+use crate::secret::Mask;
 
 /// Who reads the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ struct Inner {
     live: Live,
     /// Whether somebody comes back for lines and bars that wait.
     is_awaited: bool,
+    /// What nothing that is printed may hold.
+    mask: Mask,
     /// Why a result could not be written.
     unwritten: Option<std::io::Error>,
 }
@@ -104,6 +107,7 @@ impl Output {
             live: Live::new(stdout.current_choice() != ColorChoice::Never),
             stdout,
             is_awaited: false,
+            mask: Mask::default(),
             unwritten: None,
         })))
     }
@@ -115,6 +119,11 @@ impl Output {
     /// Who reads.
     pub fn format(&self) -> Format {
         self.with(|inner| inner.format)
+    }
+
+    /// What nothing that is printed may hold.
+    pub fn mask(&self) -> Mask {
+        self.with(|inner| inner.mask.clone())
     }
 
     /// Where adapters report to.
@@ -236,6 +245,7 @@ impl Output {
 impl Inner {
     fn out(&mut self, text: &str) {
         self.suspend();
+        let text = self.mask.apply(text);
         let written = self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.flush());
         self.written(written);
     }
@@ -256,7 +266,7 @@ impl Inner {
 
     fn err(&mut self, text: &str) {
         self.suspend();
-        let _ = self.stderr.write_all(text.as_bytes());
+        let _ = self.stderr.write_all(self.mask.apply(text).as_bytes());
     }
 
     fn narrate(&mut self, text: &str) {
@@ -329,7 +339,7 @@ impl Inner {
         }
         let (_, since, before) = self.moving.as_ref().expect("set just now");
         let amount = amount(done, total, done.saturating_sub(*before), since.elapsed());
-        bar.set_message(format!("{} {amount}", shown(detail)));
+        bar.set_message(format!("{} {amount}", self.mask.apply(&shown(detail))));
         bar.tick();
     }
 
@@ -374,7 +384,7 @@ impl Inner {
                 "causes": failure.causes(),
                 "hints": failure.hints(),
             });
-            let _ = writeln!(self.stderr, "{}", json_shown(&document.to_string()));
+            self.err(&format!("{}\n", json_shown(&document.to_string())));
             return;
         }
         let mut text = format!("{ERROR}error:{ERROR:#} {}\n", shown(&failure.to_string()));

@@ -8,6 +8,7 @@ pub(crate) mod fuzz;
 mod lock_file;
 mod parse;
 mod project_file;
+mod secrets_section;
 mod setting;
 mod user_file;
 
@@ -15,5 +16,6 @@ pub use command_line::CommandLine;
 pub use lock_file::LockFile;
 pub use parse::{SettingsError, parse_project_file, parse_user_file};
 pub use project_file::{EnvironmentSection, OutputsSection, ProjectFile, ProjectSection, RunSection};
+pub use secrets_section::SecretsSection;
 pub use setting::{Setting, Source};
 pub use user_file::{Defaults, MailboxPolicy, OutputsDefaults, Target, UserFile, registry_address, registry_host};

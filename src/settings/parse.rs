@@ -131,6 +131,20 @@ mod tests {
     }
 
     #[test]
+    fn secrets_have_names_and_no_values() {
+        let file = project("[secrets]\nnames = ['HF_TOKEN', 'WANDB_API_KEY']").expect("valid");
+        assert_eq!(file.secrets.names, ["HF_TOKEN", "WANDB_API_KEY"]);
+        for wrong in ["HF_TOKEN = 'canary'", "names = ['HF_TOKEN=canary']", "names = 'canary'", "names = ['canary-1']"]
+        {
+            let error = project(&format!("[secrets]\n{wrong}")).expect_err(wrong);
+            let text = format!("{error} {:?}", error.hints());
+            assert!(text.contains("line ") && !text.contains("canary"), "{text}");
+        }
+        let error = project("[secrets]\nHF_TOKEN = 'canary'").expect_err("refused").to_string();
+        assert!(error.contains("`nauta secret set HF_TOKEN`"), "{error}");
+    }
+
+    #[test]
     fn a_broken_file_names_its_place() {
         let error = project("[run\nnodes = 4").expect_err("refused").to_string();
         assert!(error.contains("line 1"), "{error}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::CommandLine;
+use super::{CommandLine, SecretsSection};
 use crate::job::{Launch, Nodes};
 
 /// `nauta.toml`: makes a project's choices permanent. Every key may be left out.
@@ -20,6 +20,8 @@ pub struct ProjectFile {
     pub run: RunSection,
     /// How much of what it writes is brought back.
     pub outputs: OutputsSection,
+    /// The secrets that the program needs, by name.
+    pub secrets: SecretsSection,
 }
 
 /// The project itself.
@@ -62,6 +64,8 @@ pub struct RunSection {
     pub gpus: Option<u32>,
     /// Variables for the program.
     pub env: BTreeMap<String, String>,
+    /// Whether the record of a run (`runs/RUN/.nauta/record.json`) holds the values of its variables, and not only their names.
+    pub record_env: bool,
     /// How often all ranks begin again after one has failed.
     pub restarts: Option<u32>,
     /// After which failures: `failure` (any), `signal`, `memory`, `lost`, `stall`, exit codes; separated by commas.

@@ -62,7 +62,8 @@ impl Config {
     /// Reads everything; the error is one sentence for the rank's log.
     #[expect(clippy::disallowed_methods, reason = "this is the edge that reads the environment")]
     pub(super) fn from_environment(command: Vec<OsString>) -> Result<Self, String> {
-        let environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        environment.extend(take_secrets(Path::new(layout::SECRETS))?);
         Self::new(environment, command)
     }
 
@@ -128,6 +129,22 @@ fn restarts(most: u32, on: Option<&str>) -> Result<Restarts, InvalidRestarts> {
     Restarts::new(most, on.map_or_else(|| Ok(RestartOn::default()), str::parse)?)
 }
 
+/// The program's secrets, when there is a file with some; they are in it no longer than until they are read.
+fn take_secrets(path: &Path) -> Result<BTreeMap<OsString, OsString>, String> {
+    let is_none = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if is_none(&error) => return Ok(BTreeMap::new()),
+        Err(error) => return Err(format!("cannot read the program's secrets ({}): {error}", path.display())),
+    };
+    std::fs::remove_file(path)
+        .map_err(|error| format!("cannot remove the program's secrets ({}): {error}", path.display()))?;
+    // The parser's words could quote one.
+    let secrets: BTreeMap<String, String> =
+        serde_json::from_slice(&text).map_err(|_| "the program's secrets are damaged".to_owned())?;
+    Ok(secrets.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+}
+
 /// The run's key, when there is a file with one.
 fn read_key() -> Result<Option<[u8; 32]>, String> {
     let text = match read_text(Path::new(layout::RUN_KEY), HAND_WRITTEN) {
@@ -171,6 +188,18 @@ mod tests {
     fn kubernetes_own_index_is_a_rank() {
         let config = config(&[("JOB_COMPLETION_INDEX", "0")], &["true"]).expect("valid");
         assert_eq!((config.rank, config.nodes), (0, Nodes::all(1)));
+    }
+
+    #[test]
+    fn secrets_are_taken_once_and_never_quoted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("variables");
+        assert_eq!(take_secrets(&path), Ok(BTreeMap::new()));
+        std::fs::write(&path, r#"{"A": "one\ntwo"}"#).expect("written");
+        assert_eq!(take_secrets(&path), Ok(BTreeMap::from([("A".into(), "one\ntwo".into())])));
+        assert!(!path.exists());
+        std::fs::write(&path, r#"{"A": canary}"#).expect("written");
+        assert_eq!(take_secrets(&path), Err("the program's secrets are damaged".to_owned()));
     }
 
     #[test]

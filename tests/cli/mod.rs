@@ -1,5 +1,6 @@
 //! The command line, without engines: wrong input is named, with what to do next.
 
+mod canaries;
 mod completions;
 mod files;
 mod hostile;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use nauta::job::Mailbox;
-use nauta::job::objects::{ClusterRun, ObjectError, RunObjects};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use nauta::job::objects::{ClusterRun, ObjectError, RunObjects, holds_credentials};
+use nauta::job::{Mailbox, ProgramSecret, SecretValue};
 use nauta::secret::Secret;
 
 use super::support::{at, namespace, spec};
@@ -32,6 +33,13 @@ fn full() -> RunObjects {
         mailbox_credentials: Some(Secret::new("{\"auths\":{\"canary\":{}}}")),
         pull_secrets: vec!["team-pull".into()],
         pull_credentials: Some(Secret::new("{\"auths\":{\"canary\":{}}}")),
+        secrets: vec![
+            ProgramSecret { variable: "HF_TOKEN".into(), value: SecretValue::Here(Secret::new("canary")) },
+            ProgramSecret {
+                variable: "WANDB_API_KEY".into(),
+                value: SecretValue::InNamespace { secret: "team-wandb".into(), key: "api-key".into() },
+            },
+        ],
         node_selector: BTreeMap::from([("gpu".into(), "a100".into())]),
         ..at("team", IMAGE)
     };
@@ -62,7 +70,16 @@ fn a_dry_run_shows_no_credentials() {
     let encoded = "Y2FuYXJ5"; // `canary` in base64, where it begins at a multiple of three bytes
     assert!(!yaml.contains("canary") && !yaml.contains(encoded) && !yaml.contains("dockerconfigjson\""), "{yaml}");
     assert!(yaml.contains("kubectl create secret docker-registry mnist-7k3f-pull"), "{yaml}");
+    assert!(yaml.contains("kubectl create secret generic mnist-7k3f-secrets"), "{yaml}");
     assert!(!format!("{:?}", at("x", "y").run_key).contains("abab"));
+}
+
+#[test]
+fn a_job_tells_whether_credentials_were_put_into_its_namespace() {
+    assert!(holds_credentials(&full().job) && !holds_credentials(&minimal().job));
+    let named = ClusterRun { pull_secrets: vec!["team-pull".into()], ..at("team", IMAGE) };
+    let named = RunObjects::plan(&spec("mnist-7k3f", 1), &named).expect("a valid run");
+    assert!(!holds_credentials(&named.job), "those of others are theirs to keep");
 }
 
 #[test]
@@ -85,12 +102,17 @@ fn the_same_run_is_the_same_submission() {
 #[test]
 fn owned_objects_go_with_their_job() {
     let objects = full().owned_by("1234");
-    let owners = objects.secrets.iter().map(|secret| &secret.metadata).chain([&objects.service.metadata]);
-    for metadata in owners {
+    let owner = |metadata: &ObjectMeta| {
         let owner = &metadata.owner_references.as_ref().expect("an owner")[0];
-        assert_eq!((owner.kind.as_str(), owner.name.as_str(), owner.uid.as_str()), ("Job", "mnist-7k3f", "1234"));
+        format!("{} {} {}", owner.kind, owner.name, owner.uid)
+    };
+    assert_eq!(owner(&objects.service.metadata), "Job mnist-7k3f 1234");
+    assert_eq!(owner(&objects.key.metadata), "Job mnist-7k3f 1234");
+    let credentials = objects.credentials_owned_by("5678");
+    assert_eq!(credentials.len(), 3);
+    for secret in credentials {
+        assert_eq!(owner(&secret.metadata), "Service mnist-7k3f 5678");
     }
-    assert_eq!(objects.secrets.len(), 3);
 }
 
 /// The objects that kubectl makes of manifests on its standard input.

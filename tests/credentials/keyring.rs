@@ -21,7 +21,7 @@ fn ada() -> Credential {
 }
 
 /// A session bus of its own with GNOME's keyring, unlocked with a password from standard input as at a login.
-fn in_a_session(program: &std::path::Path, arguments: &[&str]) -> Command {
+pub(crate) fn in_a_session(program: &std::path::Path, arguments: &[&str]) -> Command {
     let home = tempfile::tempdir().expect("a folder").keep();
     let script = r#"if [ -n "$LOCKED" ]; then gnome-keyring-daemon --start --components=secrets >/dev/null
         else printf secret | gnome-keyring-daemon --unlock --components=secrets >/dev/null; fi || exit 99

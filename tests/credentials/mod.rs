@@ -1,4 +1,4 @@
 //! Credentials: real helper programs, a real keyring, and sessions without one.
 
 mod helpers;
-mod keyring;
+pub(crate) mod keyring;

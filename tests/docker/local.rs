@@ -58,6 +58,7 @@ pub(super) fn plan(run: &str, nodes: u32, script: &str) -> LocalPlan {
             archive.bytes("workspace/package/train.py", b"print('hello')\n", attributes)
         }),
         run_key: Secret::new(KEY),
+        secrets: BTreeMap::new(),
         shm_bytes: Some(128 * 1024 * 1024),
         lease: true,
         janitor: JanitorProgram { program: PathBuf::from(NAUTA), arguments: vec!["janitor".to_owned()] },
@@ -145,6 +146,7 @@ async fn ranks_get_what_they_need_and_no_more() {
     assert!(status.contains("0000000000000000") && status.contains("NoNewPrivs:\t1"), "{status}");
     let inspected = docker_command(&["inspect", &format!("nauta-{name}-0")]);
     assert!(inspected.contains("\"Memory\": 67108864") && inspected.contains("\"NanoCpus\": 500000000"), "{inspected}");
+    assert!(inspected.contains("\"PidsLimit\": 32768"), "{inspected}");
     assert!(inspected.contains("\"Binds\": null") && inspected.contains("\"Mounts\": []"), "{inspected}");
 
     let listed = docker.list_local().await.unwrap();

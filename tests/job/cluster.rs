@@ -123,10 +123,17 @@ fn a_registry_with_a_password_gets_a_pull_secret_and_outputs_come_over_the_contr
     let mut login = workstation.command(&["login", "--user", "ada", "--store", "docker-config", &auth]);
     assert!(login.stdin(password).status().expect("runs").success());
     let _cleanup = Cleanup(&workstation);
-    let done = workstation.succeeds(&["run"]);
-    assert!(done.stderr.contains("outputs come over the control stream"), "{}", done.stderr);
+    let done = workstation.succeeds(&["--quiet", "run"]);
+    let warning = done.stderr.lines().find(|line| line.starts_with("warning: your login for")).expect("a warning");
+    assert!(warning.contains("lies in namespace") && warning.contains("`pull_secret`"), "{warning}");
     let run = workstation.only_run();
     assert_eq!(std::fs::read_to_string(run.join("kept")).expect("arrived"), "kept\n");
+    // The login is gone, and the Job is not.
+    let name = run.file_name().and_then(|name| name.to_str()).expect("text");
+    let _ = kubectl(&["wait", "--for=delete", "--timeout=60s", &format!("secret/{name}-pull")]);
+    let pulls = kubectl(&["get", &format!("job/{name}"), "-o", "jsonpath={..imagePullSecrets[0].name}"]);
+    assert_eq!(pulls, format!("{name}-pull"));
+    let _ = kubectl(&["wait", "--for=condition=complete", "--timeout=60s", &format!("job/{name}")]);
     let _ = workstation.succeeds(&["logout", &auth]);
 }
 

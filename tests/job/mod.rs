@@ -18,6 +18,7 @@ mod log_archive;
 mod log_loss;
 mod log_volume;
 mod logs;
+mod program_secrets;
 mod restarts;
 mod secrets;
 mod stall;

@@ -56,7 +56,7 @@ const NAMES: [&str; 40] = [
 const PLACES: [&str; 5] = ["", "src/", "a/b/c/", "with space/", "tests/data/"];
 
 /// Everything below a folder that any reader could make of it: bytes as they are, and unpacked.
-fn contents(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
+pub(super) fn contents(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -73,7 +73,7 @@ fn contents(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
 }
 
 /// Collects the command lines of all processes until it is told to stop.
-fn watch_command_lines(stop: Arc<AtomicBool>) -> std::thread::JoinHandle<BTreeSet<Vec<u8>>> {
+pub(super) fn watch_command_lines(stop: Arc<AtomicBool>) -> std::thread::JoinHandle<BTreeSet<Vec<u8>>> {
     std::thread::spawn(move || {
         let mut seen = BTreeSet::new();
         while !stop.load(Ordering::SeqCst) {
@@ -145,8 +145,39 @@ fn two_hundred_planted_secrets_stay_at_home() {
     let _ = tool("docker", &["rmi", "-f", &image]);
 }
 
-fn holds(bytes: &[u8], text: &str) -> bool {
+pub(super) fn holds(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+fn on_busybox(command: &str) -> Workstation {
+    let (workstation, base) = (Workstation::new(), environment("NAUTA_TEST_IMAGE_BUSYBOX"));
+    let text = format!("[environment]\nbase = '{base}'\n[project]\nname = 'secrets'\n[run]\ncommand = '{command}'\n");
+    workstation.write("nauta.toml", &text);
+    workstation
+}
+
+#[test]
+fn records_hold_the_names_of_variables_and_version_control_holds_no_runs() {
+    let workstation = on_busybox("true");
+    let canary = "canary-variable-of-nauta";
+    let variable = format!("API_TOKEN={canary}");
+    let done = workstation.succeeds(&["--quiet", "run", "--local", "-e", &variable, "-e", "EPOCHS=3"]);
+    let warning = "warning: `API_TOKEN` (from --env) looks like a secret";
+    assert!(done.stderr.contains(warning) && done.stderr.contains("`--secret-env API_TOKEN`"), "{}", done.stderr);
+    assert!(!done.stderr.contains("EPOCHS"), "{}", done.stderr);
+    let mut found = Vec::new();
+    contents(&workstation.project.join("runs"), &mut found);
+    assert!(found.iter().any(|(path, bytes)| path.ends_with("record.json") && holds(bytes, "API_TOKEN")), "{found:?}");
+    assert!(!found.iter().any(|(_, bytes)| holds(bytes, canary)), "{found:?}");
+    assert!(workstation.succeeds(&["list"]).stdout.contains("done"));
+    let ignore = workstation.project.join("runs/.gitignore");
+    assert_eq!(std::fs::read_to_string(&ignore).expect("made"), "*\n");
+    // What the user makes of it stays, and who wants the values has them.
+    std::fs::write(&ignore, "!*.csv\n").expect("written");
+    let _ = workstation.succeeds(&["run", "--local", "--record-env", "-e", &variable]);
+    assert_eq!(std::fs::read_to_string(&ignore).expect("kept"), "!*.csv\n");
+    contents(&workstation.project.join("runs"), &mut found);
+    assert!(found.iter().any(|(path, bytes)| path.ends_with("record.json") && holds(bytes, canary)));
 }
 
 #[test]

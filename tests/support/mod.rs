@@ -146,9 +146,10 @@ impl Workstation {
     }
 }
 
-/// The entries of a folder; none where it does not exist.
+/// The folders in a folder; none where it does not exist.
 pub(crate) fn folders(path: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(path).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| path.is_dir()).collect()
 }
 
 /// What Ctrl-C does to a child.

@@ -10,6 +10,7 @@ use super::request::Request;
 use super::{RunArgs, report};
 use crate::cluster::{Cause, Cluster};
 use crate::commands::budget::budget;
+use crate::commands::cluster_access::take_credentials_back;
 use crate::commands::cluster_follow::{Followed, follow_on_cluster};
 use crate::commands::rebase;
 use crate::commands::record::{Record, folder};
@@ -33,7 +34,7 @@ pub(super) async fn run_on_cluster(
 ) -> Result<u8> {
     let events = &output.events();
     let (Seen { access, cluster, repository, repository_from_nodes, mut place, .. }, image) =
-        deliver(&request, look, target_name, context, events).await?;
+        Box::pin(deliver(&request, look, target_name, context, events)).await?;
     if image.is_heavy {
         rebase::begin(context, target_name);
     }
@@ -76,7 +77,8 @@ pub(super) async fn run_on_cluster(
     let registry = access.registry;
     let mailbox = place.mailbox.is_some().then(|| Mailbox { registry, repository, run });
     let budget = budget(&request.project.file, context.user_file())?;
-    attend(&cluster, &request, mailbox, budget, record, output).await
+    let following = Following { cluster, mailbox, budget, holds_credentials: !objects.credentials.is_empty() };
+    attend(following, &request, record, output).await
 }
 
 /// Makes sure that the cluster would admit the run, and that the registry has its image: one after the other where there is
@@ -118,21 +120,24 @@ async fn deliver(
     Ok((seen, image))
 }
 
-/// Follows the run to its end, unless the user goes away.
-async fn attend(
-    cluster: &Arc<Cluster>,
-    request: &Request,
+/// What following a run takes.
+struct Following {
+    cluster: Arc<Cluster>,
     mailbox: Option<Mailbox>,
     budget: Budget,
-    mut record: Record,
-    output: &Output,
-) -> Result<u8> {
+    /// Whether credentials were put into the namespace for it.
+    holds_credentials: bool,
+}
+
+/// Follows the run to its end, unless the user goes away.
+async fn attend(following: Following, request: &Request, mut record: Record, output: &Output) -> Result<u8> {
+    let Following { cluster, mailbox, budget, holds_credentials } = following;
     let events = &output.events();
     let run = &request.spec.name;
     let folder = folder(&request.project.root, run);
     let collector = Some(Collector::open(&folder)?.with_budget(budget));
     let (strength, start) = (request.spec.strength(), Some(request.spec.deadlines.start));
-    let outcome = match follow_on_cluster(cluster, run, strength, start, collector, mailbox, events).await? {
+    let outcome = match follow_on_cluster(&cluster, run, strength, start, collector, mailbox, events).await? {
         Followed::Ended(outcome) => outcome,
         Followed::CannotStart(error) => {
             match cluster.cancel(run).await {
@@ -150,6 +155,9 @@ async fn attend(
             return Ok(Kind::Interrupted.exit_code());
         }
     };
+    if holds_credentials {
+        take_credentials_back(&cluster, run, events).await;
+    }
     report(&outcome, record, &request.project.root, output)
 }
 

@@ -19,7 +19,7 @@ use crate::diagnosis::Result;
 use crate::docker::{Code, JanitorProgram, LocalPlan};
 use crate::event::{Event, Events, Phase, RankState};
 use crate::follow::{Collector, Engine, FollowError, Outcome, follow};
-use crate::job::RunSpec;
+use crate::job::{ProgramSecret, RunSpec};
 use crate::output::Output;
 
 /// Runs, and removes everything but the outputs.
@@ -42,6 +42,12 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
         supervisor,
         code: Code::new(move |archive| write_code(archive, &files)),
         run_key: random_key()?,
+        secrets: request
+            .secrets
+            .iter()
+            .filter_map(ProgramSecret::here)
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .collect(),
         shm_bytes: Some(request.spec.resources.memory.map_or(1 << 30, |memory| memory.bytes / 2)),
         lease: true,
         janitor: JanitorProgram { program: context.program.clone(), arguments: vec!["janitor".to_owned()] },

@@ -11,13 +11,13 @@ use crate::architecture::Architecture;
 use crate::cluster::{Cluster, Survey};
 use crate::commands::cluster_access::{Names, TargetRegistry, open_registry};
 use crate::context::{Context, Destination};
-use crate::credentials::docker_config_json;
+use crate::credentials::{Credential, docker_config_json};
 use crate::delivery::{DeliveryError, supervisor};
 use crate::diagnosis::{Failure, Result};
 use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
 use crate::job::objects::{ClusterRun, NODE_ARCHITECTURE, RunObjects};
-use crate::job::{self, RunSpec};
+use crate::job::{self, ProgramSecret, RunSpec};
 use crate::registry::Access;
 use crate::secret::Secret;
 use crate::settings::{MailboxPolicy, Target};
@@ -79,16 +79,23 @@ pub(super) fn begin_look(decided: &Decided, context: &Context, events: &Events) 
     let Destination::Cluster(name, target) = &decided.destination.value else { return None };
     events.send(Event::Started { phase: Phase::Check, detail: name.clone() });
     let (context, target, events) = (context.clone(), target.clone(), events.clone());
-    let spec = decided.spec.clone();
-    Some(Asked::begin(async move { Box::pin(look(&context, &target, &spec, &events)).await }))
+    let (spec, secrets) = (decided.spec.clone(), decided.secrets.clone());
+    Some(Asked::begin(async move { Box::pin(look(&context, &target, &spec, &secrets, &events)).await }))
 }
 
-async fn look(context: &Context, target: &Target, spec: &RunSpec, events: &Events) -> Result<Seen> {
+async fn look(
+    context: &Context,
+    target: &Target,
+    spec: &RunSpec,
+    secrets: &[ProgramSecret],
+    events: &Events,
+) -> Result<Seen> {
     let access = open_registry(context, target, events).await?;
     let repository = access.repository(&spec.project);
     let key = random_key()?;
-    let place = |cluster: &Cluster, facts: &Facts| {
-        place(target, &access, (cluster.namespace(), &repository), facts, key.clone())
+    let place = |cluster: &Cluster, facts: &Facts| ClusterRun {
+        secrets: secrets.to_vec(),
+        ..place(target, &access, (cluster.namespace(), &repository), facts, key.clone())
     };
     let cluster = async {
         let cluster = context.cluster(target).await?;
@@ -112,7 +119,7 @@ async fn look(context: &Context, target: &Target, spec: &RunSpec, events: &Event
     let repository_from_nodes = format!("{}/{repository}", names.from_nodes);
     let facts = Facts { names, architecture, openness };
     let place = place(&cluster, &facts);
-    announce(target, &access, &facts, events);
+    announce(target, &place, &access, &facts, events);
     let objects = RunObjects::plan(spec, &place)?;
     let admission = Asked::begin(admission(Arc::clone(&cluster), survey, objects, trial, events.clone()));
     Ok(Seen { access, cluster, architecture, repository, repository_from_nodes, place, admission })
@@ -212,7 +219,9 @@ fn place(
     }
     place.pull_secrets = target.pull_secret.clone().into_iter().collect();
     let Some(login) = &access.login else { return place };
-    if !openness.is_open {
+    // Kubelets read nothing but users and passwords in a pull secret (`DockerConfigEntry` in pkg/credentialprovider): a token
+    // would lie there for nothing.
+    if !openness.is_open && matches!(login, Credential::Password { .. }) {
         place.pull_credentials = Some(docker_config_json(&[(&names.from_nodes, login)]));
     }
     if target.mailbox == MailboxPolicy::Login {
@@ -221,22 +230,33 @@ fn place(
     place
 }
 
-/// Says where credentials go, and where outputs come from.
-fn announce(target: &Target, access: &TargetRegistry, Facts { names, openness, .. }: &Facts, events: &Events) {
+/// Says where outputs come from, and where credentials go: the latter also to those who want to hear only warnings.
+fn announce(target: &Target, place: &ClusterRun, access: &TargetRegistry, facts: &Facts, events: &Events) {
+    let Facts { names, openness, .. } = facts;
     if !openness.use_mailbox {
         events.note("outputs come over the control stream: pods may not push to the registry");
     } else if let Some(doubt) = names.doubt(target, access) {
         events.warn(doubt);
     }
-    if access.login.is_none() {
-        return;
+    let (Some(login), namespace) = (&access.login, &place.namespace) else { return };
+    if place.pull_credentials.is_some() {
+        events.warn(format!(
+            "your login for {} lies in namespace {namespace} until the run has ended, for its nodes to pull with: whoever may make \
+             pods there can have it; `pull_secret` in the target names a Secret that may do less",
+            names.from_nodes
+        ));
+    } else if !openness.is_open && !matches!(login, Credential::Password { .. }) {
+        events.warn(format!(
+            "your login for {} is a token, which nodes cannot pull with: they need credentials of their own, or a Secret that \
+             `pull_secret` in the target names",
+            names.from_nodes
+        ));
     }
-    if !openness.is_open {
-        events.note(format!("the nodes get your login for {} in a Secret that goes with the run", names.from_nodes));
-    }
-    if target.mailbox == MailboxPolicy::Login {
-        let host = &names.from_pods;
-        events
-            .note(format!("the pods get your login for {host} in a Secret that goes with the run, as the target says"));
+    if place.mailbox_credentials.is_some() {
+        events.warn(format!(
+            "your login for {} lies in namespace {namespace} until the run has ended, for its pods to push with, as the target \
+             says (`mailbox = \"login\"`): whoever may make pods there can have it",
+            names.from_pods
+        ));
     }
 }

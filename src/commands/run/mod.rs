@@ -5,6 +5,7 @@ mod error;
 mod local;
 mod look;
 mod request;
+mod secrets;
 
 use std::path::Path;
 
@@ -23,6 +24,7 @@ use crate::event::{Event, Phase, STALLED};
 use crate::follow::Outcome;
 use crate::output::{Output, timings_text};
 use crate::project::template;
+use crate::secret::Secret;
 
 /// Run a program on this workstation or on a cluster
 ///
@@ -51,6 +53,16 @@ pub struct RunArgs {
     /// A variable for the program
     #[arg(long, short = 'e', value_name = "K=V")]
     env: Vec<String>,
+    /// A secret for the program, which `nauta secret set` keeps, or SECRET/KEY of the cluster's namespace; its variable is
+    /// NAME, or what follows `=`
+    #[arg(long, value_name = "NAME[=ENV]")]
+    secret: Vec<String>,
+    /// A secret for the program, from the variable of this name here
+    #[arg(long, value_name = "NAME")]
+    secret_env: Vec<String>,
+    /// Keep the variables' values in the record of the run, and not only their names
+    #[arg(long)]
+    record_env: bool,
     /// Processors of each rank, such as 2 or 500m
     #[arg(long, value_name = "AMOUNT")]
     cpu: Option<String>,
@@ -105,13 +117,16 @@ pub struct RunArgs {
 /// Runs; the exit code is the program's.
 pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8> {
     let events = output.events();
+    let from_here = args.secret_env.iter().filter_map(|name| context.variable(name));
+    from_here.for_each(|value| output.mask().add(&Secret::new(value)));
     if let Some(name) = &args.template {
         let template = template::find(&context.templates(), name)?;
         for path in template.write_to(&context.directory)? {
             events.note(format!("wrote {}", path.display()));
         }
     }
-    let decided = decide(&args, context, &events)?;
+    let mut decided = decide(&args, context, &events)?;
+    decided.find_secrets(&args, context, output).await?;
     let look = begin_look(&decided, context, &events);
     if args.dry_run && look.is_none() {
         return Err(RunError::DryRunLocal.into());

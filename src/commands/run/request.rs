@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::RunArgs;
 use super::error::RunError;
+use super::{RunArgs, secrets};
 use crate::bounded_file::{self, HAND_WRITTEN};
 use crate::certificates::only_certificates;
 use crate::commands::record::Record;
@@ -18,10 +18,12 @@ use crate::diagnosis::Result;
 use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
 use crate::image::EnvironmentPlan;
-use crate::job::{Cpu, Deadlines, Launch, Memory, Nodes, Resources, RestartOn, Restarts, RunSpec, duration};
-use crate::output::bytes;
+use crate::job::{
+    Cpu, Deadlines, Launch, Memory, Nodes, ProgramSecret, Resources, RestartOn, Restarts, RunSpec, duration,
+};
+use crate::output::{Output, bytes};
 use crate::project::{Project, run_name};
-use crate::secret::Secret;
+use crate::secret::{Secret, names_a_secret};
 use crate::settings::{RunSection, Setting, Source};
 use crate::snapshot::{self, Snapshot};
 
@@ -41,15 +43,26 @@ pub(super) struct Request {
     pub(super) spec: RunSpec,
     pub(super) destination: Setting<Destination>,
     pub(super) surroundings: Surroundings,
+    /// The program's.
+    pub(super) secrets: Vec<ProgramSecret>,
+    /// Whether the record of the run holds the variables' values.
+    records_env: bool,
 }
 
 impl Request {
     /// What is kept of the run beside its outputs.
     pub(super) fn record(&self, target: &str, mailbox: Option<String>) -> Record {
         let created = jiff::Timestamp::now().as_second();
+        let mut spec = self.spec.clone();
+        let env_names = spec.env.keys().cloned().collect();
+        if !self.records_env {
+            spec.env.clear();
+        }
         Record {
             schema: 1,
-            spec: self.spec.clone(),
+            spec,
+            env_names,
+            secrets: self.secrets.iter().map(|secret| secret.variable.clone()).collect(),
             target: target.to_owned(),
             created,
             mailbox,
@@ -81,11 +94,38 @@ fn announce(spec: &RunSpec, destination: &Setting<Destination>, events: &Events)
     events.note(format!("{} runs on {place} with {ranks} (from {}){launch}", spec.name, destination.source));
 }
 
+/// Variables are no place for secrets: engines show them to everybody who may look at a run.
+fn warn_of_secrets(args: &RunArgs, spec: &RunSpec, events: &Events) {
+    for name in spec.env.keys().filter(|name| names_a_secret(name)) {
+        let is_flag = args.env.iter().any(|pair| pair.split_once('=').is_some_and(|(flag, _)| flag == name));
+        let source = if is_flag { "--env" } else { "`run.env` in nauta.toml" };
+        events.warn(format!(
+            "`{name}` (from {source}) looks like a secret, and everybody who may look at the run's Job or container can read it; \
+             `--secret-env {name}` hands its value over unseen"
+        ));
+    }
+}
+
 /// What is decided before the project's files are looked at.
 pub(super) struct Decided {
     project: Project,
     pub(super) spec: RunSpec,
     pub(super) destination: Setting<Destination>,
+    pub(super) secrets: Vec<ProgramSecret>,
+    records_env: bool,
+}
+
+impl Decided {
+    /// Finds the program's secrets, which take the place of variables of their names.
+    pub(super) async fn find_secrets(&mut self, args: &RunArgs, context: &Context, output: &Output) -> Result<()> {
+        let (named, root) = (&self.project.file.secrets.names, &self.project.root);
+        self.secrets = secrets::find(args, named, root, &self.destination.value, context, output).await?;
+        for secret in &self.secrets {
+            self.spec.env.remove(&secret.variable);
+        }
+        warn_of_secrets(args, &self.spec, &output.events());
+        Ok(())
+    }
 }
 
 /// Decides what needs no look at the project's files.
@@ -99,12 +139,13 @@ pub(super) fn decide(args: &RunArgs, context: &Context, events: &Events) -> Resu
     let destination = context.destination(flag, project.file.run.target.as_deref())?;
     let spec = spec(args, context, &project)?;
     announce(&spec, &destination, events);
-    Ok(Decided { project, spec, destination })
+    let records_env = args.record_env || project.file.run.record_env;
+    Ok(Decided { project, spec, destination, secrets: Vec::new(), records_env })
 }
 
 /// Takes the snapshot, and decides the rest.
 pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> Result<Request> {
-    let Decided { project, mut spec, destination } = decided;
+    let Decided { project, mut spec, destination, secrets, records_env } = decided;
     events.send(Event::Started { phase: Phase::Snapshot, detail: project.root.display().to_string() });
     let snapshot = snapshot::take(&project.root, Some(&context.state_folder()))?;
     for (path, pattern) in snapshot.withheld() {
@@ -128,7 +169,7 @@ pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> R
     let environment = plan_environment(&project, context.user_file(), &snapshot)?;
     spec.snapshot = snapshot.digest().clone();
     let surroundings = Surroundings { ca_bundle: ca_bundle(&project, context)?, proxies: context.proxies() };
-    Ok(Request { project, snapshot, environment, spec, destination, surroundings })
+    Ok(Request { project, snapshot, environment, spec, destination, surroundings, secrets, records_env })
 }
 
 /// The certificates that builds must trust.
@@ -164,7 +205,8 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
         let named = pair.split_once('=').filter(|(name, _)| !name.is_empty() && !name.contains(['\0', ' ']));
         let (name, value) = named.ok_or_else(|| RunError::Value {
             what: "--env".to_owned(),
-            value: format!("`{pair}`"),
+            // What follows may be a secret that was not meant to be one.
+            value: format!("`{}`", pair.split('=').next().unwrap_or_default()),
             hint: "write it as NAME=VALUE".to_owned(),
         })?;
         env.insert(name.to_owned(), value.to_owned());

@@ -1,5 +1,6 @@
 //! What is put into each rank's container before it starts: the supervisor, the run's key, the code and empty folders.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::archive::{ArchiveError, Attributes, Writer};
 use crate::docker::error::DockerError;
 use crate::docker::upload::UploadStream;
 use crate::layout;
+use crate::secret::Secret;
 
 /// Bytes per piece of a body.
 const PIECE: usize = 256 * 1024;
@@ -38,7 +40,7 @@ impl Code {
 
 /// An archive that every rank gets: written once, so that all ranks have the same even while files change.
 pub(super) struct Contents {
-    /// The beginning, kept in memory since the run's key is in it.
+    /// The beginning, kept in memory since the run's key and the program's secrets are in it.
     secret_part: Bytes,
     /// The rest.
     public_part: NamedTempFile,
@@ -47,7 +49,7 @@ pub(super) struct Contents {
 impl Contents {
     /// Writes the archive. Blocks.
     pub(super) fn write(plan: &LocalPlan) -> Result<Self, DockerError> {
-        let secret_part = secret_part(plan.run_key.expose())?.into();
+        let secret_part = secret_part(&plan.run_key, &plan.secrets)?.into();
         let mut public_part =
             NamedTempFile::new().map_err(|e| local("write a temporary file for the run's code", e))?;
         let mut buffered = std::io::BufWriter::with_capacity(PIECE, public_part.as_file_mut());
@@ -66,7 +68,7 @@ impl Contents {
     }
 }
 
-fn secret_part(run_key: &str) -> Result<Vec<u8>, ArchiveError> {
+fn secret_part(run_key: &Secret, secrets: &BTreeMap<String, Secret>) -> Result<Vec<u8>, ArchiveError> {
     let mut archive = Writer::new(Vec::new());
     for folder in [layout::SUPERVISOR, layout::RUN_KEY, layout::DEEPSPEED_HOSTFILE] {
         for folder in ancestors(folder) {
@@ -78,7 +80,15 @@ fn secret_part(run_key: &str) -> Result<Vec<u8>, ArchiveError> {
     }
     archive.symlink(inside(layout::DEEPSPEED_HOSTFILE), layout::HOSTFILE, ROOT)?;
     archive.directory(inside(layout::STATE), Attributes { mode: 0o700, ..USER })?;
-    archive.bytes(inside(layout::RUN_KEY), run_key.as_bytes(), Attributes { mode: 0o400, ..USER })?;
+    archive.bytes(inside(layout::RUN_KEY), run_key.expose().as_bytes(), Attributes { mode: 0o400, ..USER })?;
+    if !secrets.is_empty() {
+        let variables: BTreeMap<&str, &str> = secrets.iter().map(|(name, value)| (&**name, value.expose())).collect();
+        let text = serde_json::to_vec(&variables).unwrap_or_default();
+        // The supervisor removes it, so the folder is its own too.
+        let folder = ancestors(layout::SECRETS).pop().unwrap_or_default();
+        archive.directory(folder, Attributes { mode: 0o700, ..USER })?;
+        archive.bytes(inside(layout::SECRETS), &text, Attributes { mode: 0o400, ..USER })?;
+    }
     archive.into_part()
 }
 
@@ -111,7 +121,8 @@ mod tests {
     #[test]
     fn folders_come_before_what_is_in_them() {
         assert_eq!(ancestors(layout::SUPERVISOR), ["nauta", "nauta/bin"]);
-        let part = secret_part("key").unwrap();
+        let secrets = BTreeMap::from([("A".to_owned(), Secret::new("b"))]);
+        let part = secret_part(&Secret::new("key"), &secrets).unwrap();
         assert!(part.len().is_multiple_of(512));
         let whole = [part, vec![0; 1024]].concat();
         let names: Vec<String> = tar::Archive::new(&whole[..])
@@ -119,7 +130,9 @@ mod tests {
             .unwrap()
             .map(|entry| entry.unwrap().path().unwrap().display().to_string())
             .collect();
-        assert_eq!(names.last().map(String::as_str), Some("nauta/key/run-key"));
+        assert!(
+            names.ends_with(&["nauta/key/run-key", "nauta/secrets/", "nauta/secrets/variables"].map(str::to_owned))
+        );
         assert!(names.contains(&"nauta/outputs/".to_owned()), "{names:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! A run on this engine as a value, and the containers and the network that it means.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use bollard::models::{
@@ -23,6 +23,10 @@ pub(super) const LEASE: &str = "nauta.dev/lease";
 /// Label: seconds that the run is kept after its end.
 pub(super) const KEEP: &str = "nauta.dev/keep-seconds";
 
+/// How many processes and threads a rank may have at a time: more than any program means to, and less than what a fork that
+/// never ends would take from the workstation.
+const MOST_PROCESSES: i64 = 32_768;
+
 /// A run for this engine.
 #[derive(Clone)]
 pub struct LocalPlan {
@@ -38,6 +42,8 @@ pub struct LocalPlan {
     pub code: Code,
     /// Put in as [`layout::RUN_KEY`].
     pub run_key: Secret,
+    /// The program's secrets, by variable: put in as [`layout::SECRETS`].
+    pub secrets: BTreeMap<String, Secret>,
     /// Size of `/dev/shm` in bytes; absent: the engine's default of 64 MiB.
     pub shm_bytes: Option<u64>,
     /// Whether the run ends as soon as this process is no more.
@@ -149,6 +155,7 @@ impl LocalPlan {
             memory,
             // Without a limit of its own, swap would double the memory.
             memory_swap: memory,
+            pids_limit: Some(MOST_PROCESSES),
             device_requests: (resources.gpus > 0).then(|| vec![gpus]),
             log_config: Some(bounded_log()),
             ..HostConfig::default()

@@ -1,4 +1,4 @@
-//! A run as Kubernetes objects: one Indexed Job that owns a headless Service and the run's Secrets.
+//! A run as Kubernetes objects: one Indexed Job that owns a headless Service, which owns the run's credentials.
 //!
 //! Owns: [`RunObjects`], their text form and their admissibility under Pod Security `restricted`. Does not own: sending
 //! them (`cluster`). Start reading at [`RunObjects::plan`].
@@ -8,6 +8,7 @@
 //! `nauta.dev/snapshot`, `nauta.dev/mailbox`, `nauta.dev/version` and `nauta.dev/submission`, so that a list of Jobs is a
 //! list of runs.
 
+mod credentials;
 mod expansion;
 mod indexed_job;
 mod metadata;
@@ -15,6 +16,7 @@ mod plan;
 mod pod;
 mod render;
 
+pub use credentials::holds_credentials;
 pub use expansion::escape_expansion;
 pub use metadata::{MAX_COMMAND_ANNOTATION, command_annotation, label_value};
 pub use plan::{ClusterRun, MAX_OBJECT, ObjectError, RunObjects};

@@ -7,9 +7,10 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret as SecretObject, Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
+use super::credentials::{mailbox_secret, program_secret, pull_secret};
 use super::metadata::{labels, object_meta};
 use super::{indexed_job, pod};
-use crate::job::{Mailbox, Memory, RunSpec};
+use crate::job::{Mailbox, Memory, ProgramSecret, RunSpec};
 use crate::layout;
 use crate::layout::label;
 use crate::secret::Secret;
@@ -40,6 +41,8 @@ pub struct ClusterRun {
     pub pull_secrets: Vec<String>,
     /// A Docker `config.json` that nodes pull the image with, to be put into a Secret of the run.
     pub pull_credentials: Option<Secret>,
+    /// The program's secrets.
+    pub secrets: Vec<ProgramSecret>,
     /// The name of the accelerators as a resource.
     pub gpu_resource: String,
     /// Size of `/dev/shm`; none: half of the memory, or 1 GiB when no memory was asked for.
@@ -62,6 +65,7 @@ impl ClusterRun {
             mailbox_credentials: None,
             pull_secrets: Vec::new(),
             pull_credentials: None,
+            secrets: Vec::new(),
             gpu_resource: "nvidia.com/gpu".to_owned(),
             shm: None,
             node_selector: BTreeMap::new(),
@@ -71,14 +75,14 @@ impl ClusterRun {
     /// The Secret that pods find the mailbox's credentials in.
     pub(super) fn mailbox_secret_name(&self, run: &str) -> Option<String> {
         match &self.mailbox_credentials {
-            Some(_) => Some(format!("{run}-mailbox")),
+            Some(_) => Some(mailbox_secret(run)),
             None => self.mailbox_secret.clone(),
         }
     }
 
     /// The Secrets that nodes pull the image with.
     pub(super) fn pull_secret_names(&self, run: &str) -> Vec<String> {
-        let own = self.pull_credentials.iter().map(|_| format!("{run}-pull"));
+        let own = self.pull_credentials.iter().map(|_| pull_secret(run));
         own.chain(self.pull_secrets.iter().cloned()).collect()
     }
 }
@@ -118,15 +122,18 @@ impl crate::diagnosis::Diagnosis for ObjectError {
     }
 }
 
-/// All objects of a run. The Job owns the others once it exists.
+/// All objects of a run. The Job owns the Service and the key once it exists, and the Service owns the credentials: they go
+/// with the Job too, and before it where the Service is deleted at the run's end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunObjects {
     /// N pods with an index each.
     pub job: Job,
     /// Gives `<run>-<rank>.<run>` a meaning.
     pub service: Service,
-    /// The run's key, and credentials where some are needed.
-    pub secrets: Vec<SecretObject>,
+    /// The Secret with the run's key, which is worth nothing elsewhere.
+    pub key: SecretObject,
+    /// Secrets that are worth something to others: logins, and what the program is given.
+    pub credentials: Vec<SecretObject>,
 }
 
 impl RunObjects {
@@ -135,7 +142,8 @@ impl RunObjects {
         if !at.image.contains("@sha256:") {
             return Err(ObjectError::ImageByTag { image: at.image.clone() });
         }
-        let objects = Self { job: indexed_job::job(spec, at), service: service(spec, at), secrets: secrets(spec, at) };
+        let (job, service) = (indexed_job::job(spec, at), service(spec, at));
+        let objects = Self { job, service, key: key(spec, at), credentials: credentials(spec, at) };
         let size = serde_json::to_vec(&objects.job).expect("objects serialise").len();
         if size > MAX_OBJECT {
             return Err(ObjectError::TooLarge { size });
@@ -162,22 +170,24 @@ impl RunObjects {
         annotations.and_then(|all| all.get(label::SUBMISSION)).map_or("", String::as_str)
     }
 
-    /// The same objects, with everything but the Job owned by the Job of this uid.
+    /// The same objects, with the Service and the key owned by the Job of this uid.
     #[must_use]
-    pub fn owned_by(mut self, uid: &str) -> Self {
-        let owner = OwnerReference {
-            api_version: "batch/v1".to_owned(),
-            kind: "Job".to_owned(),
-            name: self.run().to_owned(),
-            uid: uid.to_owned(),
-            controller: Some(false),
-            // Not blocking: setting it needs the right to update the Job's finalizers, which many users lack.
-            block_owner_deletion: None,
-        };
-        let own = |metadata: &mut ObjectMeta| metadata.owner_references = Some(vec![owner.clone()]);
-        own(&mut self.service.metadata);
-        self.secrets.iter_mut().for_each(|secret| own(&mut secret.metadata));
+    pub fn owned_by(mut self, job: &str) -> Self {
+        let owner = owner("batch/v1", "Job", self.run(), job);
+        self.service.metadata.owner_references = Some(vec![owner.clone()]);
+        self.key.metadata.owner_references = Some(vec![owner]);
         self
+    }
+
+    /// The credentials, owned by the Service of this uid.
+    #[must_use]
+    pub fn credentials_owned_by(&self, service: &str) -> Vec<SecretObject> {
+        let owner = owner("v1", "Service", self.run(), service);
+        let mut credentials = self.credentials.clone();
+        for secret in &mut credentials {
+            secret.metadata.owner_references = Some(vec![owner.clone()]);
+        }
+        credentials
     }
 
     /// Rank 0's pod, as the Job's controller would make it: for asking the cluster whether it would admit one.
@@ -207,21 +217,45 @@ fn service(spec: &RunSpec, at: &ClusterRun) -> Service {
     }
 }
 
-fn secrets(spec: &RunSpec, at: &ClusterRun) -> Vec<SecretObject> {
-    let secret = |suffix: &str, type_: &str, key: &str, value: &Secret| SecretObject {
-        metadata: ObjectMeta {
-            labels: Some(labels(spec)),
-            ..object_meta(spec, format!("{}-{suffix}", spec.name), &at.namespace)
-        },
+fn owner(api_version: &str, kind: &str, name: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        controller: Some(false),
+        // Not blocking: setting it needs the right to update the owner's finalizers, which many users lack.
+        block_owner_deletion: None,
+    }
+}
+
+fn key(spec: &RunSpec, at: &ClusterRun) -> SecretObject {
+    let key = layout::RUN_KEY.rsplit('/').next().unwrap_or_default();
+    secret(spec, at, format!("{}-key", spec.name), "Opaque", [(key, &at.run_key)])
+}
+
+fn credentials(spec: &RunSpec, at: &ClusterRun) -> Vec<SecretObject> {
+    let registry = |name, config| secret(spec, at, name, "kubernetes.io/dockerconfigjson", [(DOCKER_CONFIG, config)]);
+    let pull = at.pull_credentials.iter().map(|config| registry(pull_secret(&spec.name), config));
+    let mailbox = at.mailbox_credentials.iter().map(|config| registry(mailbox_secret(&spec.name), config));
+    let here: Vec<(&str, &Secret)> = at.secrets.iter().filter_map(ProgramSecret::here).collect();
+    let program = (!here.is_empty()).then(|| secret(spec, at, program_secret(&spec.name), "Opaque", here));
+    pull.chain(mailbox).chain(program).collect()
+}
+
+fn secret<'a>(
+    spec: &RunSpec,
+    at: &ClusterRun,
+    name: String,
+    type_: &str,
+    data: impl IntoIterator<Item = (&'a str, &'a Secret)>,
+) -> SecretObject {
+    let bytes = |(key, value): (&str, &Secret)| (key.to_owned(), ByteString(value.expose().as_bytes().to_vec()));
+    SecretObject {
+        metadata: ObjectMeta { labels: Some(labels(spec)), ..object_meta(spec, name, &at.namespace) },
         type_: Some(type_.to_owned()),
         immutable: Some(true),
-        data: Some(BTreeMap::from([(key.to_owned(), ByteString(value.expose().as_bytes().to_vec()))])),
+        data: Some(data.into_iter().map(bytes).collect()),
         ..SecretObject::default()
-    };
-    let registry = |suffix, config| secret(suffix, "kubernetes.io/dockerconfigjson", DOCKER_CONFIG, config);
-    let key = layout::RUN_KEY.rsplit('/').next().unwrap_or_default();
-    let mut secrets = vec![secret("key", "Opaque", key, &at.run_key)];
-    secrets.extend(at.pull_credentials.iter().map(|config| registry("pull", config)));
-    secrets.extend(at.mailbox_credentials.iter().map(|config| registry("mailbox", config)));
-    secrets
+    }
 }

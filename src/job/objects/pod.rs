@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
+use super::credentials::variables;
 use super::escape_expansion;
 use super::indexed_job::seconds;
 use super::metadata::labels;
@@ -136,7 +137,7 @@ fn container(spec: &RunSpec, at: &ClusterRun) -> Container {
 
 /// The supervisor's variables; of two with one name the later one wins, as in a shell.
 fn environment(spec: &RunSpec, at: &ClusterRun) -> Vec<EnvVar> {
-    let mut environment: Vec<EnvVar> = Vec::new();
+    let mut environment: Vec<EnvVar> = variables(&spec.name, &at.secrets).collect();
     for (name, value) in spec.supervisor_env(&layout::coordinator(&spec.name), at.mailbox.as_ref()) {
         environment.retain(|former| former.name != name);
         environment.push(EnvVar { name, value: Some(escape_expansion(&value)), value_from: None });

@@ -1,39 +1,42 @@
 //! The objects as plain manifests that `kubectl apply -f -` runs without nauta.
 
+use k8s_openapi::api::core::v1::Secret as SecretObject;
 use serde::Serialize;
 
 use super::RunObjects;
 
 impl RunObjects {
     /// YAML documents, in the order in which they can be applied. Owner references are left out (nobody knows the Job's
-    /// uid yet), and so are Secrets with registry credentials: a dry run must not print a password.
+    /// uid yet), and so are credentials: a dry run must not print a password. A comment says how to make them.
     #[must_use]
     pub fn render_yaml(&self) -> String {
-        let mut documents = Vec::new();
-        for secret in &self.secrets {
-            if secret.type_.as_deref() == Some("Opaque") {
-                documents.push(yaml(secret));
-            } else {
-                let name = secret.metadata.name.as_deref().unwrap_or_default();
-                documents.push(format!(
-                    "# Secret `{name}` with registry credentials is made by `nauta run` and not shown here; without nauta:\n\
-                     #   kubectl create secret docker-registry {name} --namespace {} --docker-server … --docker-username …\n",
-                    self.namespace()
-                ));
-            }
-        }
+        let mut documents = vec![yaml(&self.key)];
+        documents.extend(self.credentials.iter().map(|secret| self.how_to_make(secret)));
         documents.push(yaml(&self.service));
         documents.push(yaml(&self.job));
         documents.join("---\n")
     }
 
+    fn how_to_make(&self, secret: &SecretObject) -> String {
+        let (name, namespace) = (secret.metadata.name.as_deref().unwrap_or_default(), self.namespace());
+        if secret.type_.as_deref() == Some("Opaque") {
+            let keys: Vec<&str> = secret.data.iter().flatten().map(|(key, _)| key.as_str()).collect();
+            return format!(
+                "# Secret `{name}` with the program's secrets is made by `nauta run` and not shown here; without nauta, from a file with\n\
+                 # lines as `{}=…`:\n#   kubectl create secret generic {name} --namespace {namespace} --from-env-file FILE\n",
+                keys.join("=…`, `"),
+            );
+        }
+        format!(
+            "# Secret `{name}` with registry credentials is made by `nauta run` and not shown here; without nauta:\n\
+             #   kubectl create secret docker-registry {name} --namespace {namespace} --docker-server … --docker-username …\n",
+        )
+    }
+
     /// The same as JSON documents.
     #[must_use]
     pub fn manifests(&self) -> Vec<serde_json::Value> {
-        let mut manifests: Vec<_> =
-            self.secrets.iter().filter(|s| s.type_.as_deref() == Some("Opaque")).map(json).collect();
-        manifests.extend([json(&self.service), json(&self.job)]);
-        manifests
+        vec![json(&self.key), json(&self.service), json(&self.job)]
     }
 }
 

@@ -253,7 +253,9 @@ fn of_waiting(pod: &Pod, events: &[&&Event], now: Timestamp) -> Option<Found> {
             Some((TroubleReason::ImagePull, format!("{reason}: {message}"), true))
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            Some((TroubleReason::ConfigError, format!("{reason}: {message}"), late))
+            // A kubelet with much to do gets to know a Secret late, and tries again.
+            let passes = message.contains("failed to sync secret cache");
+            Some((TroubleReason::ConfigError, format!("{reason}: {message}"), late && !passes))
         }
         "CrashLoopBackOff" => Some((TroubleReason::CrashedBeforeStart, message.to_owned(), true)),
         _ => None,

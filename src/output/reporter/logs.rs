@@ -43,7 +43,8 @@ impl Inner {
     }
 
     fn line(&mut self, line: &Line) {
-        let (text, prefix) = (&line.text, line.prefix());
+        // Lines are whole here; bytes as they are (`raw`) have secrets in pieces.
+        let (text, prefix) = (self.mask.apply(&line.text).into_owned(), line.prefix());
         match line.stream {
             Stream::Supervisor if self.log_style.file.is_none() => {
                 self.err(&format!("{prefix}{FAINT}nauta: {text}{FAINT:#}\n"));

@@ -43,6 +43,8 @@ pub(super) struct World {
     version: u64,
     /// Restarts so far: watches from before are cut.
     starts: u64,
+    /// Nobody may read Secrets.
+    hides_secrets: bool,
 }
 
 impl World {
@@ -78,15 +80,16 @@ impl World {
             return Err((409, "Conflict"));
         }
         let own = object["metadata"]["uid"].clone();
-        let goes = |other: &Value| {
+        self.version += 1;
+        let (version, what) = (self.version, "DELETED".to_owned());
+        self.apply(Entry { version, kind: kind.to_owned(), what, object: object.clone() });
+        let is_owned = |other: &Value| {
             let owners = other["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
-            other["metadata"]["uid"] == own || owners.iter().any(|owner| owner["uid"] == own)
+            owners.iter().any(|owner| owner["uid"] == own)
         };
-        let gone: Vec<_> =
-            self.objects.iter().filter(|(_, other)| goes(other)).map(|(k, o)| (k.0.clone(), o.clone())).collect();
-        for (kind, object) in gone {
-            self.version += 1;
-            self.apply(Entry { version: self.version, kind, what: "DELETED".to_owned(), object });
+        let owned: Vec<_> = self.objects.iter().filter(|(_, other)| is_owned(other)).map(|(k, _)| k.clone()).collect();
+        for (kind, name) in owned {
+            let _ = self.delete(&kind, &name, None);
         }
         Ok(object)
     }
@@ -172,6 +175,11 @@ impl ApiServer {
     pub(super) fn restart(&self) {
         self.shared.world().restart();
         self.shared.tell();
+    }
+
+    /// Nobody may read Secrets.
+    pub(super) fn hide_secrets(&self) {
+        self.shared.world().hides_secrets = true;
     }
 
     /// No faults from now on.
@@ -261,6 +269,7 @@ fn serve(shared: &Shared, method: &Method, asked: &Asked, body: &[u8]) -> Respon
     let mut world = shared.world();
     let sent: Value = serde_json::from_slice(body).unwrap_or_default();
     let outcome = match (method, &asked.name) {
+        (&Method::GET, _) if asked.kind == "Secret" && world.hides_secrets => Err((403, "Forbidden")),
         (&Method::POST, _) if asked.query.contains_key("dryRun") => Ok(sent),
         (&Method::POST, _) => world.create(asked.kind, sent),
         (&Method::DELETE, Some(name)) => world.delete(asked.kind, name, sent["preconditions"]["uid"].as_str()),
@@ -295,7 +304,11 @@ fn whole(code: StatusCode, value: &Value) -> Response<Body> {
 fn status(code: u16, reason: &str) -> Value {
     json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
-        "message": format!("simulated {code} {reason}"), "metadata": {},
+        "message": match code {
+            403 => "it is forbidden: User \"ada\" cannot get resource \"secrets\" in API group \"\" in the namespace".to_owned(),
+            _ => format!("simulated {code} {reason}"),
+        },
+        "metadata": {},
     })
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use nauta::cluster::{Cause, Cluster};
-use nauta::job::objects::RunObjects;
+use nauta::job::objects::{ClusterRun, RunObjects};
+use nauta::secret::Secret;
 use serde_json::Value;
 
 use super::client;
@@ -30,10 +31,16 @@ fn orphans(server: &ApiServer) -> Vec<String> {
 
 /// Whether a run is there with all that it owns.
 fn is_whole(server: &ApiServer, objects: &RunObjects) -> bool {
-    let jobs = uids(server, "Job");
-    let owned = server.objects().into_iter().filter(|(kind, ..)| kind != "Job");
-    let owned = owned.filter(|(.., object)| object["metadata"]["ownerReferences"][0]["uid"] == jobs[0]);
-    jobs.len() == 1 && owned.count() == objects.secrets.len() + 1
+    let (jobs, services) = (uids(server, "Job"), uids(server, "Service"));
+    let owned_by = |uid: &Value| {
+        let owned = server.objects().into_iter();
+        owned.filter(|(.., object)| object["metadata"]["ownerReferences"][0]["uid"] == *uid).count()
+    };
+    let has = |jobs: &[Value], services: &[Value]| match (jobs, services) {
+        ([job], [service]) => owned_by(job) == 2 && owned_by(service) == objects.credentials.len(),
+        _ => false,
+    };
+    has(&jobs, &services)
 }
 
 /// One submission; gives how it went, or what was wrong.
@@ -54,7 +61,11 @@ async fn case(seed: u64) -> Result<&'static str, String> {
     let server = ApiServer::start(faults).await;
     let cluster = client(&server).await;
     let image = format!("registry/a@sha256:{}", "0".repeat(64));
-    let objects = RunObjects::plan(&spec("a-run", 2), &at("sim", &image)).expect("a valid run");
+    let at = ClusterRun { pull_credentials: Some(Secret::new("{}")), ..at("sim", &image) };
+    let objects = RunObjects::plan(&spec("a-run", 2), &at).expect("a valid run");
+    if random.below(2) == 0 {
+        server.hide_secrets();
+    }
     let is_killed = random.below(3) == 0;
     let patience = if is_killed { Duration::from_millis(random.next() % 400) } else { Duration::from_mins(4) };
     let outcome = tokio::time::timeout(patience, cluster.submit(&objects)).await;
