@@ -124,7 +124,7 @@ fn files_are_read_in_one_place() {
         ("credentials/helper.rs", "a pipe"),
         ("cluster/login.rs", "a pipe"),
         ("digest.rs", "any reader"),
-        ("follow/folder.rs", "relative to the run's open folder"),
+        ("follow/folder/", "relative to the run's open folder"),
         ("supervisor/", "the kernel's files and its own, in a container"),
     ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

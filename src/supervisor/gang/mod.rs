@@ -6,6 +6,7 @@
 mod channel;
 mod coordinator;
 pub(crate) mod fuzz;
+mod known;
 mod member;
 mod preflight;
 mod ranks;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::known::Member;
 use super::{GangConfig, Hello, Inspection, Message, Neighbour, Report};
 use crate::event::{End, Reason};
 use crate::job::Launch;
@@ -51,21 +52,6 @@ pub(super) struct Ranks {
     unwanted: bool,
 }
 
-struct Member {
-    instance: String,
-    to: mpsc::UnboundedSender<Message>,
-    /// Whether it can be reached.
-    linked: bool,
-    /// Whether no program runs there.
-    idle: bool,
-    /// Where it is reached.
-    address: Option<IpAddr>,
-    /// How long its program had given no sign of life when it was last heard of.
-    quiet: Duration,
-    /// Whether it has delivered what it left.
-    delivered: bool,
-}
-
 impl Ranks {
     /// Rank 0 alone; what it is told comes out of the receiver.
     pub(super) fn new(config: GangConfig) -> (Self, mpsc::UnboundedReceiver<Message>) {
@@ -93,9 +79,7 @@ impl Ranks {
 
     /// A rank has delivered what it left.
     pub(super) fn delivered(&mut self, rank: u32) {
-        if let Some(member) = self.members.get_mut(&rank) {
-            member.delivered = true;
-        }
+        self.members.entry(rank).and_modify(|member| member.delivered = true);
         self.part();
     }
 
