@@ -96,7 +96,7 @@ fn what_others_have_made_does_no_harm_and_neither_does_what_it_becomes() {
 #[test]
 #[ignore = "the test above runs it"]
 fn in_a_process_of_its_own() {
-    let (changes, seed) = (number("NAUTA_TEST_CHANGES", 1000), number("NAUTA_TEST_SEED", 18));
+    let (changes, seed) = (number("NAUTA_TEST_CHANGES", 250), number("NAUTA_TEST_SEED", 18));
     for (name, target) in TARGETS {
         let (corpus, before, began) = (corpus(name), peak(), Instant::now());
         for (number, (path, input)) in corpus.iter().enumerate() {
