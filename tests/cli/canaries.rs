@@ -75,7 +75,9 @@ fn forty_ways_to_go_wrong_tell_no_secret() {
         ),
     );
     workstation.configure(&format!("[targets.lab]\nkubeconfig = '{kubeconfig}'\nregistry = '{registry}/tests'\n"));
-    workstation.write("train.py", "").write("nauta.toml", "[environment]\nbase = 'localhost:1/a'\n");
+    // By digest: nobody has to be asked what it is.
+    let base = format!("localhost:1/a@sha256:{}", "0".repeat(64));
+    workstation.write("train.py", "").write("nauta.toml", &format!("[environment]\nbase = '{base}'\n"));
     workstation.set("HF_TOKEN", CANARY).set("DOCKER_HOST", "unix:///nowhere");
     workstation.set("HTTPS_PROXY", &format!("http://ada:{CANARY}@127.0.0.1:1")).set("NO_PROXY", "localhost,127.0.0.1");
     // A value in the project's own file, too.

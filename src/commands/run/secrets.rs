@@ -164,7 +164,7 @@ fn parse(text: &str) -> Result<(String, Origin), SecretsError> {
         !part.is_empty() && part.len() < 254 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     };
     match source.split_once('/') {
-        Some((secret, key)) if is_part(secret) && is_part(key) => {
+        Some((secret, key)) if is_object_name(secret) && is_part(key) && !matches!(key, "." | "..") => {
             let variable = variable.unwrap_or(key);
             let origin = Origin::InNamespace { secret: secret.to_owned(), key: key.to_owned() };
             if is_variable_name(variable) { Ok((variable.to_owned(), origin)) } else { Err(SecretsError::Name) }
@@ -175,6 +175,16 @@ fn parse(text: &str) -> Result<(String, Origin), SecretsError> {
         }
         _ => Err(SecretsError::Name),
     }
+}
+
+/// Whether an object of Kubernetes can have this name (RFC 1123, "subdomain").
+fn is_object_name(name: &str) -> bool {
+    let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_label = |label: &str| {
+        label.bytes().all(|b| is_inner(b) || b == b'-')
+            && [label.bytes().next(), label.bytes().next_back()].iter().all(|end| end.is_some_and(is_inner))
+    };
+    name.len() < 254 && name.split('.').all(is_label)
 }
 
 #[cfg(test)]
