@@ -143,8 +143,8 @@ fn why(root: &Path, context: &Context, path: &str, output: &Output) -> Result<u8
     };
     let absent = if is_there { String::new() } else { format!("{} does not exist; ", shown(path)) };
     let text = match &verdict {
-        Verdict::Take if !is_there => format!("{absent}it would be sent\n"),
         Verdict::Take if link.is_some() => format!("{name} is a link and sent as one; what it leads to stays here\n"),
+        Verdict::Take if !is_there => format!("{absent}it would be sent\n"),
         Verdict::Take => format!("{name} is sent\n"),
         Verdict::Leave(rule) => format!("{absent}{name} stays here: {}\n", place(rule)),
         Verdict::Withhold(rule) => format!("{absent}{name} stays here, it may hold a secret: {}\n", place(rule)),

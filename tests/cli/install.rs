@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::support::{folders, tool};
+use crate::support::{entries, tool};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -31,7 +31,7 @@ impl Release {
 
     fn archive(&self) -> PathBuf {
         let is_archive = |path: &PathBuf| path.to_string_lossy().ends_with(".tar.gz");
-        folders(&self.folder.path().join("release")).into_iter().find(is_archive).expect("made")
+        entries(&self.folder.path().join("release")).into_iter().find(is_archive).expect("made")
     }
 
     fn installs(&self, shell: &[&str], arguments: &[&str]) -> Output {
@@ -54,7 +54,7 @@ fn said(output: &Output) -> String {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let (here, below): (Vec<_>, Vec<_>) = folders(folder).into_iter().partition(|path| path.is_file());
+    let (here, below): (Vec<_>, Vec<_>) = entries(folder).into_iter().partition(|path| path.is_file());
     here.into_iter().chain(below.iter().flat_map(|folder| files(folder))).collect()
 }
 
@@ -89,7 +89,7 @@ fn a_release_is_installed_and_removed_by_every_shell() {
 fn man_pages_have_no_errors() {
     let folder = tempfile::tempdir().expect("a folder");
     let _ = tool(env!("CARGO_BIN_EXE_nauta"), &["man", text(folder.path())]);
-    let pages = folders(folder.path());
+    let pages = entries(folder.path());
     assert!(pages.len() > 15, "{pages:?}");
     for page in pages {
         assert_eq!(tool("mandoc", &["-T", "lint", "-W", "error", text(&page)]), "");

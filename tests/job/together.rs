@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::cluster::base;
 use crate::support::random::Random;
-use crate::support::{Workstation, figure, folders, number, tool};
+use crate::support::{Workstation, entries, figure, folders, number, tool};
 
 /// No run waits for another: this is for a machine that has much to do.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -74,7 +74,7 @@ fn own_files(folder: &Path) -> usize {
     let run = name(folder);
     let ranks: Vec<PathBuf> =
         [folder.to_owned(), folder.join("rank-1")].into_iter().filter(|path| path.is_dir()).collect();
-    let files: Vec<PathBuf> = ranks.iter().flat_map(|rank| folders(rank)).filter(|path| path.is_file()).collect();
+    let files: Vec<PathBuf> = ranks.iter().flat_map(|rank| entries(rank)).filter(|path| path.is_file()).collect();
     for file in &files {
         assert_eq!(std::fs::read_to_string(file).expect("readable"), format!("{run}\n"), "{}", file.display());
     }

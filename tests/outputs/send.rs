@@ -77,7 +77,7 @@ fn many_small_files_and_a_large_one_arrive() {
     let sum = std::fs::read_to_string(run.join("sum")).expect("arrived");
     let digest = nauta::digest::Digest::of(std::fs::read(run.join("large")).expect("arrived"));
     assert_eq!(sum.split(' ').next(), Some(digest.hex()));
-    let own = crate::support::folders(&run.join(".nauta"));
+    let own = crate::support::entries(&run.join(".nauta"));
     assert!(!own.iter().any(|path| path.to_string_lossy().contains("part-")), "{own:?}");
 }
 

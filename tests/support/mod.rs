@@ -146,10 +146,14 @@ impl Workstation {
     }
 }
 
+/// The entries of a folder; none where it does not exist.
+pub(crate) fn entries(path: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
 /// The folders in a folder; none where it does not exist.
 pub(crate) fn folders(path: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    entries.filter(|path| path.is_dir()).collect()
+    entries(path).into_iter().filter(|path| path.is_dir()).collect()
 }
 
 /// What Ctrl-C does to a child.
