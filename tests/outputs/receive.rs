@@ -381,22 +381,44 @@ async fn one_nauta_at_a_time_writes_to_a_run() {
     Collector::open(&mailbox.folder()).expect("the lock goes with its holder");
 }
 
+/// Fills a folder's disk as soon as something of a large file has arrived there.
+fn fill_while_it_arrives(folder: PathBuf, filler: PathBuf) -> std::thread::JoinHandle<()> {
+    use std::io::Write;
+    let has_begun = move || {
+        let entries = std::fs::read_dir(folder.join(".nauta")).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("part-")).count() > 0
+    };
+    std::thread::spawn(move || {
+        while !has_begun() {
+            std::thread::yield_now();
+        }
+        let mut filler = std::fs::File::create(filler).expect("made");
+        while filler.write_all(&[0; 16 * 1024]).is_ok() {}
+    })
+}
+
 #[tokio::test]
 async fn a_full_disk_loses_nothing() {
     let mailbox = Mailbox::new();
     let small = SmallDisk::mount("1m");
-    let folder = small.path().join("run");
-    let large: Vec<Vec<u8>> = (0..8_u8).map(|i| vec![i; 256 * 1024]).collect();
+    let (folder, filler) = (small.path().join("run"), small.path().join("filler"));
+    let large: Vec<Vec<u8>> = (0..96_u8).map(|i| vec![i; 64 * 1024]).collect();
     let chunks: Vec<&[u8]> = large.iter().map(Vec::as_slice).collect();
     let files = vec![mailbox.file("early", &[b"early"]).await, mailbox.file("large", &chunks).await];
-    let error = mailbox.receive_into(&folder, 0, files.clone()).await.expect_err("two mebibytes do not fit");
+    let received = mailbox.receive_into(&folder, 0, files.clone()).await.expect("the other arrives");
+    assert_eq!((received.files, &received.missing[0].cause), (1, &Cause::OverBudget(Limit::Disk)));
+    assert_eq!(std::fs::read_to_string(folder.join("early")).expect("is whole"), "early");
+    small.resize("8m");
+    std::fs::remove_dir_all(folder.join(".nauta")).expect("removed");
+    let filling = fill_while_it_arrives(folder.clone(), filler.clone());
+    let error = mailbox.receive_into(&folder, 0, files.clone()).await.expect_err("somebody fills the disk meanwhile");
+    filling.join().expect("filled");
     assert!(
         matches!(&error, CollectError::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull),
         "{error:?}"
     );
-    assert_eq!(std::fs::read_to_string(folder.join("early")).expect("is whole"), "early");
     assert!(!folder.join("large").exists(), "no half file");
-    small.resize("8m");
+    std::fs::remove_file(filler).expect("removed");
     assert_eq!(mailbox.receive_into(&folder, 0, files).await.expect("now it fits").files, 1);
     assert_eq!(std::fs::read(folder.join("large")).expect("is whole"), chunks.concat());
 }
