@@ -102,6 +102,8 @@ fn nothing_is_left_unfinished() {
 fn files_stay_small() {
     let mut files = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    // What is nothing but tests stands in a file of its own.
+    files.retain(|file| !file.to_string_lossy().ends_with("tests.rs"));
     for file in files {
         let text = std::fs::read_to_string(&file).expect("readable");
         let lines = text.split("#[cfg(test)]").next().unwrap_or_default().lines().count();

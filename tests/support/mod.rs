@@ -14,6 +14,7 @@ pub(crate) mod terminal;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 /// How much of something a test does: `default`, unless a variable asks for the long form.
 pub(crate) fn number(name: &str, default: u64) -> u64 {
@@ -177,7 +178,24 @@ fn said(mut command: Command) -> String {
 
 /// The administrator's view of the test cluster.
 pub(crate) fn kubectl(arguments: &[&str]) -> String {
-    said(kubectl_command(arguments))
+    while_the_api_server_is_away(|| kubectl_command(arguments).output().expect("kubectl can be run: run tests/run"))
+}
+
+/// What kubectl said. Some tests kill the API server, which is back in seconds: who asks beside them asks again.
+fn while_the_api_server_is_away(ask: impl Fn() -> Output) -> String {
+    const AWAY: [&str; 5] =
+        ["was refused", "connection refused", "unexpected EOF", "connection reset", "TLS handshake timeout"];
+    let began = std::time::Instant::now();
+    loop {
+        let output = ask();
+        let error = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            return String::from_utf8_lossy(&output.stdout).into_owned();
+        }
+        let is_away = AWAY.iter().any(|words| error.contains(words));
+        assert!(is_away && began.elapsed() < Duration::from_mins(1), "{output:?}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
 }
 
 /// The same, not run yet.
@@ -200,8 +218,7 @@ pub(crate) fn kubectl_on(manifests: &str, arguments: &[&str]) -> Output {
 /// Makes objects in the test cluster.
 pub(crate) fn apply(objects: &[serde_json::Value]) {
     let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    let output = kubectl_on(&list.to_string(), &["apply"]);
-    assert!(output.status.success(), "{output:?}");
+    let _ = while_the_api_server_is_away(|| kubectl_on(&list.to_string(), &["apply"]));
 }
 
 /// Asserts that Docker has nothing of a run.
