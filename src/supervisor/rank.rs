@@ -231,6 +231,9 @@ impl Rank {
         let missing = finished.left_here.filter(|_| !received).or(finished.lost);
         let missing = missing.map(|missing| Delivered::Incomplete { missing });
         let is_incomplete = missing.is_some();
+        if let Some(Delivered::Incomplete { missing }) = missing.as_ref().filter(|_| !in_mailbox) {
+            self.board.journal.say(&format!("outputs are lost: {missing}"));
+        }
         word.outputs = missing.or(Some(Delivered::Complete));
         leave(&word);
         let code = match container_code(&end, leaving) {

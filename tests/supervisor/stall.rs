@@ -25,7 +25,8 @@ fn when_nobody_gives_a_sign_of_life_all_are_stopped_and_say_where_they_were() {
     }
     // One that speaks, or leaves something in the folder of outputs, is enough.
     let speaks = "for i in 1 2 3 4 5 6; do echo $i; sleep 1; done";
-    let leaves = "for i in 1 2 3 4 5 6; do echo $i > $NAUTA_OUTPUTS/file-$i; sleep 1; done";
+    // Nobody would come for what is left at the end.
+    let leaves = "for i in 1 2 3 4 5 6; do echo $i > $NAUTA_OUTPUTS/file-$i; sleep 1; done; rm $NAUTA_OUTPUTS/*";
     for (name, script) in [("speaks", speaks), ("leaves", leaves)] {
         for (code, stderr) in pair(name, watched, ["sleep 6.5", script]) {
             assert_eq!(code, 0, "{name}: {stderr}");

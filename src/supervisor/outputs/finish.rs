@@ -61,8 +61,9 @@ impl Outputs {
             (None, None) if files > 0 => Some(format!("{files} files were left behind: no workstation came for them")),
             _ => None,
         };
-        let problem = unshipped.or_else(|| sent.err().map(|unsent| unsent.to_string()));
-        Finished { in_mailbox: self.0.mailbox.is_some() && problem.is_none(), problem, lost, left_here }
+        let has_mailbox = self.0.mailbox.is_some();
+        let problem = unshipped.or_else(|| sent.err().map(|unsent| unsent.to_string())).filter(|_| has_mailbox);
+        Finished { in_mailbox: has_mailbox && problem.is_none(), problem, lost, left_here }
     }
 
     async fn finish_files(
