@@ -92,7 +92,7 @@ fn outputs_that_the_mailbox_does_not_take_come_over_the_control_stream() {
     );
     without_mailbox(&workstation);
     let _cleanup = Cleanup(&workstation);
-    let done = workstation.succeeds(&["run", "--drain", "3s"]);
+    let done = workstation.succeeds(&["run", "--drain", "10s"]);
     let folder = workstation.only_run();
     assert_eq!(std::fs::read_to_string(folder.join("model")).expect("arrived"), "precious\n", "{}", done.stderr);
     let sum = std::fs::read_to_string(folder.join("sum")).expect("arrived");
