@@ -129,9 +129,11 @@ impl Diagnosis for FilesError {
 fn why(root: &Path, context: &Context, path: &str, output: &Output) -> Result<u8> {
     let clean = relative(root, &context.directory.join(path));
     let clean = clean.ok_or_else(|| FilesError::Outside { path: path.into(), root: root.to_owned() })?;
-    let is_there = root.join(&clean).symlink_metadata().is_ok();
+    // What a link on the way leads to is never asked about.
     let link = clean.ancestors().skip(1).filter(|folder| root.join(folder).is_symlink()).last();
-    let (decided, verdict) = snapshot::explain(root, &link.unwrap_or(&clean).to_string_lossy())?;
+    let asked = link.unwrap_or(&clean);
+    let is_there = root.join(asked).symlink_metadata().is_ok();
+    let (decided, verdict) = snapshot::explain(root, &asked.to_string_lossy())?;
     let name = shown(if decided.is_empty() { "." } else { &decided });
     let place = |rule: &Rule| {
         let pattern = shown(&rule.pattern);
