@@ -65,19 +65,22 @@ env_vars! {
         REPLACED = "NAUTA_REPLACED": "`1` when the engine makes another container for one that is lost.";
         LAUNCH = "NAUTA_LAUNCH": "`rank0` when rank 0 alone runs the command, and the others wait for what it starts there; unset: all run it.";
         SLOTS = "NAUTA_SLOTS": "How many processes a program that starts others is to start on each rank; 1 when unset. Also the program's to read.";
+        VARIABLES = "NAUTA_VARIABLES": "Which variables the program finds, as `run.variables` says; unset: `auto`.";
         LEASE = "NAUTA_LEASE": "`stdin` when the rank must stop as soon as its standard input is closed (Docker: the workstation's nauta has died).";
     }
     /// Set by the supervisor for the program.
     PROGRAM {
         ATTEMPT = "NAUTA_ATTEMPT": "Which attempt of the run this is, from 1; more than 1 only with `--restarts`.";
-        TORCH_RANK = "RANK": "This process's rank (PyTorch's \"Environment variable initialization\"). Nothing replaces it.";
+        TORCH_RANK = "RANK": "This process's rank (PyTorch's \"Environment variable initialization\"); this and what follows down to `TP_SOCKET_IFNAME` only in runs of several ranks, or where `run.variables` asks for it. Nothing replaces it.";
         WORLD_SIZE = "WORLD_SIZE": "How many ranks. Nothing replaces it.";
-        LOCAL_RANK = "LOCAL_RANK": "The rank on this machine: 0, as a rank has a machine of its own.";
-        LOCAL_WORLD_SIZE = "LOCAL_WORLD_SIZE": "How many ranks on this machine: 1.";
+        LOCAL_RANK = "LOCAL_RANK": "The rank on this machine: 0, as a rank has a machine of its own; not where a rank has several accelerators or `--slots`, whose processes somebody else starts. Nothing replaces it.";
+        LOCAL_WORLD_SIZE = "LOCAL_WORLD_SIZE": "How many ranks on this machine: 1; where `LOCAL_RANK` is. Nothing replaces it.";
+        NODE_RANK = "NODE_RANK": "The rank as the number of its machine, for Lightning and Accelerate. Nothing replaces it.";
+        GROUP_RANK = "GROUP_RANK": "The same. Nothing replaces it.";
         MASTER_ADDR = "MASTER_ADDR": "The name that rank 0 answers to. Nothing replaces it.";
         MASTER_PORT = "MASTER_PORT": "A port of rank 0 that nobody else uses; 29500 unless the user sets one.";
         PET_NNODES = "PET_NNODES": "torchrun's `--nnodes`: the number of ranks, or `LEAST:MOST`.";
-        PET_NODE_RANK = "PET_NODE_RANK": "torchrun's `--node-rank`.";
+        PET_NODE_RANK = "PET_NODE_RANK": "torchrun's `--node-rank`. Nothing replaces it.";
         PET_MASTER_ADDR = "PET_MASTER_ADDR": "torchrun's `--master-addr`.";
         PET_MASTER_PORT = "PET_MASTER_PORT": "torchrun's `--master-port`.";
         PET_RDZV_BACKEND = "PET_RDZV_BACKEND": "torchrun's `--rdzv-backend`: `c10d`; this and the next ones only for runs that go on with fewer ranks.";
@@ -86,9 +89,16 @@ env_vars! {
         PET_MAX_RESTARTS = "PET_MAX_RESTARTS": "torchrun's `--max-restarts`: 1000, as it counts lost ranks too.";
         TORCH_STORE_PER_ROUND = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1: each meeting of torchrun's makes a store of its own; a shared one goes with the rank that held it.";
         PET_LOCAL_ADDR = "PET_LOCAL_ADDR": "torchrun's `--local-addr`: this rank's own address, by which it tells a rank from the lost one that it replaces.";
-        PET_NPROC_PER_NODE = "PET_NPROC_PER_NODE": "torchrun's `--nproc-per-node`: 1.";
+        PET_NPROC_PER_NODE = "PET_NPROC_PER_NODE": "torchrun's `--nproc-per-node`: 1, or one for each accelerator, or `--slots`.";
         TF_CONFIG = "TF_CONFIG": "TensorFlow's `MultiWorkerMirroredStrategy`: all ranks as workers, and this one; only with more than one rank.";
         JAX_COORDINATOR_ADDRESS = "JAX_COORDINATOR_ADDRESS": "Where `jax.distributed.initialize` finds rank 0.";
+        JAX_NUM_PROCESSES = "JAX_NUM_PROCESSES": "How many ranks; for programs, as JAX itself does not read it. Nothing replaces it.";
+        JAX_PROCESS_ID = "JAX_PROCESS_ID": "This process's rank; likewise. Nothing replaces it.";
+        JAX_LOCAL_DEVICE_IDS = "JAX_LOCAL_DEVICE_IDS": "All of this rank's accelerators, where it has several and `run.variables` is `jax` or `slurm`: JAX would take the first alone.";
+        KERAS_JOB_ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES": "Where `keras.distribution.initialize` finds rank 0.";
+        KERAS_NUM_PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES": "How many ranks. Nothing replaces it.";
+        KERAS_PROCESS_ID = "KERAS_DISTRIBUTION_PROCESS_ID": "This process's rank. Nothing replaces it.";
+        ACCELERATE_USE_CPU = "ACCELERATE_USE_CPU": "`true` where a rank has no accelerator: without it Accelerate and Hugging Face's Trainer train a copy on each rank.";
         GLOO_SOCKET_IFNAME = "GLOO_SOCKET_IFNAME": "The network interface that leads to rank 0, for Gloo.";
         NCCL_SOCKET_IFNAME = "NCCL_SOCKET_IFNAME": "The same for NCCL.";
         TP_SOCKET_IFNAME = "TP_SOCKET_IFNAME": "The same for TensorPipe.";
@@ -109,6 +119,30 @@ env_vars! {
         PYTHONUNBUFFERED = "PYTHONUNBUFFERED": "1: Python keeps lines back when it writes to a pipe, and the last words before a crash would be lost.";
         USER = "USER": "`nauta`: some libraries ask for a name, and the user id has none.";
         LOGNAME = "LOGNAME": "The same.";
-        HOME = "HOME": "A folder that can be written, where the image's own cannot.";
+        HOME = "HOME": "A folder that can be written, where the image's own (or the one that `--env` names) cannot.";
+    }
+    /// Set by the supervisor where `run.variables` is `slurm` or `jax`: nothing replaces them.
+    SLURM {
+        SLURM_JOB_ID = "SLURM_JOB_ID": "A number that the run's name gives; the same on all ranks.";
+        SLURM_PROCID = "SLURM_PROCID": "This process's rank.";
+        SLURM_NTASKS = "SLURM_NTASKS": "How many ranks.";
+        SLURM_LOCALID = "SLURM_LOCALID": "The rank on this machine: 0.";
+        SLURM_NODEID = "SLURM_NODEID": "The rank as the number of its machine.";
+        SLURM_NNODES = "SLURM_NNODES": "How many machines: one for each rank.";
+        SLURM_NODELIST = "SLURM_NODELIST": "The names of all ranks, separated by commas.";
+        SLURM_JOB_NUM_NODES = "SLURM_JOB_NUM_NODES": "The same as `SLURM_NNODES`.";
+        SLURM_JOB_NODELIST = "SLURM_JOB_NODELIST": "The same as `SLURM_NODELIST`.";
+        SLURM_STEP_NUM_NODES = "SLURM_STEP_NUM_NODES": "The same as `SLURM_NNODES`.";
+        SLURM_STEP_NODELIST = "SLURM_STEP_NODELIST": "The same as `SLURM_NODELIST`.";
+    }
+    /// Set by the supervisor where `run.variables` is `mpi`: nothing replaces them.
+    MPI {
+        OMPI_RANK = "OMPI_COMM_WORLD_RANK": "This process's rank, as Open MPI says it.";
+        OMPI_SIZE = "OMPI_COMM_WORLD_SIZE": "How many ranks.";
+        OMPI_LOCAL_RANK = "OMPI_COMM_WORLD_LOCAL_RANK": "The rank on this machine: 0.";
+        OMPI_LOCAL_SIZE = "OMPI_COMM_WORLD_LOCAL_SIZE": "How many ranks on this machine: 1.";
+        OMPI_NODE_RANK = "OMPI_COMM_WORLD_NODE_RANK": "The same as the rank on this machine.";
+        PMI_RANK = "PMI_RANK": "This process's rank, as MPICH and Intel MPI say it.";
+        PMI_SIZE = "PMI_SIZE": "How many ranks.";
     }
 }

@@ -224,6 +224,7 @@ impl OnCluster<'_> {
                 for missing in &outcome.missing_outputs {
                     self.events.warn(format!("outputs are not complete: {missing}"));
                 }
+                outcome.told_of_copies(summary.nodes).into_iter().for_each(|told| self.events.note(told));
                 if let Some(mut record) = record {
                     record.code = Some(outcome.code(summary.nodes));
                     record.save(self.root)?;

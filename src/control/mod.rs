@@ -149,6 +149,9 @@ pub enum Reply {
         /// Whether another container takes this one's place: the rank goes on.
         #[serde(default)]
         replaced: bool,
+        /// Whether its program is known to have had no connection to another rank's.
+        #[serde(default)]
+        alone: bool,
     },
     /// Answer to [`Request::Ping`], and sent when nothing else was for a while.
     Pong,

@@ -22,6 +22,8 @@ pub struct Outcome {
     pub missing_outputs: Vec<String>,
     /// Somebody ended the run as a whole.
     pub ended_by_hand: bool,
+    /// Ranks whose programs are known to have had no connection to another rank's.
+    pub alone: BTreeSet<u32>,
 }
 
 impl Outcome {
@@ -109,6 +111,25 @@ impl Outcome {
         self.all_ended(nodes) && self.first_failure().is_none() && !self.missing_outputs.is_empty()
     }
 
+    /// What is to be said where the ranks were no more than copies of one program.
+    #[must_use]
+    pub fn told_of_copies(&self, nodes: u32) -> Option<String> {
+        self.is_of_copies(nodes).then(|| {
+            format!(
+                "{nodes} independent copies ran: the ranks' programs never connected to each other, and nothing used \
+                 MASTER_PORT (where that is meant, say `--variables none`)"
+            )
+        })
+    }
+
+    /// Whether the ranks were copies of one program that never connected to each other, and none of them failed for a reason
+    /// of its own.
+    fn is_of_copies(&self, nodes: u32) -> bool {
+        let is_own_failure =
+            |end: &End| !end.is_success() && !end.is_consequence() && !matches!(end.reason, Reason::Stalled { .. });
+        nodes > 1 && self.alone.len() == nodes as usize && !self.ends.values().any(is_own_failure)
+    }
+
     fn all_ended(&self, nodes: u32) -> bool {
         nodes > 0 && self.ends.len() == nodes as usize
     }
@@ -176,6 +197,11 @@ mod tests {
             run.excuse(strength.parse().expect("valid"), &BTreeSet::from([gone]));
             assert_eq!(run.code(3), code, "{ends:?}");
         }
+        let copies =
+            |ends: Vec<End>, alone: &[u32]| Outcome { alone: alone.iter().copied().collect(), ..outcome(&ends, None) };
+        let two = || vec![end(0, Reason::Exited); 2];
+        assert!(copies(two(), &[0, 1]).is_of_copies(2) && copies(vec![stalled(), stalled()], &[0, 1]).is_of_copies(2));
+        assert!(!copies(two(), &[1]).is_of_copies(2) && !copies(vec![of_peer(1), killed()], &[0, 1]).is_of_copies(2));
         let mut done = outcome(&[end(0, Reason::Exited)], None);
         done.missing_outputs.push("x".to_owned());
         assert_eq!(done.code(1), 125);

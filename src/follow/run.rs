@@ -108,6 +108,7 @@ pub async fn follow(
                         outcome.missing_outputs.extend(done.missing);
                     }
                     outcome.ends.insert(done.rank, done.end);
+                    outcome.alone.extend(done.alone.then_some(done.rank));
                 }
                 Some(Err(_)) => {}
                 None => {
@@ -140,6 +141,7 @@ struct Done {
     /// Whether its supervisor told the end.
     spoke: bool,
     missing: Vec<String>,
+    alone: bool,
 }
 
 /// What a rank's supervisor said last.
@@ -147,6 +149,7 @@ struct Last {
     end: End,
     first_failed: Option<u32>,
     in_mailbox: bool,
+    alone: bool,
 }
 
 struct RankFollower {
@@ -166,7 +169,7 @@ impl RankFollower {
         let gathering = tokio::spawn(gathering.gather());
         let mut sight = self.shared.sight.of(self.rank);
         let mut refused = 0;
-        let (Last { end, first_failed, in_mailbox }, frames) = loop {
+        let (Last { end, first_failed, in_mailbox, alone }, frames) = loop {
             sight.until_begun().await;
             match self.attend(&mut sight).await {
                 Ok((last, frames)) => break (last, Some(frames)),
@@ -181,7 +184,7 @@ impl RankFollower {
                     let is_lost = matches!(end.reason, Reason::Lost { .. });
                     let left = self.told_tx.borrow().left.as_ref().and_then(|index| index.end.clone());
                     let end = left.filter(|_| is_lost).unwrap_or(end);
-                    break (Last { end, first_failed: None, in_mailbox: false }, None);
+                    break (Last { end, first_failed: None, in_mailbox: false, alone: false }, None);
                 }
             }
             sight.pause().await;
@@ -209,7 +212,7 @@ impl RankFollower {
         if let Some(frames) = frames.filter(|_| is_all) {
             release(frames).await;
         }
-        Done { rank, end, first_failed, spoke, missing }
+        Done { rank, end, first_failed, spoke, missing, alone }
     }
 
     /// What a rank has left in the mailbox, where that is its last word.
@@ -283,8 +286,8 @@ impl RankFollower {
                     let _ = frames.send(Request::Release).await;
                     return Err("another container takes this one's place".to_owned());
                 }
-                Reply::Ended { end, first_failed, in_mailbox, .. } => {
-                    return Ok((Last { end, first_failed, in_mailbox }, frames));
+                Reply::Ended { end, first_failed, in_mailbox, alone, .. } => {
+                    return Ok((Last { end, first_failed, in_mailbox, alone }, frames));
                 }
                 _ => {}
             }

@@ -7,11 +7,13 @@ pub(crate) mod fuzz;
 pub mod launch;
 pub mod nodes;
 pub mod objects;
+pub mod placeholders;
 pub mod program_secret;
 pub mod quantity;
 pub mod restarts;
 pub mod spec;
 pub mod state;
+pub mod variables;
 
 pub use launch::Launch;
 pub use nodes::Nodes;
@@ -19,3 +21,4 @@ pub use program_secret::{ProgramSecret, SecretValue, is_variable_name};
 pub use quantity::{Cpu, Memory, duration};
 pub use restarts::{RestartOn, Restarts};
 pub use spec::{Deadlines, Mailbox, Resources, RunSpec};
+pub use variables::Variables;

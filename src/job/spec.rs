@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cpu, Launch, Memory, Nodes, Restarts};
+use super::{Cpu, Launch, Memory, Nodes, Restarts, Variables};
 use crate::digest::Digest;
 use crate::{env_vars, layout};
 
@@ -40,6 +40,9 @@ pub struct RunSpec {
     /// How many processes a program that starts others is to start on each rank; absent: one for each accelerator.
     #[serde(default)]
     pub slots: Option<u32>,
+    /// Which variables the program finds.
+    #[serde(default)]
+    pub variables: Variables,
     /// The project's files, by tree digest.
     pub snapshot: Digest,
 }
@@ -145,6 +148,9 @@ impl RunSpec {
         }
         if self.launch == Launch::Rank0 {
             set(env_vars::LAUNCH, self.launch.as_str().to_owned());
+        }
+        if self.variables != Variables::Auto {
+            set(env_vars::VARIABLES, self.variables.as_str().to_owned());
         }
         if let Some(mailbox) = mailbox {
             set(env_vars::MAILBOX, mailbox.from_ranks.clone());

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{CommandLine, SecretsSection};
-use crate::job::{Launch, Nodes};
+use crate::job::{Launch, Nodes, Variables};
 
 /// `nauta.toml`: makes a project's choices permanent. Every key may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -83,6 +83,9 @@ pub struct RunSection {
     pub launch: Option<Launch>,
     /// How many processes such a program starts on each rank; one for each accelerator where absent.
     pub slots: Option<u32>,
+    /// Which variables the program finds beside `NAUTA_*`: `auto` (what frameworks read, in runs of several ranks), `none`, `torch`
+    /// (PyTorch's also with one rank), `jax`, `slurm` or `mpi`; `auto` where absent.
+    pub variables: Option<Variables>,
     /// The name of a target of the user's configuration, or `local`.
     pub target: Option<String>,
 }

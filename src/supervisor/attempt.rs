@@ -1,15 +1,16 @@
 //! One attempt of a rank: the program from its start to its end, whoever ends it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rustix::process::WaitStatus;
-use tokio::task::spawn_local;
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
 use super::config::Config;
@@ -17,11 +18,14 @@ use super::control_server::{Board, Wish};
 use super::environment::{Place, program_environment};
 use super::gang::{Gang, Order};
 use super::inbox::{Inbox, Incoming, lease_is_lost};
-use super::launch::{Launcher, inquest};
+use super::inspection::accelerators_here;
+use super::launch::{Launcher, Machine, complete, inquest};
 use super::memory::Kills;
 use super::output::Output;
 use super::{program, reaper, stall};
+use crate::env_vars;
 use crate::event::{End, RankState, Reason, STALLED};
+use crate::job::Launch;
 
 /// The exit code of a rank that was stopped without a program of its own: as if by SIGTERM.
 const STOPPED: u8 = 143;
@@ -116,7 +120,8 @@ impl Attempt<'_> {
 
     async fn run(&mut self, environment: &BTreeMap<OsString, OsString>) -> (End, bool) {
         let mut kills = Kills::begin();
-        let program = match program::start(&self.config.command, environment) {
+        let command = self.command(environment);
+        let program = match program::start(&command, environment) {
             Ok(program) => program,
             Err(end) => {
                 self.board.journal.say(&end.to_string());
@@ -126,7 +131,12 @@ impl Attempt<'_> {
         self.board.state.send_replace(RankState::Running);
         let pid = program.pid;
         let output = Output::read(program, &self.board.journal);
+        let looking = self.watch_company();
         let (status, stopping) = self.until_gone(Some(pid), &mut kills).await;
+        if let Some(looking) = looking {
+            looking.abort();
+            self.board.company.look();
+        }
         reaper::kill_rest(Some(pid)).await;
         output.drain().await;
         let killed = kills.more();
@@ -136,7 +146,7 @@ impl Attempt<'_> {
         if killed > 0 && end.reason != Reason::OutOfMemory {
             self.say_killed(killed);
         }
-        if let Some(advice) = program::advice(&self.config.command, environment, &end) {
+        if let Some(advice) = program::advice(&command, environment, &end) {
             self.board.journal.say(&advice);
         }
         match stopping.reason {
@@ -144,6 +154,32 @@ impl Attempt<'_> {
             None => self.blame(&mut end).await,
         }
         (end, stopping.leaving)
+    }
+
+    /// Looks whether the programs connect to each other, where they are told of each other.
+    fn watch_company(&self) -> Option<JoinHandle<()>> {
+        let config = self.config;
+        let expects_some = config.variables.usual(config.nodes.most) && config.launch == Launch::All;
+        let company = Rc::clone(&self.board.company);
+        let master = (config.rank > 0).then(|| config.coordinator.clone());
+        expects_some.then(|| spawn_local(async move { company.watch(master.as_deref()).await }))
+    }
+
+    /// The command as this rank runs it.
+    fn command(&self, environment: &BTreeMap<OsString, OsString>) -> Vec<OsString> {
+        if !self.config.variables.usual(self.config.nodes.most) {
+            return self.config.command.clone();
+        }
+        let port = environment.get(OsStr::new(env_vars::MASTER_PORT)).map(|port| port.to_string_lossy());
+        let machine = Machine {
+            rank: self.config.rank,
+            ranks: self.config.nodes.most,
+            slots: self.config.slots,
+            master: self.config.master(),
+            port: &port.unwrap_or_default(),
+            accelerators: self.config.gpus.max(accelerators_here()),
+        };
+        complete(&self.config.command, &machine)
     }
 
     /// Where rank 0's program failed because one of those that it had started elsewhere was killed, that one is to be named.
@@ -167,7 +203,7 @@ impl Attempt<'_> {
             rank: self.config.rank,
             nodes: self.config.nodes,
             attempt: self.gang.start.attempt,
-            coordinator: if self.config.nodes.most == 1 { "localhost" } else { &self.config.coordinator },
+            coordinator: self.config.master(),
             interface: interface.as_deref(),
             address: self.gang.address,
             watched: self.config.stall.is_some(),
@@ -175,6 +211,9 @@ impl Attempt<'_> {
             launcher: self.launching.launcher.as_ref(),
             home_is_writable: home
                 .is_some_and(|home| nix::unistd::access(Path::new(home), nix::unistd::AccessFlags::W_OK).is_ok()),
+            variables: self.config.variables,
+            slots: self.config.slots,
+            accelerators: self.config.gpus.max(accelerators_here()),
         };
         program_environment(&self.config.environment, &place)
     }

@@ -9,7 +9,7 @@ use super::launch::Hostfile;
 use super::outputs::MailboxConfig;
 use crate::bounded_file::{HAND_WRITTEN, read_text};
 use crate::job::restarts::{InvalidRestarts, RestartOn, Restarts};
-use crate::job::{Launch, Nodes};
+use crate::job::{Launch, Nodes, Variables, placeholders};
 use crate::{env_vars, layout};
 
 /// What a supervisor is told.
@@ -42,6 +42,8 @@ pub(super) struct Config {
     pub(super) launch: Launch,
     /// How many processes a program that starts others is to start on each rank.
     pub(super) slots: u32,
+    /// Which variables the program finds.
+    pub(super) variables: Variables,
     /// Stop when standard input is closed.
     pub(super) lease: bool,
     /// The variables of the container.
@@ -59,12 +61,34 @@ impl Config {
         Hostfile { run: self.run.clone(), nodes: self.nodes.most, slots: self.slots }
     }
 
+    /// The name that programs reach rank 0 by.
+    pub(super) fn master(&self) -> &str {
+        if self.nodes.most == 1 { "localhost" } else { &self.coordinator }
+    }
+
     /// Reads everything; the error is one sentence for the rank's log.
     #[expect(clippy::disallowed_methods, reason = "this is the edge that reads the environment")]
     pub(super) fn from_environment(command: Vec<OsString>) -> Result<Self, String> {
         let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
         environment.extend(take_secrets(Path::new(layout::SECRETS))?);
-        Self::new(environment, command)
+        Ok(Self::new(environment, command)?.with_placeholders_filled())
+    }
+
+    /// The command as this rank runs it. What is no text has no placeholders.
+    fn with_placeholders_filled(mut self) -> Self {
+        let (rank, nodes) = (self.rank.to_string(), self.nodes.most.to_string());
+        let values = [
+            ("outputs", &*self.outputs.to_string_lossy()),
+            ("rank", &rank),
+            ("nodes", &nodes),
+            ("master", self.master()),
+            ("run", &self.run),
+        ];
+        let fill = |word: &OsString| {
+            word.to_str().map_or_else(|| word.clone(), |word| placeholders::fill(word, &values).into())
+        };
+        self.command = self.command.iter().map(fill).collect();
+        self
     }
 
     fn new(environment: BTreeMap<OsString, OsString>, command: Vec<OsString>) -> Result<Self, String> {
@@ -119,6 +143,9 @@ impl Config {
                 .map_or(Ok(Launch::All), |text| text.parse())
                 .map_err(|error| error.to_string())?,
             slots: small(number(env_vars::SLOTS, Some(1))?)?,
+            variables: text(env_vars::VARIABLES)
+                .map_or(Ok(Variables::Auto), |text| text.parse())
+                .map_err(|error| error.to_string())?,
             lease: text(env_vars::LEASE).as_deref() == Some("stdin"),
             environment,
         })
@@ -188,6 +215,14 @@ mod tests {
     fn kubernetes_own_index_is_a_rank() {
         let config = config(&[("JOB_COMPLETION_INDEX", "0")], &["true"]).expect("valid");
         assert_eq!((config.rank, config.nodes), (0, Nodes::all(1)));
+    }
+
+    #[test]
+    fn a_command_says_what_this_rank_is() {
+        let vars = [("NAUTA_RANK", "0"), ("NAUTA_RUN", "r"), ("NAUTA_OUTPUTS", "/o")];
+        let words = ["{run}.sh", "--out={outputs}/{rank}-of-{nodes}", "--at", "{master}", r#"{"rank": 1}"#, "${run}"];
+        let command = config(&vars, &words).expect("valid").with_placeholders_filled().command;
+        assert_eq!(command, ["r.sh", "--out=/o/0-of-1", "--at", "localhost", r#"{"rank": 1}"#, "${run}"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::Framed;
 
 use super::admission::Admission;
+use super::company::Company;
 use super::gang::Streams;
 use super::journal::{Found, Journal};
 use super::launch::Remotes;
@@ -32,6 +33,8 @@ pub(super) struct Over {
     pub(super) in_mailbox: bool,
     /// Whether another container takes this one's place.
     pub(super) replaced: bool,
+    /// Whether its program is known to have had no connection to another rank's.
+    pub(super) alone: bool,
 }
 
 /// What the workstation wants of the rank.
@@ -63,6 +66,8 @@ pub(super) struct Board {
     pub(super) streams: Rc<Streams>,
     /// How many of a workstation's streams lead through this rank to others.
     pub(super) led: watch::Sender<usize>,
+    /// What is known of this rank's connections to others.
+    pub(super) company: Rc<Company>,
 }
 
 /// Without a word for this long, or without taking one, a workstation is gone.
@@ -259,9 +264,9 @@ impl Conversation {
                         // Whoever hears of the end has heard of everything before it.
                         let News { sequence, complete } = *self.board.outputs.news().borrow();
                         self.frames.feed((Reply::Outputs { sequence, complete }, Bytes::new())).await?;
-                        let Over { end, first_failed, in_mailbox, replaced } = over;
+                        let Over { end, first_failed, in_mailbox, replaced, alone } = over;
                         let journal = following.offset;
-                        let reply = Reply::Ended { end, first_failed, journal, in_mailbox, replaced };
+                        let reply = Reply::Ended { end, first_failed, journal, in_mailbox, replaced, alone };
                         self.frames.feed((reply, Bytes::new())).await?;
                     }
                     break;

@@ -43,7 +43,7 @@ pub(super) async fn inspect(node: Option<String>, outputs: &Path, neighbour: Opt
         node,
         shm: size(Path::new("/dev/shm")).map(|(size, _)| size),
         disk: size(outputs).map(|(_, left)| left),
-        accelerators: accelerators(Path::new("/dev")),
+        accelerators: accelerators_here(),
         clock: jiff::Timestamp::now().as_millisecond(),
         unreached,
     }
@@ -61,6 +61,11 @@ async fn reach(address: IpAddr) -> Result<(), String> {
 fn size(path: &Path) -> Option<(u64, u64)> {
     let found = statvfs(path).ok()?;
     Some((found.blocks() * found.fragment_size(), found.blocks_available() * found.fragment_size()))
+}
+
+/// How many accelerators this rank has.
+pub(super) fn accelerators_here() -> u32 {
+    accelerators(Path::new("/dev"))
 }
 
 /// Devices that drivers show a container: NVIDIA's `nvidia0`, TPUs' `accel0`, Gaudi's `accel/accel0`, AMD's and Intel's

@@ -6,6 +6,7 @@
 mod admission;
 mod attempt;
 mod bridge;
+mod company;
 mod config;
 mod control_server;
 mod environment;

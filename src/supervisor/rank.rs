@@ -89,6 +89,7 @@ impl Rank {
             released: watch::Sender::new(false),
             streams,
             led: watch::Sender::new(0),
+            company: Rc::default(),
         });
         spawn_local(receive(arrivals, Rc::clone(&board)));
         let passed_on = PassedOn::start(Arc::clone(&board.journal));
@@ -223,7 +224,8 @@ impl Rank {
             self.board.journal.say(&format!("outputs are not complete in the mailbox: {problem}"));
         }
         let in_mailbox = finished.in_mailbox;
-        self.board.over.send_replace(Some(Over { end: end.clone(), first_failed, in_mailbox, replaced }));
+        let alone = self.board.company.is_none();
+        self.board.over.send_replace(Some(Over { end: end.clone(), first_failed, in_mailbox, replaced, alone }));
         let received = tokio::select! {
             received = Self::delivered(&self.board, drain, in_mailbox) => received,
             () = self.inbox.lease_lost() => false,

@@ -15,7 +15,7 @@ use nauta::digest::Digest;
 use nauta::docker::{Code, Docker, DockerError, JanitorProgram, LocalPlan, LocalRun};
 use nauta::event::{End, Events, RankState, Reason, Stream};
 use nauta::follow::{RankStream, Trunk};
-use nauta::job::{Deadlines, Launch, Resources, Restarts, RunSpec};
+use nauta::job::{Deadlines, Launch, Resources, Restarts, RunSpec, Variables};
 use nauta::layout;
 use nauta::secret::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,6 +41,7 @@ fn spec(run: &str, nodes: u32, script: &str) -> RunSpec {
         restarts: Restarts::default(),
         launch: Launch::default(),
         slots: None,
+        variables: Variables::default(),
         snapshot: Digest::of("code"),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::cluster::{Cleanup, base};
 use super::{from_template, parameters, template_on};
-use crate::support::{Workstation, environment};
+use crate::support::{Done, Workstation, environment};
 
 fn losses(stdout: &str) -> Vec<f64> {
     stdout.lines().filter_map(|line| line.split("loss ").nth(1)?.parse().ok()).collect()
@@ -125,14 +125,77 @@ fn accelerate() {
     trains_here_and_there("accelerate", "NAUTA_TEST_IMAGE_PYTORCH", "checkpoint.pt");
 }
 
-/// Accelerate's own launcher, as its documentation writes it for several machines.
+/// Accelerate's own launcher, as one types it for one machine.
 #[test]
 fn accelerate_launch() {
     let workstation = from_template("accelerate", &environment("NAUTA_TEST_IMAGE_PYTORCH"));
-    let line = "accelerate launch --cpu --num_machines 2 --num_processes 2 --machine_rank $RANK \
-                --main_process_ip $MASTER_ADDR --main_process_port $MASTER_PORT train.py";
     let plain = workstation.succeeds(&["run", "--local"]);
-    let launched = workstation.succeeds(&["run", "--local", "--", "sh", "-c", line]);
+    let launched = workstation.succeeds(&["run", "--local", "--", "accelerate", "launch", "train.py"]);
     assert_eq!(parameters(&launched.stdout), parameters(&plain.stdout));
     assert!(launched.stdout.contains("rank 1 of 2"), "{}", launched.stdout);
+}
+
+/// Without arguments, JAX looks for a cluster that it knows.
+#[test]
+fn jax_finds_all_by_itself_where_it_is_asked_for() {
+    let workstation = from_template("jax", &environment("NAUTA_TEST_IMAGE_PYTHON"));
+    let program =
+        "import jax; jax.distributed.initialize(); print('place', jax.process_index(), 'of', jax.process_count())";
+    let done = workstation.succeeds(&["run", "--local", "--variables", "jax", "--", "python3", "-c", program]);
+    assert!((0..2).all(|rank| done.stdout.contains(&format!("[{rank}] place {rank} of 2"))), "{done:?}");
+}
+
+const LIGHTNING: &str = "\
+import os, sys
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+class Line(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+    def training_step(self, batch, _):
+        x, y = batch
+        return torch.nn.functional.mse_loss(self.layer(x), y)
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+x = torch.rand(64, 2)
+data = DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), batch_size=8)
+trainer = L.Trainer(num_nodes=int(sys.argv[1]), devices=int(sys.argv[2]), accelerator='cpu', strategy='ddp', max_epochs=1,
+                    enable_progress_bar=False, logger=False, enable_checkpointing=False, enable_model_summary=False)
+trainer.fit(Line(), data)
+sys.stdout.write(f'trained {trainer.global_rank} of {trainer.world_size}\\n')
+sys.stdout.flush()
+";
+
+/// Lightning finds the machines by `NODE_RANK`, and starts the processes of one itself unless it is told that somebody else does.
+#[test]
+fn lightning() {
+    let project = |base: &str| {
+        let workstation = Workstation::new();
+        let toml =
+            format!("[project]\nname = 'line'\n[environment]\nbase = '{base}'\n[run]\nenv = {{ USE_LIBUV = '0' }}\n");
+        workstation.write("nauta.toml", &toml).write("requirements.txt", "lightning\n").write("train.py", LIGHTNING);
+        workstation
+    };
+    let has_trained = |done: &Done, processes: u32| {
+        let is_there = |rank| done.stdout.contains(&format!("trained {rank} of {processes}"));
+        assert!((0..processes).all(is_there) && !done.stderr.contains("independent copies"), "{done:?}");
+    };
+    let [here, there] = [environment, base].map(|of| project(&of("NAUTA_TEST_IMAGE_PYTORCH")));
+    let local = |options: &[&str], nodes: &str, devices: &str| {
+        let command = ["--stall-timeout", "2m", "--", "python3", "train.py", nodes, devices];
+        here.succeeds(&[&["run", "--local"], options, &command].concat())
+    };
+    has_trained(&local(&["-n", "2"], "2", "1"), 2);
+    has_trained(&local(&["-n", "1"], "1", "2"), 2);
+    has_trained(&local(&["-n", "2", "--slots", "2"], "2", "2"), 4);
+    there.configure_cluster("");
+    let _cleanup = Cleanup(&there);
+    has_trained(
+        &there.succeeds(&["run", "-n", "2", "--stall-timeout", "2m", "--", "python3", "train.py", "2", "1"]),
+        2,
+    );
 }

@@ -27,6 +27,7 @@ mod troubles;
 pub(crate) mod truth;
 mod tunnel;
 mod uploads;
+mod variables;
 mod writer;
 
 /// The digests of parameters that the ranks of the pytorch template print.

@@ -54,9 +54,12 @@ fn the_page_of_environment_variables() {
     );
     list(
         "For the program",
-        "Set by the supervisor, unless the user has set them (`run.env`, `--env`).",
+        "Set by the supervisor, unless the user has set them (`run.env`, `--env`): the user's win, but for those of which it says that nothing \
+         replaces them, which a run refuses. `run.variables` (`--variables`) says which there are; [what reads them](../frameworks.md).",
         nauta::env_vars::PROGRAM,
     );
+    list("Slurm's", "With `--variables slurm` and `--variables jax`; nothing replaces them.", nauta::env_vars::SLURM);
+    list("MPI's", "With `--variables mpi`; nothing replaces them.", nauta::env_vars::MPI);
     keep("docs/reference/environment-variables.md", &page);
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::bounded_file::{self, Unfit};
 use crate::diagnosis::{Diagnosis, Kind};
+use crate::env_vars;
 use crate::job::Nodes;
 
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,10 @@ pub(super) enum RunError {
     ElasticLaunch(Nodes),
     #[error(transparent)]
     Launch(#[from] crate::job::launch::UnknownLaunch),
+    #[error(transparent)]
+    Variables(#[from] crate::job::variables::UnknownVariables),
+    #[error("`{name}` (from {from}) is nauta's to set")]
+    Fact { name: String, from: &'static str },
     #[error("a secret value cannot be made: {0}")]
     Random(getrandom::Error),
     #[error("cannot take the certificates in `{}` (from {source_text})", path.display())]
@@ -53,6 +58,13 @@ impl Diagnosis for RunError {
             Self::ElasticLaunch(nodes) => format!("`--nodes {}`, or a program that all ranks run", nodes.most),
             Self::Launch(_) => {
                 "`--launch rank0` for a program that starts the other ranks' itself, as mpirun does".to_owned()
+            }
+            Self::Variables(_) => "for example `--variables torch`".to_owned(),
+            Self::Fact { name, .. } if name.starts_with(env_vars::PREFIX) => {
+                "take another name: those that begin with `NAUTA_` are nauta's own".to_owned()
+            }
+            Self::Fact { .. } => {
+                "leave it out, as each rank gets its own value; with `--variables none` all are yours".to_owned()
             }
             Self::Random(_) => "the system's random source does not answer".to_owned(),
             Self::Certificates { source, .. } if Unfit::of(source) == Some(Unfit::Outside) => {

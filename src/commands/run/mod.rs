@@ -32,6 +32,9 @@ use crate::secret::Secret;
 /// The exit code is the program's: that of the rank that failed first, 128+n for signals, and 125 when nauta itself could
 /// not run it.
 ///
+/// In the command, {outputs}, {rank}, {nodes}, {master} and {run} become what they are on each rank: `--out={outputs}/x`.
+/// {{rank}} is a plain {rank}; everything else in braces stays as it is.
+///
 /// Ctrl-C leaves a cluster's run alone and says how to come back; with --local it stops the run, twice kills it.
 ///
 /// Example: nauta run --nodes 4 -- python train.py --epochs 20
@@ -97,6 +100,10 @@ pub struct RunArgs {
     /// How many processes such a program starts on each rank; one for each accelerator where absent
     #[arg(long, value_name = "N")]
     slots: Option<u32>,
+    /// Which variables the program finds beside NAUTA_*: auto (what frameworks read, in runs of several ranks), none, torch
+    /// (also with one rank), jax, slurm or mpi; auto where absent
+    #[arg(long, value_name = "WHICH")]
+    variables: Option<String>,
     /// Put a template's files into this directory first, if it is empty
     #[arg(long, value_name = "NAME", add = templates())]
     template: Option<String>,
@@ -161,6 +168,10 @@ fn report(outcome: &Outcome, mut record: Record, root: &Path, output: &Output) -
     for rank in &outcome.excused {
         events.warn(format!("rank {rank} was lost, and the others have done the work"));
     }
+    let copies = outcome.told_of_copies(record.spec.nodes);
+    if let Some(told) = &copies {
+        events.note(told);
+    }
     let lacks_only_outputs = outcome.lacks_only_outputs(record.spec.nodes);
     let detail = match (code, first) {
         _ if lacks_only_outputs => {
@@ -180,6 +191,7 @@ fn report(outcome: &Outcome, mut record: Record, root: &Path, output: &Output) -
     let document = json!({
         "schema": 1, "run": run, "target": record.target, "code": code, "first_failed": first.map(|(rank, _)| rank),
         "ranks": outcome.ends, "lost": outcome.excused, "outputs": folder, "missing_outputs": outcome.missing_outputs, "timings": output.timings(),
+        "independent_copies": copies.is_some(),
     });
     output.result("", &document);
     record.code = Some(code);

@@ -19,7 +19,7 @@ use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
 use crate::image::EnvironmentPlan;
 use crate::job::{
-    Cpu, Deadlines, Launch, Memory, Nodes, ProgramSecret, Resources, RestartOn, Restarts, RunSpec, duration,
+    Cpu, Deadlines, Launch, Memory, Nodes, ProgramSecret, Resources, RestartOn, Restarts, RunSpec, Variables, duration,
 };
 use crate::output::{Output, bytes};
 use crate::project::{Project, run_name};
@@ -94,11 +94,27 @@ fn announce(spec: &RunSpec, destination: &Setting<Destination>, events: &Events)
     events.note(format!("{} runs on {place} with {ranks} (from {}){launch}", spec.name, destination.source));
 }
 
+/// Where a variable comes from.
+fn source_of(name: &str, args: &RunArgs) -> &'static str {
+    let is_flag = args.env.iter().any(|pair| pair.split_once('=').is_some_and(|(flag, _)| flag == name));
+    if is_flag { "--env" } else { "`run.env` in nauta.toml" }
+}
+
+/// What nauta sets on each rank anew would not be what the user has written: that is said, and not done in silence.
+fn refuse_facts<'a>(spec: &'a RunSpec, args: &RunArgs, secrets: impl Iterator<Item = &'a str>) -> Result<()> {
+    let is_fact = |name: &str| spec.variables.is_fact(name, spec.nodes, spec.slots());
+    let variables = spec.env.keys().map(|name| (name.as_str(), source_of(name, args)));
+    let mut all = secrets.map(|name| (name, "the run's secrets")).chain(variables);
+    match all.find(|(name, _)| is_fact(name)) {
+        Some((name, from)) => Err(RunError::Fact { name: name.to_owned(), from }.into()),
+        None => Ok(()),
+    }
+}
+
 /// Variables are no place for secrets: engines show them to everybody who may look at a run.
 fn warn_of_secrets(args: &RunArgs, spec: &RunSpec, events: &Events) {
     for name in spec.env.keys().filter(|name| names_a_secret(name)) {
-        let is_flag = args.env.iter().any(|pair| pair.split_once('=').is_some_and(|(flag, _)| flag == name));
-        let source = if is_flag { "--env" } else { "`run.env` in nauta.toml" };
+        let source = source_of(name, args);
         events.warn(format!(
             "`{name}` (from {source}) looks like a secret, and everybody who may look at the run's Job or container can read it; \
              `--secret-env {name}` hands its value over unseen"
@@ -120,6 +136,7 @@ impl Decided {
     pub(super) async fn find_secrets(&mut self, args: &RunArgs, context: &Context, output: &Output) -> Result<()> {
         let (named, root) = (&self.project.file.secrets.names, &self.project.root);
         self.secrets = secrets::find(args, named, root, &self.destination.value, context, output).await?;
+        refuse_facts(&self.spec, args, self.secrets.iter().map(|secret| secret.variable.as_str()))?;
         for secret in &self.secrets {
             self.spec.env.remove(&secret.variable);
         }
@@ -246,6 +263,7 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
         restarts: restarts(args, section)?,
         launch,
         slots: slots(args.slots.or(section.slots))?,
+        variables: variables(args, section)?,
         snapshot: Digest::of(""),
     })
 }
@@ -293,6 +311,11 @@ fn restarts(args: &RunArgs, section: &RunSection) -> Result<Restarts> {
 fn launch(args: &RunArgs, section: &RunSection, command: &[String]) -> Result<Launch> {
     let flag = args.launch.as_ref().map(|text| text.parse()).transpose().map_err(RunError::from)?;
     Ok(flag.or(section.launch).unwrap_or_else(|| Launch::of(command)))
+}
+
+fn variables(args: &RunArgs, section: &RunSection) -> Result<Variables> {
+    let flag = args.variables.as_ref().map(|text| text.parse()).transpose().map_err(RunError::from)?;
+    Ok(flag.or(section.variables).unwrap_or_default())
 }
 
 fn command(args: &RunArgs, project: &Project) -> Result<Vec<String>> {
