@@ -4,7 +4,7 @@
 
 /// The supervisor: this very binary, put into the container.
 pub const SUPERVISOR: &str = "/nauta/bin/nauta";
-/// The project's files; the program's working directory.
+/// The folder that the project lies in, under its own name; programs may write here too (`../data`).
 pub const WORKSPACE: &str = "/workspace";
 /// What the program writes here comes back to the workstation (`$NAUTA_OUTPUTS`).
 pub const OUTPUTS: &str = "/nauta/outputs";
@@ -61,6 +61,12 @@ pub mod label {
     pub const SUBMISSION: &str = "nauta.dev/submission";
     /// Docker only: this container's rank.
     pub const RANK: &str = "nauta.dev/rank";
+}
+
+/// The project's files; the program's working directory.
+#[must_use]
+pub fn project_folder(project: &str) -> String {
+    format!("{WORKSPACE}/{project}")
 }
 
 /// The host name of a rank: `<run>-<rank>` on both engines; `<run>-<rank>.<run>` resolves to it.

@@ -60,7 +60,7 @@ mod tests {
         let of = |project: &ProjectFile, user: &UserFile| budget(project, user).expect("valid");
         assert_eq!(of(&project, &UserFile::default()), Budget::default());
         assert_eq!(of(&project, &user), Budget { size: 1 << 30, files: 5, keep_free: Some(0) });
-        project.outputs = OutputsSection { max_size: size("2Ki"), max_files: Some(7) };
+        project.outputs = OutputsSection { max_size: size("2Ki"), max_files: Some(7), ..OutputsSection::default() };
         assert_eq!(of(&project, &user), Budget { size: 2048, files: 7, keep_free: Some(0) });
         project.outputs.max_size = size("much");
         let error = budget(&project, &user).expect_err("no size");

@@ -12,7 +12,7 @@ use crate::diagnosis::{Kind, Result};
 use crate::digest::Digest;
 use crate::image::Builder;
 use crate::job::objects::{ClusterRun, RunObjects};
-use crate::job::{Deadlines, Launch, Resources, Restarts, RunSpec, Variables};
+use crate::job::{Deadlines, Launch, OutputRules, Resources, Restarts, RunSpec, Variables};
 use crate::output::{Output, Table};
 use crate::registry::Access;
 use crate::secret::Secret;
@@ -138,6 +138,7 @@ fn nothing(namespace: &str, registry: &str) -> Result<RunObjects> {
         launch: Launch::default(),
         slots: None,
         variables: Variables::Auto,
+        outputs: OutputRules::default(),
         snapshot: Digest::of(""),
     };
     Ok(RunObjects::plan(&spec, &ClusterRun::new(namespace, image, Secret::new("")))?)

@@ -8,20 +8,35 @@ use crate::diagnosis::Result;
 use crate::layout;
 use crate::snapshot::{Content, Difference, Entry, Snapshot};
 
-/// The folder of the project's files in an archive.
-const FOLDER: &[u8] = b"workspace";
+/// Where a project's files are in an archive.
+struct Folder(Vec<u8>);
+
+impl Folder {
+    fn of(project: &str) -> Self {
+        Self(layout::project_folder(project).trim_start_matches('/').as_bytes().to_vec())
+    }
+
+    fn inside(&self, path: &[u8]) -> Vec<u8> {
+        [&self.0[..], b"/", path].concat()
+    }
+}
 
 /// Owned by the user that ranks run as.
 const fn attributes(mode: u32, mtime: u64) -> Attributes {
     Attributes { mode, uid: layout::USER_ID, gid: layout::USER_ID, mtime }
 }
 
-/// Adds a snapshot below `workspace/`. Fails when a file is no longer what it was when the snapshot was taken.
+/// Adds a snapshot as the files of `project`. Fails when a file is no longer what it was when the snapshot was taken.
 ///
 /// Real modification times are kept: Python trusts compiled files by the time and size of their source.
-pub fn write_code<W: Write>(archive: &mut Writer<W>, snapshot: &Snapshot) -> std::result::Result<(), ArchiveError> {
-    archive.directory(FOLDER, attributes(0o755, 0))?;
-    snapshot.entries().try_for_each(|entry| put(archive, snapshot, &entry, |_| Ok(())))
+pub fn write_code<W: Write>(
+    archive: &mut Writer<W>,
+    snapshot: &Snapshot,
+    project: &str,
+) -> std::result::Result<(), ArchiveError> {
+    let folder = Folder::of(project);
+    archive.directory(&folder.0, attributes(0o755, 0))?;
+    snapshot.entries().try_for_each(|entry| put(archive, &folder, snapshot, &entry, |_| Ok(())))
 }
 
 /// Adds what makes a snapshot of an earlier one: an archive for a layer above. Folders come before what is in them.
@@ -31,12 +46,15 @@ pub fn write_code<W: Write>(archive: &mut Writer<W>, snapshot: &Snapshot) -> std
 pub(super) fn write_differences<W: Write>(
     archive: &mut Writer<W>,
     snapshot: &Snapshot,
+    project: &str,
     differences: impl Iterator<Item = Difference>,
     mut look: impl FnMut(&Entry, &[u8]) -> Result<()>,
 ) -> Result<()> {
     let mut folders = HashSet::from([Vec::new()]);
     let mut last = Vec::new();
-    archive.directory(FOLDER, attributes(0o755, 0))?;
+    let own = Folder::of(project);
+    archive.directory(layout::WORKSPACE.trim_start_matches('/'), attributes(0o755, 0))?;
+    archive.directory(&own.0, attributes(0o755, 0))?;
     for difference in differences {
         let path = difference.path();
         let folder = &path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)];
@@ -44,17 +62,17 @@ pub(super) fn write_differences<W: Write>(
             folder.clone_into(&mut last);
             for folder in folders_to(folder) {
                 if folders.insert(folder.to_vec()) {
-                    archive.directory(inside(folder), attributes(0o755, 0))?;
+                    archive.directory(own.inside(folder), attributes(0o755, 0))?;
                 }
             }
         }
         match &difference {
             Difference::Put { entry, .. } => {
                 if entry.content != Content::Directory || folders.insert(entry.path.clone()) {
-                    put(archive, snapshot, entry, |text| look(entry, text))?;
+                    put(archive, &own, snapshot, entry, |text| look(entry, text))?;
                 }
             }
-            Difference::Gone(path) => archive.whiteout(inside(path), attributes(0o644, 0))?,
+            Difference::Gone(path) => archive.whiteout(own.inside(path), attributes(0o644, 0))?,
         }
     }
     Ok(())
@@ -62,11 +80,12 @@ pub(super) fn write_differences<W: Write>(
 
 fn put<W: Write, E: From<ArchiveError>>(
     archive: &mut Writer<W>,
+    folder: &Folder,
     snapshot: &Snapshot,
     entry: &Entry,
     look: impl FnOnce(&[u8]) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
-    let name = inside(&entry.path);
+    let name = folder.inside(&entry.path);
     match &entry.content {
         Content::Directory => Ok(archive.directory(&name, attributes(0o755, 0))?),
         Content::Link { target } => Ok(archive.symlink(&name, target, attributes(0o777, 0))?),
@@ -76,10 +95,6 @@ fn put<W: Write, E: From<ArchiveError>>(
             archive.version(&name, &path, attributes(mode, entry.modified), digest, look)
         }
     }
-}
-
-fn inside(path: &[u8]) -> Vec<u8> {
-    [FOLDER, b"/", path].concat()
 }
 
 /// A folder and those that it is in, the outermost first.

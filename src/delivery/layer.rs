@@ -61,7 +61,7 @@ impl Write for Sink {
 }
 
 /// Makes the layer of a part.
-pub(super) fn make(snapshot: &Snapshot, items: &impl Items, part: &Part) -> Result<Made> {
+pub(super) fn make(snapshot: &Snapshot, project: &str, items: &impl Items, part: &Part) -> Result<Made> {
     let is_packed = part.size > SMALL && packs_well(snapshot.root(), items, part);
     let (sink, file) = match (is_packed, part.is_alone()) {
         (false, true) => (Sink::Start(Vec::new()), None),
@@ -74,7 +74,7 @@ pub(super) fn make(snapshot: &Snapshot, items: &impl Items, part: &Part) -> Resu
     };
     let mut archive = Writer::new(sink);
     let look = |entry: &Entry, text: &[u8]| secrets::check(snapshot, entry, text);
-    write_differences(&mut archive, snapshot, part.differences(items), look)?;
+    write_differences(&mut archive, snapshot, project, part.differences(items), look)?;
     let (sink, plain) = archive.finish()?;
     let diff_id = plain.digest.clone();
     let (media_type, written) = match sink {

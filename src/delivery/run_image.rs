@@ -78,7 +78,7 @@ pub async fn run_image(
 ) -> Result<RunImage> {
     let state = delivery.context.state_folder();
     let mut known = Known::open(&state, &delivery.place());
-    let mut stack = Stack::open(&state, &delivery.place(), snapshot.root());
+    let mut stack = Stack::open(&state, &delivery.place(), snapshot.root(), delivery.project_name);
     for trust in [true, false] {
         let environment = delivery.environment(plan, snapshot, surroundings, &mut known, trust).await?;
         check_platform(&environment, delivery.architecture)?;
@@ -95,7 +95,8 @@ pub async fn run_image(
 /// Makes the code's layers anew, as one whole, and remembers them: the next delivery builds on them. Does nothing while
 /// another process does this.
 pub async fn rebase(delivery: &Delivery<'_>, snapshot: &Snapshot) -> Result<()> {
-    let mut stack = Stack::open(&delivery.context.state_folder(), &delivery.place(), snapshot.root());
+    let mut stack =
+        Stack::open(&delivery.context.state_folder(), &delivery.place(), snapshot.root(), delivery.project_name);
     let Some(_only_one) = stack.lock() else { return Ok(()) };
     let code = delivery.make_code(snapshot, Arc::new(snapshot.clone())).await?;
     try_join_all(code.unsent.iter().map(|made| delivery.push(Phase::Push, &made.blob))).await?;
@@ -125,7 +126,7 @@ impl Delivery<'_> {
     pub fn work(&self, plan: &EnvironmentPlan, snapshot: &Snapshot) -> Work {
         let state = self.context.state_folder();
         let known = Known::open(&state, &self.place());
-        let stack = Stack::open(&state, &self.place(), snapshot.root());
+        let stack = Stack::open(&state, &self.place(), snapshot.root(), self.project_name);
         match known.environment(&self.environment_tag(plan, snapshot)) {
             Some(_) if stack.leads_to(snapshot) => Work::None,
             Some(_) if stack.height() > 0 => Work::Edit,
@@ -170,7 +171,7 @@ impl Delivery<'_> {
         let layers: Vec<&Layer> =
             [&supervisor.layer].into_iter().chain(stack.layers(keep)).chain(&code.layers).collect();
         let labels = [(label::MANAGED_BY, label::MANAGED_BY_NAUTA), (label::PROJECT, self.project_name)];
-        let composed = compose(environment, &layers, &labels).map_err(DeliveryError::from)?;
+        let composed = compose(environment, self.project_name, &layers, &labels).map_err(DeliveryError::from)?;
         if trust && matches!(step, Step::None) && known.is_latest(&composed.digest) {
             if self.registry.pull_manifest(self.repository, composed.digest.as_str()).await?.is_none() {
                 return Ok(None);
@@ -204,7 +205,8 @@ impl Delivery<'_> {
         let progress = &self.progress(Phase::Push, items.weight());
         let made = stream::iter(parts).then(|part| {
             let (snapshot, items) = (snapshot.clone(), Arc::clone(&items));
-            let work = tokio::task::spawn_blocking(move || make(&snapshot, &*items, &part));
+            let project = self.project_name.to_owned();
+            let work = tokio::task::spawn_blocking(move || make(&snapshot, &project, &*items, &part));
             async move { work.await.map_err(|error| temporary(std::io::Error::other(error)))? }
         });
         if is_one {

@@ -15,6 +15,7 @@ use super::parts::{ENTRY, Items, parts};
 use crate::bounded_file::{self, KEPT};
 use crate::digest::Digest;
 use crate::image::compose::Layer;
+use crate::layout;
 use crate::snapshot::{self, Difference, Snapshot};
 
 /// Most levels; every layer costs a pull a little.
@@ -53,9 +54,10 @@ pub(super) enum Step {
 }
 
 impl Stack {
-    /// What is remembered of the code of the project at `root` in `place` (host and repository).
-    pub(super) fn open(state: &Path, place: &str, root: &Path) -> Self {
-        let name = Digest::of(format!("{place}\n{}", root.display()));
+    /// What is remembered of the code of the project at `root`, which is called `project`, in `place` (host and repository).
+    pub(super) fn open(state: &Path, place: &str, root: &Path, project: &str) -> Self {
+        let folder = layout::project_folder(project);
+        let name = Digest::of(format!("{place}\n{}\n{folder}", root.display()));
         let folder = state.join("code").join(name.short());
         let levels = bounded_file::read(&folder.join("stack.json"), KEPT).ok();
         let levels = levels.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();

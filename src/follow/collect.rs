@@ -1,6 +1,6 @@
 //! Outputs arrive: verified piece by piece, put in place at once, and never over what is not ours.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use crate::diagnosis::{Diagnosis, Kind};
 use crate::digest::Digest;
 use crate::event::Events;
 use crate::registry::RegistryError;
-use crate::sync::{self, Budget};
+use crate::sync::{self, Budget, LeftOut};
 
 /// What can go wrong while outputs arrive.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +97,8 @@ pub struct Collector {
     pub(super) brought: HashMap<String, Digest>,
     /// What was said of files that do not come, once each.
     said: BTreeSet<String>,
+    /// What each rank has at the paths of its working directory.
+    versions: HashMap<String, BTreeMap<u32, Digest>>,
 }
 
 impl Collector {
@@ -107,7 +109,8 @@ impl Collector {
         let open = opened.ok_or_else(|| CollectError::Busy { folder: folder.to_owned() })?;
         let folder = Arc::new(Mutex::new(open));
         let path = lock(&folder).path().to_owned();
-        Ok(Self { path, folder, budget: Budget::default(), brought: HashMap::new(), said: BTreeSet::new() })
+        let (brought, said, versions) = (HashMap::new(), BTreeSet::new(), HashMap::new());
+        Ok(Self { path, folder, budget: Budget::default(), brought, said, versions })
     }
 
     /// Receives no more than this.
@@ -138,9 +141,45 @@ impl Collector {
         brought.map(|()| received)
     }
 
-    /// Removes what arrived of files that are no longer wanted; for when everything is here.
-    pub fn tidy(&self) -> Result<(), CollectError> {
-        lock(&self.folder).tidy().map_err(|source| self.write_error(".nauta", source))
+    /// Removes what arrived of files that are no longer wanted, and files of working directories that several ranks have: the
+    /// lowest rank's stays. For when everything is here.
+    pub fn tidy(&mut self) -> Result<(), CollectError> {
+        let mut folder = lock(&self.folder);
+        let mut withdrawn = false;
+        for (path, ranks) in std::mem::take(&mut self.versions) {
+            let is_elsewhere = |rank: u32, digest: &Digest| ranks.range(..rank).any(|(_, other)| other == digest);
+            for (rank, _) in ranks.iter().filter(|(rank, digest)| is_elsewhere(**rank, digest)) {
+                let path = path_of(*rank, &path);
+                folder.withdraw(&path).map_err(|source| self.write_error(&path, source))?;
+                withdrawn = true;
+            }
+        }
+        if withdrawn {
+            folder.recount();
+        }
+        folder.tidy().map_err(|source| self.write_error(".nauta", source))
+    }
+
+    /// Notes what a rank has in its working directory; gives whether a lower rank has the same there.
+    pub(super) fn is_of_lower_rank(&mut self, rank: u32, file: &sync::File) -> bool {
+        if !file.workspace {
+            return false;
+        }
+        let ranks = self.versions.entry(file.path.clone()).or_default();
+        ranks.insert(rank, file.digest.clone());
+        ranks.range(..rank).any(|(_, other)| *other == file.digest)
+    }
+
+    /// Says once what of the working directory stays behind.
+    pub(super) fn say_left_out(&mut self, left_out: &LeftOut, events: &Events) {
+        let LeftOut { path, files, bytes } = left_out;
+        let path = path.escape_debug();
+        let count = if path.clone().last() == Some('/') { format!("{files} files, ") } else { String::new() };
+        let size = indicatif::HumanBytes(*bytes);
+        let text = format!(
+            "`{path}` ({count}{size}) stays behind, as it looks like data that was downloaded; `--outputs {path}` brings it"
+        );
+        self.say(text, events);
     }
 
     /// Says something of files that do not come, once, and no more often than anybody reads.
@@ -159,6 +198,11 @@ impl Collector {
     pub(super) fn write_error(&self, path: &str, source: io::Error) -> CollectError {
         CollectError::Write { path: self.path.join(path), source }
     }
+}
+
+/// Where a rank's file goes, relative to the run's folder.
+pub(super) fn path_of(rank: u32, path: &str) -> String {
+    if rank == 0 { path.to_owned() } else { format!("rank-{rank}/{path}") }
 }
 
 /// Does something with the folder on a thread that may wait for the disk.

@@ -14,7 +14,7 @@ use super::mailbox::Mailbox;
 use super::rank::{Frames, Listed};
 use super::received::{Cause, Missing, Received};
 use super::run::Shared;
-use crate::sync::{File, Index, Page, Skipped};
+use crate::sync::{File, Index, LeftOut, Page, Skipped};
 
 /// A rank whose stream breaks is asked again so often without anything having come.
 const TRIES: u32 = 4;
@@ -57,6 +57,7 @@ pub(super) struct Gathering {
     /// Pieces that came over streams that are gone.
     came: u64,
     skipped: Vec<Skipped>,
+    left_out: Vec<LeftOut>,
 }
 
 impl Gathered {
@@ -69,7 +70,19 @@ impl Gathering {
     pub(super) fn new(rank: u32, shared: Arc<Shared>, told: watch::Receiver<Told>) -> Self {
         let (frames, instance, after) = (None, String::new(), 0);
         let (waiting, missing) = (BTreeMap::new(), BTreeMap::new());
-        Self { rank, shared, frames, told, instance, after, waiting, missing, came: 0, skipped: Vec::new() }
+        Self {
+            rank,
+            shared,
+            frames,
+            told,
+            instance,
+            after,
+            waiting,
+            missing,
+            came: 0,
+            skipped: Vec::new(),
+            left_out: Vec::new(),
+        }
     }
 
     /// Brings what is listed until the sender of `told` is gone, and then what there is.
@@ -103,21 +116,24 @@ impl Gathering {
         let missing = Received { missing: self.missing.values().cloned().collect(), ..Received::default() };
         gathered.missing.extend(missing.sentences());
         gathered.missing.extend(self.tell_skipped());
+        self.tell_left_out().await;
         gathered
     }
 
-    /// What could not be taken is said; gives what of it is missing.
+    /// What could not be taken and is missing; what has no content that could be was told of by the rank.
     fn tell_skipped(&mut self) -> Vec<String> {
-        let mut missing = Vec::new();
-        for skipped in std::mem::take(&mut self.skipped) {
-            let words = format!("rank {}: {skipped}", self.rank);
-            if skipped.special {
-                self.shared.events.warn(&words);
-            } else {
-                missing.push(words);
-            }
+        let skipped = std::mem::take(&mut self.skipped);
+        let missing = skipped.iter().filter(|skipped| !skipped.special);
+        missing.map(|skipped| format!("rank {}: {skipped}", self.rank)).collect()
+    }
+
+    /// Says what stays behind by a rule; of several ranks that have the same, once.
+    async fn tell_left_out(&mut self) {
+        let Some(collector) = &self.shared.collector else { return };
+        let mut collector = collector.lock().await;
+        for left_out in std::mem::take(&mut self.left_out) {
+            collector.say_left_out(&left_out, &self.shared.events);
         }
-        missing
     }
 
     /// The rank has ended, and all that it has left is listed: nothing but a broken way keeps it away.
@@ -178,8 +194,8 @@ impl Gathering {
     }
 
     async fn bring_page(&mut self, page: Page, is_last: bool) -> Result<(), CollectError> {
-        let Page { files, removed, skipped } = page;
-        self.skipped = skipped;
+        let Page { files, removed, skipped, left_out } = page;
+        (self.skipped, self.left_out) = (skipped, left_out);
         for path in removed.iter().chain(files.iter().map(|file| &file.path)) {
             self.waiting.remove(path);
             self.missing.remove(path);
@@ -241,6 +257,7 @@ impl Gathering {
             }
         }
         self.skipped.clone_from(&index.skipped);
+        self.left_out.clone_from(&index.left_out);
         Ok(missing)
     }
 

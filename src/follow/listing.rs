@@ -22,7 +22,7 @@ impl<'a> Listing<'a> {
     /// The list of `index`, which is in `mailbox`.
     #[must_use]
     pub fn new(mailbox: &'a Mailbox, index: &'a Index) -> Self {
-        let rest = Page { files: index.files.clone(), removed: index.removed.clone(), skipped: Vec::new() };
+        let rest = Page { files: index.files.clone(), removed: index.removed.clone(), ..Page::default() };
         Self { mailbox, rank: index.rank, rest: Some(rest), pages: index.pages.iter(), known: HashSet::new() }
     }
 

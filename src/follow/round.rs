@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use futures::future::OptionFuture;
 use tokio::task::{JoinHandle, spawn_blocking, yield_now};
 
-use super::collect::{CollectError, Collector, in_folder, lock};
+use super::collect::{CollectError, Collector, in_folder, lock, path_of};
 use super::fetch::{Content, Pieces, Wanted};
 use super::folder::{Look, OutputsFolder, Part};
 use super::received::{Cause, Missing, Received};
@@ -81,7 +81,10 @@ impl<'a> Round<'a> {
                 self.miss(&file.path, Cause::Refused(reason));
                 continue;
             }
-            let path = if self.rank == 0 { file.path.clone() } else { format!("rank-{}/{}", self.rank, file.path) };
+            if self.collector.is_of_lower_rank(self.rank, file) {
+                continue;
+            }
+            let path = path_of(self.rank, &file.path);
             match self.is_wanted(&path, file, &mut more, &mut recounted) {
                 Ok(true) => wanted.push(Wanted { path, file }),
                 Ok(false) => {}
@@ -117,8 +120,9 @@ impl<'a> Round<'a> {
         Ok(true)
     }
 
-    /// Brings them: many small ones at once, then one large one after the other.
+    /// Brings them: many small ones at once, then one large one after the other, and then the links to them.
     pub(super) async fn bring(&mut self, wanted: Vec<Wanted<'_>>, pieces: &mut Pieces<'_>) -> Result<(), CollectError> {
+        let (links, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|wanted| wanted.file.link.is_some());
         let (small, large): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|wanted| Pieces::is_small(wanted.file));
         let brought = self.bring_small(small, pieces).await;
         let put = self.finish_putting().await;
@@ -129,7 +133,22 @@ impl<'a> Round<'a> {
                 Err(cause) => self.miss(&wanted.file.path, cause),
             }
         }
+        for Wanted { path, file } in links {
+            match self.put_link(&path, file).await? {
+                Ok(at) => self.arrived(path, file, at),
+                Err(cause) => self.miss(&file.path, cause),
+            }
+        }
         Ok(())
+    }
+
+    async fn put_link(&self, path: &str, file: &File) -> Result<Result<String, Cause>, CollectError> {
+        let (wanted, described) = (path.to_owned(), file.clone());
+        let put = in_folder(&self.collector.folder, move |folder| {
+            let staged = folder.stage_link(&wanted, &described)?;
+            folder.put(&[staged]).remove(0)
+        });
+        self.or_full(path, put.await)
     }
 
     /// The next ones are fetched while the last ones are put in place.

@@ -146,13 +146,18 @@ fn oci_media_type(media_type: &str) -> &str {
     }
 }
 
-/// Puts `layers` on top of `environment`, with the supervisor as the entry point.
-pub fn compose(environment: &Image, layers: &[&Layer], labels: &[(&str, &str)]) -> Result<Composed, ComposeError> {
+/// Puts `layers` on top of `environment`, with the supervisor as the entry point, in the folder of `project`.
+pub fn compose(
+    environment: &Image,
+    project: &str,
+    layers: &[&Layer],
+    labels: &[(&str, &str)],
+) -> Result<Composed, ComposeError> {
     let all: Vec<&Layer> = environment.layers.iter().chain(layers.iter().copied()).collect();
     if all.len() > MAX_LAYERS {
         return Err(ComposeError::TooManyLayers(environment.layers.len()));
     }
-    let config = composed_config(&environment.config, &all, labels).to_string().into_bytes();
+    let config = composed_config(&environment.config, project, &all, labels).to_string().into_bytes();
     let manifest = manifest(&config, &all);
     Ok(Composed { digest: Digest::of(&manifest), config, manifest })
 }
@@ -188,7 +193,7 @@ fn descriptor(media_type: &str, digest: &Digest, size: u64) -> Value {
     json!({ "mediaType": media_type, "digest": digest, "size": size })
 }
 
-fn composed_config(environment: &Value, layers: &[&Layer], labels: &[(&str, &str)]) -> Value {
+fn composed_config(environment: &Value, project: &str, layers: &[&Layer], labels: &[(&str, &str)]) -> Value {
     let mut config = Map::new();
     // History and creation times are left out: they are no part of what runs, and would make equal images differ.
     for key in ["architecture", "os", "os.version", "variant"] {
@@ -210,7 +215,7 @@ fn composed_config(environment: &Value, layers: &[&Layer], labels: &[(&str, &str
     all_labels.extend(labels.iter().map(|(key, value)| ((*key).to_owned(), json!(value))));
     runtime.insert("Labels".to_owned(), Value::Object(all_labels));
     runtime.insert("Entrypoint".to_owned(), json!([layout::SUPERVISOR, "supervise", "--"]));
-    runtime.insert("WorkingDir".to_owned(), json!(layout::WORKSPACE));
+    runtime.insert("WorkingDir".to_owned(), json!(layout::project_folder(project)));
     runtime.insert("User".to_owned(), json!(format!("{0}:{0}", layout::USER_ID)));
     let mut env = match runtime.remove("Env") {
         Some(Value::Array(env)) => env,
@@ -243,8 +248,8 @@ mod tests {
             }),
             layers: vec![layer("base")],
         };
-        let composed = compose(&environment, &[&layer("code")], &[("c", "d")]).expect("composes");
-        let again = compose(&environment, &[&layer("code")], &[("c", "d")]).expect("composes");
+        let composed = compose(&environment, "p", &[&layer("code")], &[("c", "d")]).expect("composes");
+        let again = compose(&environment, "p", &[&layer("code")], &[("c", "d")]).expect("composes");
         assert_eq!(composed, again);
         let image = Image::from_documents(&composed.manifest, &composed.config).expect("valid");
         assert_eq!(image.layers, [layer("base"), layer("code")]);
@@ -261,6 +266,6 @@ mod tests {
         let uneven = format!(r#"{{"layers":[{{"mediaType":"x","digest":"{}","size":1}}]}}"#, Digest::of(""));
         assert!(Image::from_documents(uneven.as_bytes(), br#"{"rootfs":{"diff_ids":[]}}"#).is_err());
         let full = Image { config: json!({}), layers: vec![layer("x"); 125] };
-        assert!(matches!(compose(&full, &[&layer("y")], &[]), Err(ComposeError::TooManyLayers(125))));
+        assert!(matches!(compose(&full, "p", &[&layer("y")], &[]), Err(ComposeError::TooManyLayers(125))));
     }
 }

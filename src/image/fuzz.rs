@@ -9,7 +9,7 @@ pub(crate) fn documents(bytes: &[u8]) {
     let (manifest, config) = cut.map_or((bytes, bytes), |at| (&bytes[..at], &bytes[at + 1..]));
     let _ = (config_of(manifest), select_platform(manifest, "amd64"));
     let Ok(image) = Image::from_documents(manifest, config) else { return };
-    let Ok(composed) = compose(&image, &[], &[("label", "value")]) else { return };
+    let Ok(composed) = compose(&image, "p", &[], &[("label", "value")]) else { return };
     let again = Image::from_documents(&composed.manifest, &composed.config).expect("our own");
     assert_eq!(again.layers, image.layers);
 }

@@ -8,6 +8,7 @@ pub mod launch;
 pub mod nodes;
 pub mod objects;
 pub mod placeholders;
+pub mod outputs;
 pub mod program_secret;
 pub mod quantity;
 pub mod restarts;
@@ -17,6 +18,7 @@ pub mod variables;
 
 pub use launch::Launch;
 pub use nodes::Nodes;
+pub use outputs::{InvalidPattern, OutputPatterns, OutputRules};
 pub use program_secret::{ProgramSecret, SecretValue, is_variable_name};
 pub use quantity::{Cpu, Memory, duration};
 pub use restarts::{RestartOn, Restarts};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cpu, Launch, Memory, Nodes, Restarts, Variables};
+use super::{Cpu, Launch, Memory, Nodes, OutputRules, Restarts, Variables};
 use crate::digest::Digest;
 use crate::{env_vars, layout};
 
@@ -43,6 +43,9 @@ pub struct RunSpec {
     /// Which variables the program finds.
     #[serde(default)]
     pub variables: Variables,
+    /// What of the working directory comes back.
+    #[serde(default)]
+    pub outputs: OutputRules,
     /// The project's files, by tree digest.
     pub snapshot: Digest,
 }
@@ -130,6 +133,10 @@ impl RunSpec {
         set(env_vars::START_DEADLINE, seconds(self.deadlines.start));
         set(env_vars::GRACE, seconds(self.deadlines.grace));
         set(env_vars::DRAIN, seconds(self.deadlines.drain));
+        if self.outputs != OutputRules::default() {
+            let rules = serde_json::to_string(&self.outputs).expect("rules are texts and numbers");
+            set(env_vars::OUTPUT_RULES, rules);
+        }
         if let Some(least) = self.min_nodes {
             set(env_vars::MIN_NODES, least.to_string());
         }

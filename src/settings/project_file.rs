@@ -90,7 +90,7 @@ pub struct RunSection {
     pub target: Option<String>,
 }
 
-/// How much of what a run writes is brought back: a program that has gone wrong must not fill a workstation's disk.
+/// What of a run's files is brought back, and how much: a program that has gone wrong must not fill a workstation's disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputsSection {
@@ -98,4 +98,14 @@ pub struct OutputsSection {
     pub max_size: Option<String>,
     /// How many files and folders a run may have; a million where absent.
     pub max_files: Option<u64>,
+    /// Whether what the program makes or changes in its working directory comes back, beside `$NAUTA_OUTPUTS`; it does where
+    /// absent.
+    pub workspace: Option<bool>,
+    /// Patterns as in a `.gitignore` of what comes back from there though it looks like a cache or a data set, or `exclude` names
+    /// it.
+    pub include: Vec<String>,
+    /// Such patterns of what stays there.
+    pub exclude: Vec<String>,
+    /// The ranks whose working directories it comes from; all where absent.
+    pub ranks: Vec<u32>,
 }

@@ -9,7 +9,7 @@ use super::launch::Hostfile;
 use super::outputs::MailboxConfig;
 use crate::bounded_file::{HAND_WRITTEN, read_text};
 use crate::job::restarts::{InvalidRestarts, RestartOn, Restarts};
-use crate::job::{Launch, Nodes, Variables, placeholders};
+use crate::job::{Launch, Nodes, OutputRules, Variables, placeholders};
 use crate::{env_vars, layout};
 
 /// What a supervisor is told.
@@ -21,6 +21,10 @@ pub(super) struct Config {
     pub(super) coordinator: String,
     pub(super) command: Vec<OsString>,
     pub(super) outputs: PathBuf,
+    /// The program's working directory, where there is a project.
+    pub(super) workspace: Option<PathBuf>,
+    /// What of it comes back.
+    pub(super) rules: OutputRules,
     pub(super) state: PathBuf,
     pub(super) mailbox: Option<MailboxConfig>,
     /// Shared by the ranks of one run; only they know it.
@@ -123,6 +127,13 @@ impl Config {
             coordinator: text(env_vars::COORDINATOR).unwrap_or_else(|| "localhost".to_owned()),
             command,
             outputs: text(env_vars::OUTPUTS).unwrap_or_else(|| layout::OUTPUTS.to_owned()).into(),
+            workspace: text(env_vars::PROJECT)
+                .map(|project| PathBuf::from(layout::project_folder(&project)))
+                .filter(|folder| folder.is_dir()),
+            rules: text(env_vars::OUTPUT_RULES).map_or_else(
+                || Ok(OutputRules::default()),
+                |text| serde_json::from_str(&text).map_err(|error| format!("${}: {error}", env_vars::OUTPUT_RULES)),
+            )?,
             state: writable_state(),
             mailbox: text(env_vars::MAILBOX)
                 .map(|address| {

@@ -41,7 +41,8 @@ pub(super) struct Place<'a> {
 }
 
 /// Variables that are the supervisor's business and not the program's.
-const INTERNAL: [&str; 11] = [
+const INTERNAL: [&str; 12] = [
+    env_vars::OUTPUT_RULES,
     env_vars::MAILBOX,
     env_vars::MAILBOX_PLAIN_HTTP,
     env_vars::START_DEADLINE,

@@ -12,7 +12,6 @@ use nix::unistd::Pid;
 use rustix::process::WaitStatus;
 
 use crate::event::{End, Reason};
-use crate::layout;
 
 /// The shell that runs what is written for one.
 pub(super) const SHELL: &str = "/bin/sh";
@@ -25,7 +24,7 @@ pub(super) struct Program {
     pub(super) stderr: ChildStderr,
 }
 
-/// Starts the program in a process group of its own, without input.
+/// Starts the program in a process group of its own, without input, in the folder that the supervisor is in.
 pub(super) fn start(command: &[OsString], environment: &BTreeMap<OsString, OsString>) -> Result<Program, End> {
     start_with_input(command, environment, Stdio::null()).map(|(program, _)| program)
 }
@@ -39,9 +38,6 @@ pub(super) fn start_with_input(
     let mut process = Command::new(&command[0]);
     process.args(&command[1..]).env_clear().envs(environment);
     process.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    if Path::new(layout::WORKSPACE).is_dir() {
-        process.current_dir(layout::WORKSPACE);
-    }
     let mut child = process.spawn().map_err(|error| not_started(command, environment, &error))?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(failed(126, "its output cannot be read".to_owned()));
@@ -115,8 +111,7 @@ fn not_started(command: &[OsString], environment: &BTreeMap<OsString, OsString>,
 /// Where a program's name leads: itself when it has a `/`, else along `PATH`.
 fn find(name: &OsStr, environment: &BTreeMap<OsString, OsString>) -> Option<PathBuf> {
     if name.as_bytes().contains(&b'/') {
-        let path = Path::new(layout::WORKSPACE).join(name);
-        return [path, PathBuf::from(name)].into_iter().find(|path| path.exists());
+        return Some(PathBuf::from(name)).filter(|path| path.exists());
     }
     let search = environment.get(OsStr::new("PATH"))?;
     std::env::split_paths(search).map(|folder| folder.join(name)).find(|path| path.is_file())

@@ -19,7 +19,7 @@ use super::inbox::Inbox;
 use super::journal::{Journal, say};
 use super::launch::{self, Launcher, Remotes};
 use super::output::PassedOn;
-use super::outputs::Outputs;
+use super::outputs::{Outputs, Places};
 use super::reaper;
 use crate::event::{Delivered, End, NOT_RUN, RankState, Reason};
 use crate::job::Launch;
@@ -71,8 +71,12 @@ impl Rank {
     async fn prepare(config: Config, signals: mpsc::UnboundedReceiver<Signal>) -> Result<Self, String> {
         let journal = Arc::new(Journal::create(&config.state).map_err(|error| format!("cannot keep a log: {error}"))?);
         let instance = random_name();
-        let (folder, mailbox) = (config.outputs.clone(), config.mailbox.as_ref());
-        let outputs = Outputs::new(&config.run, config.rank, &instance, folder, mailbox)?;
+        if let Some(workspace) = &config.workspace {
+            std::env::set_current_dir(workspace).map_err(|error| format!("{}: {error}", workspace.display()))?;
+        }
+        let places = Places::new(&config);
+        let mailbox = config.mailbox.as_ref();
+        let outputs = Outputs::new(&config.run, config.rank, &instance, places, mailbox, Arc::clone(&journal))?;
         let (wishes_tx, wishes) = mpsc::unbounded_channel();
         let (streams, arrivals) = Streams::new(config.rank);
         let board = Rc::new(Board {
@@ -103,6 +107,9 @@ impl Rank {
     }
 
     async fn live(mut self) -> u8 {
+        // What the program finds in its working directory is no output of its own; that is looked at while ranks meet.
+        let outputs = self.board.outputs.clone();
+        let remembering = spawn_local(async move { outputs.remember().await });
         if self.config.replaced {
             self.take_over().await;
         }
@@ -113,6 +120,7 @@ impl Rank {
             Ok(gang) => gang,
             Err(end) => return self.finish(end, false, None).await,
         };
+        let _ = remembering.await;
         loop {
             let Self { config, board, inbox, launching, .. } = &mut self;
             let attempt = Attempt { config, board, inbox, gang: &mut gang, launching };

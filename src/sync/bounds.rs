@@ -1,5 +1,6 @@
 //! What an index may say, whoever wrote it: checked before anything is asked for or reserved on its word.
 
+use super::link::{acceptable_link, digest_of_link};
 use super::{CHUNK, Chunk, File, JournalCopy, MAX_BLOB};
 
 impl File {
@@ -10,6 +11,10 @@ impl File {
     pub fn check(&self) -> Result<(), &'static str> {
         if i64::try_from(self.size).is_err() {
             return Err("no file can be so large");
+        }
+        if let Some(target) = &self.link {
+            let is_plain = self.size == 0 && self.chunks.is_empty() && self.digest == digest_of_link(target);
+            return if is_plain { acceptable_link(&self.path, target) } else { Err("no link is like that") };
         }
         // Over the control stream there are no chunks.
         if !self.chunks.is_empty() && total(&self.chunks)? != self.size {
@@ -51,7 +56,16 @@ mod tests {
         let digest = Digest::of("");
         let chunk = |&(offset, size)| Chunk { blob: digest.clone(), offset, size, digest: digest.clone() };
         let chunks = chunks.iter().map(chunk).collect();
-        File { path: "a".to_owned(), size, mode: 0o644, modified: 0, digest: digest.clone(), chunks }
+        File {
+            path: "a".to_owned(),
+            size,
+            mode: 0o644,
+            modified: 0,
+            digest: digest.clone(),
+            chunks,
+            link: None,
+            workspace: false,
+        }
     }
 
     #[test]

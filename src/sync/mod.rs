@@ -7,6 +7,7 @@ mod bounds;
 mod budget;
 pub(crate) mod fuzz;
 pub mod journal;
+mod link;
 mod name;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 
 pub use budget::{Budget, Limit, Taken};
+pub use link::link_inside;
 pub use name::acceptable;
 
 /// Chunks of large files: fixed, so that what is frozen between two checkpoints keeps its digests. Bytes.
@@ -59,6 +61,9 @@ pub struct Index {
     pub removed: Vec<String>,
     /// Files that could not be taken, with the reason (still changing, unreadable, no regular file, a path we refuse).
     pub skipped: Vec<Skipped>,
+    /// What of the working directory stays there by a rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// What was there at the end, and did not come into the mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsent: Option<Unsent>,
@@ -90,6 +95,9 @@ pub struct Page {
     /// With the last page of a list: what could not be taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,
+    /// With the last page of a list: what of the working directory stays there by a rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 /// What did not come into the mailbox before a rank's end.
@@ -146,6 +154,12 @@ pub struct File {
     /// Where the content is in the mailbox, in order; empty when it is not there (control stream) or has no bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chunks: Vec<Chunk>,
+    /// What it leads to, where it is a symbolic link: relative to its own folder, and inside the rank's outputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// Whether the program made it in its working directory, and not in `$NAUTA_OUTPUTS`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub workspace: bool,
 }
 
 /// A piece of a file, in a blob of the mailbox.
@@ -171,6 +185,17 @@ pub struct Skipped {
     /// Whether it is no regular file: there is no content that could be missing.
     #[serde(default)]
     pub special: bool,
+}
+
+/// What a program made in its working directory and nauta does not bring back, as it looks like something downloaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// A file, or a folder with a `/` behind its name.
+    pub path: String,
+    /// How many files.
+    pub files: u64,
+    /// Their size together, in bytes.
+    pub bytes: u64,
 }
 
 impl fmt::Display for Skipped {

@@ -7,6 +7,11 @@ const LONGEST: usize = 2048;
 /// Folders whose content other tools trust, and our own.
 const TRUSTED: [&str; 3] = [".git", ".ssh", ".nauta"];
 
+/// Whether other tools trust what has this name.
+pub(super) fn is_trusted(part: &str) -> bool {
+    TRUSTED.contains(&part.to_lowercase().as_str())
+}
+
 /// Whether a path (with `/`, relative to a rank's outputs) may come: inside the run's folder, and no place that other
 /// tools trust. The error says why not.
 pub fn acceptable(path: &str, rank: u32) -> Result<(), &'static str> {
@@ -19,7 +24,7 @@ pub fn acceptable(path: &str, rank: u32) -> Result<(), &'static str> {
     if path.split('/').any(|part| part == "..") {
         return Err("it leads out of the folder");
     }
-    if path.split('/').any(|part| TRUSTED.contains(&part.to_lowercase().as_str())) {
+    if path.split('/').any(is_trusted) {
         return Err("other tools trust what is in a folder of that name");
     }
     let first = path.split('/').next().unwrap_or_default();

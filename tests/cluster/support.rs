@@ -13,7 +13,7 @@ use nauta::cluster::{Cluster, ClusterAddress, Observation};
 use nauta::digest::Digest;
 use nauta::job::objects::{ClusterRun, RunObjects};
 use nauta::job::state::RunView;
-use nauta::job::{Deadlines, Launch, Resources, Restarts, RunSpec, Variables};
+use nauta::job::{Deadlines, Launch, OutputRules, Resources, Restarts, RunSpec, Variables};
 use nauta::secret::Secret;
 
 /// No test waits longer than this for anything.
@@ -92,6 +92,7 @@ pub(crate) fn spec(name: &str, nodes: u32) -> RunSpec {
         launch: Launch::default(),
         slots: None,
         variables: Variables::default(),
+        outputs: OutputRules::default(),
         command: vec!["sleep".to_owned(), "600".to_owned()],
         env: [].into(),
         resources: Resources { cpu: "10m".parse().ok(), memory: "32Mi".parse().ok(), gpus: 0 },

@@ -43,7 +43,11 @@ async fn ranks_find_each_other_by_name_and_know_who_they_are() {
             log.extend_from_slice(&piece.expect("readable"));
         }
         let log = String::from_utf8_lossy(&log);
-        let line = format!("rank {rank} of 3 on {}-{rank} in /workspace as 1000 with {}", guard.run, "ab".repeat(32));
+        let line = format!(
+            "rank {rank} of 3 on {}-{rank} in /workspace/cluster-tests as 1000 with {}",
+            guard.run,
+            "ab".repeat(32)
+        );
         assert!(log.contains(&line), "{log}");
     }
     assert_eq!(view.state, RunState::Succeeded, "{view:?}");

@@ -15,7 +15,7 @@ use nauta::digest::Digest;
 use nauta::docker::{Code, Docker, DockerError, JanitorProgram, LocalPlan, LocalRun};
 use nauta::event::{End, Events, RankState, Reason, Stream};
 use nauta::follow::{RankStream, Trunk};
-use nauta::job::{Deadlines, Launch, Resources, Restarts, RunSpec, Variables};
+use nauta::job::{Deadlines, Launch, OutputRules, Resources, Restarts, RunSpec, Variables};
 use nauta::layout;
 use nauta::secret::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,6 +42,7 @@ fn spec(run: &str, nodes: u32, script: &str) -> RunSpec {
         launch: Launch::default(),
         slots: None,
         variables: Variables::default(),
+        outputs: OutputRules::default(),
         snapshot: Digest::of("code"),
     }
 }
@@ -55,8 +56,8 @@ pub(super) fn plan(run: &str, nodes: u32, script: &str) -> LocalPlan {
         code: Code::new(|archive| {
             let user = layout::USER_ID;
             let attributes = Attributes { mode: 0o640, uid: user, gid: user, mtime: 1_700_000_000 };
-            archive.directory("workspace/package", Attributes { mode: 0o755, ..attributes })?;
-            archive.bytes("workspace/package/train.py", b"print('hello')\n", attributes)
+            archive.directory("workspace/docker-tests/package", Attributes { mode: 0o755, ..attributes })?;
+            archive.bytes("workspace/docker-tests/package/train.py", b"print('hello')\n", attributes)
         }),
         run_key: Secret::new(KEY),
         secrets: BTreeMap::new(),
@@ -110,12 +111,12 @@ async fn ranks_get_what_they_need_and_no_more() {
     assert_eq!(run.ranks().collect::<Vec<_>>(), [0, 1]);
     assert_eq!(output(&run, 1, &["hostname"]).await, format!("{name}-1"));
     assert_eq!(output(&run, 1, &["id", "-u"]).await, "1000");
-    assert_eq!(output(&run, 1, &["pwd"]).await, "/workspace");
+    assert_eq!(output(&run, 1, &["pwd"]).await, "/workspace/docker-tests");
     assert_eq!(output(&run, 0, &["cat", "package/train.py"]).await, "print('hello')");
     assert_eq!(output(&run, 0, &["cat", layout::RUN_KEY]).await, KEY);
     for (path, expected) in [
         ("/workspace", "1000:1000:755"),
-        ("/workspace/package/train.py", "1000:1000:640"),
+        ("/workspace/docker-tests/package/train.py", "1000:1000:640"),
         (layout::SUPERVISOR, "0:0:755"),
         (layout::RUN_KEY, "1000:1000:400"),
         (layout::OUTPUTS, "1000:1000:755"),

@@ -11,7 +11,7 @@ use crate::support::random::Random;
 use crate::support::{Workstation, tool};
 
 /// Prints kind, path and content of everything, and whatever is not the rank's own.
-pub(super) const LIST: &str = "cd /workspace; find . -mindepth 1 -type d | sed 's/^/d /'; \
+pub(super) const LIST: &str = "find . -mindepth 1 -type d | sed 's/^/d /'; \
     find . -type l -exec sh -c 'echo \"l $1 $(readlink \"$1\")\"' - {} \\;; \
     find . -type f -exec sh -c 'echo \"f $(stat -c %a \"$1\") $1 $(sha256sum <\"$1\")\"' - {} \\;; \
     find . ! -user 1000 | sed 's/^/foreign /'";

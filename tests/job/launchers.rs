@@ -114,7 +114,7 @@ fn what_goes_in_and_out_is_that_of_the_command() {
     places.sort_unstable();
     let errors = lines.pop().unwrap_or_default();
     let hosts = ["run-0.run slots=1", "run-1.run slots=1", "linked"];
-    let said = ["words", "rank 1 in /workspace", "code 7", "code 127", "code 143", "code 255", "rank 0"];
+    let said = ["words", "rank 1 in /workspace/shell", "code 7", "code 127", "code 143", "code 255", "rank 0"];
     assert_eq!(lines, [&hosts[..], &said, &["20000000", "20000000"]].concat(), "{done:?}");
     assert!(
         places[0].ends_with("-0: place 0 of 2") && places[1].contains("-1.") && places[1].ends_with(": place 1 of 2"),

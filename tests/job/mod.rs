@@ -28,6 +28,7 @@ pub(crate) mod truth;
 mod tunnel;
 mod uploads;
 mod variables;
+mod workspace;
 mod writer;
 
 /// The digests of parameters that the ranks of the pytorch template print.

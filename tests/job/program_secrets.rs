@@ -24,7 +24,7 @@ const SAID: &str = "canary-that-is-said";
 const JOB: &str = "\
 if [ $# = 1 ]; then echo digest $(printf '%s|%s' \"$CANARY_ENV\" \"$CANARY_KEPT\" | sha256sum); exit; fi
 sh job.sh there
-ssh $(tail -n 1 $NAUTA_HOSTFILE | cut -d' ' -f1) sh /workspace/job.sh there
+ssh $(tail -n 1 $NAUTA_HOSTFILE | cut -d' ' -f1) sh /workspace/with-secrets/job.sh there
 while [ ! -e $NAUTA_OUTPUTS/go ] && [ -n \"$WAITS\" ]; do sleep 0.1; done
 [ $NAUTA_ATTEMPT = 2 ]
 ";

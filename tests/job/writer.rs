@@ -63,7 +63,7 @@ fn what_is_sent_is_a_version_that_existed_or_the_file_is_named() {
             }
         };
         let mut archive = Writer::new(Vec::new());
-        match write_code(&mut archive, &snapshot) {
+        match write_code(&mut archive, &snapshot, "p") {
             Ok(()) => sent += 1,
             Err(ArchiveError::Changed { path }) => {
                 assert!(path.display().to_string().contains("file-"), "{path:?}");

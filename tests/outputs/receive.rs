@@ -46,7 +46,16 @@ impl Mailbox {
         }
         let whole = chunks.concat();
         let (size, digest) = (whole.len() as u64, Digest::of(&whole));
-        File { path: path.to_owned(), size, mode: 0o644, modified: 1_000_000_000, digest, chunks: described }
+        File {
+            path: path.to_owned(),
+            size,
+            mode: 0o644,
+            modified: 1_000_000_000,
+            digest,
+            chunks: described,
+            link: None,
+            workspace: false,
+        }
     }
 
     async fn receive_into(&self, folder: &Path, rank: u32, files: Vec<File>) -> Result<Received, CollectError> {
@@ -356,7 +365,16 @@ async fn files_of_a_pack_arrive_together() {
         let chunk = Chunk { blob: pack.digest().clone(), offset, size, digest: digest.clone() };
         offset += size;
         let path = format!("{}/{i:03}", i % 3);
-        files.push(File { path, size, mode: 0o644, modified: 1_000_000_000, digest, chunks: vec![chunk] });
+        files.push(File {
+            path,
+            size,
+            mode: 0o644,
+            modified: 1_000_000_000,
+            digest,
+            chunks: vec![chunk],
+            link: None,
+            workspace: false,
+        });
     }
     let few: Vec<File> = files.iter().step_by(50).cloned().collect();
     assert_eq!(mailbox.receive(0, few).await.expect("arrive").files, 10);

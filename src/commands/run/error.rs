@@ -29,6 +29,8 @@ pub(super) enum RunError {
     Variables(#[from] crate::job::variables::UnknownVariables),
     #[error("`{name}` (from {from}) is nauta's to set")]
     Fact { name: String, from: &'static str },
+    #[error("{0} (from --outputs or `[outputs]` in nauta.toml)")]
+    Outputs(#[from] crate::job::InvalidPattern),
     #[error("a secret value cannot be made: {0}")]
     Random(getrandom::Error),
     #[error("cannot take the certificates in `{}` (from {source_text})", path.display())]
@@ -65,6 +67,9 @@ impl Diagnosis for RunError {
             }
             Self::Fact { .. } => {
                 "leave it out, as each rank gets its own value; with `--variables none` all are yours".to_owned()
+            }
+            Self::Outputs(_) => {
+                "for example `--outputs 'data/*.bin'`, or `--outputs '!logs/'` to leave files out".to_owned()
             }
             Self::Random(_) => "the system's random source does not answer".to_owned(),
             Self::Certificates { source, .. } if Unfit::of(source) == Some(Unfit::Outside) => {

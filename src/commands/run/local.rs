@@ -34,13 +34,13 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
     let local =
         LocalEnvironment { docker: &docker, project_name: &request.spec.project, platform: architecture.platform() };
     let image = local_environment(context, &local, plan, snapshot, &request.surroundings, events).await?;
-    let files = snapshot.clone();
+    let (files, project) = (snapshot.clone(), request.spec.project.clone());
     let plan = LocalPlan {
         spec: request.spec.clone(),
         image,
         entrypoint: LocalPlan::SUPERVISE.map(str::to_owned).to_vec(),
         supervisor,
-        code: Code::new(move |archive| write_code(archive, &files)),
+        code: Code::new(move |archive| write_code(archive, &files, &project)),
         run_key: random_key()?,
         secrets: request
             .secrets

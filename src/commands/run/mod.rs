@@ -104,6 +104,10 @@ pub struct RunArgs {
     /// (also with one rank), jax, slurm or mpi; auto where absent
     #[arg(long, value_name = "WHICH")]
     variables: Option<String>,
+    /// Bring files back from the working directory though they look like a cache or a data set, by a pattern as in a .gitignore;
+    /// with `!` before it, leave files there
+    #[arg(long, value_name = "PATTERN")]
+    outputs: Vec<String>,
     /// Put a template's files into this directory first, if it is empty
     #[arg(long, value_name = "NAME", add = templates())]
     template: Option<String>,

@@ -19,12 +19,12 @@ use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
 use crate::image::EnvironmentPlan;
 use crate::job::{
-    Cpu, Deadlines, Launch, Memory, Nodes, ProgramSecret, Resources, RestartOn, Restarts, RunSpec, Variables, duration,
+    Cpu, Deadlines, Launch, Memory, Nodes, OutputRules, ProgramSecret, Resources, RestartOn, Restarts, RunSpec, Variables, duration,
 };
 use crate::output::{Output, bytes};
 use crate::project::{Project, run_name};
 use crate::secret::{Secret, names_a_secret};
-use crate::settings::{RunSection, Setting, Source};
+use crate::settings::{OutputsSection, RunSection, Setting, Source};
 use crate::snapshot::{self, Snapshot};
 
 /// A project of more bytes than this has something in it that was not meant to travel.
@@ -264,8 +264,22 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
         launch,
         slots: slots(args.slots.or(section.slots))?,
         variables: variables(args, section)?,
+        outputs: output_rules(args, &project.file.outputs)?,
         snapshot: Digest::of(""),
     })
+}
+
+/// What of the working directory comes back.
+fn output_rules(args: &RunArgs, section: &OutputsSection) -> Result<OutputRules> {
+    let mut rules = OutputRules {
+        workspace: section.workspace.unwrap_or(true) || !args.outputs.is_empty(),
+        include: section.include.clone(),
+        exclude: section.exclude.clone(),
+        ranks: section.ranks.clone(),
+    };
+    rules.add(&args.outputs);
+    rules.patterns().map_err(RunError::from)?;
+    Ok(rules)
 }
 
 fn deadlines(args: &RunArgs, section: &RunSection) -> Result<Deadlines> {

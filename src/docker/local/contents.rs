@@ -30,7 +30,7 @@ type WriteCode = dyn Fn(&mut Writer<&mut dyn Write>) -> Result<(), ArchiveError>
 pub struct Code(Arc<WriteCode>);
 
 impl Code {
-    /// Files that `write` adds, below `workspace/` and owned by [`layout::USER_ID`].
+    /// Files that `write` adds, below `workspace/<project>/` and owned by [`layout::USER_ID`].
     pub fn new(
         write: impl Fn(&mut Writer<&mut dyn Write>) -> Result<(), ArchiveError> + Send + Sync + 'static,
     ) -> Self {

@@ -38,7 +38,7 @@ pub struct LocalPlan {
     pub entrypoint: Vec<String>,
     /// The supervisor's binary, for Linux and the engine's architecture.
     pub supervisor: PathBuf,
-    /// What is put into `/workspace`.
+    /// What is put into `/workspace/<project>`.
     pub code: Code,
     /// Put in as [`layout::RUN_KEY`].
     pub run_key: Secret,
@@ -113,7 +113,7 @@ impl LocalPlan {
             image: Some(self.image.clone()),
             entrypoint: Some(self.entrypoint.clone()),
             cmd: Some(self.spec.command.clone()),
-            working_dir: Some(layout::WORKSPACE.to_owned()),
+            working_dir: Some(layout::project_folder(&self.spec.project)),
             env: Some(self.env(rank)),
             labels: Some(labels),
             open_stdin: Some(self.lease),

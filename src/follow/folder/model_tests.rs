@@ -86,7 +86,16 @@ impl World {
         self.known.insert(content.clone());
         let modified = 1_000_000_000 + i64::from(self.version);
         let (size, digest) = (content.len() as u64, Digest::of(&content));
-        let file = sync::File { path: NAME.to_owned(), size, mode: 0o644, modified, digest, chunks: Vec::new() };
+        let file = sync::File {
+            path: NAME.to_owned(),
+            size,
+            mode: 0o644,
+            modified,
+            digest,
+            chunks: Vec::new(),
+            link: None,
+            workspace: false,
+        };
         (content, file)
     }
 

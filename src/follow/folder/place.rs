@@ -66,8 +66,21 @@ pub(super) fn open_regular(folder: &Dir, name: &str) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
+/// The digest of a file's content, or of a link as outputs list it.
 pub(super) fn digest_of(folder: &Dir, name: &str) -> io::Result<Digest> {
+    if let Some(digest) = digest_of_link(folder, name)? {
+        return Ok(digest);
+    }
     Ok(Hasher::read_to_end(open_regular(folder, name)?)?.0)
+}
+
+/// The digest of a link; `None` for what is none.
+pub(super) fn digest_of_link(folder: &Dir, name: &str) -> io::Result<Option<Digest>> {
+    if !folder.symlink_metadata(name)?.is_symlink() {
+        return Ok(None);
+    }
+    let target = folder.read_link_contents(name)?;
+    Ok(Some(sync::File::of_link(name.to_owned(), target.to_string_lossy().into_owned(), 0).digest))
 }
 
 impl OutputsFolder {
@@ -93,7 +106,7 @@ impl OutputsFolder {
                 }
                 found => found?,
             };
-            if !found.is_file() || theirs.contains(&path) {
+            if !(found.is_file() || found.is_symlink()) || theirs.contains(&path) {
                 continue;
             }
             let entry = self.ledger.get(&path).filter(|entry| entry.of.as_deref().unwrap_or(&path) == wanted);
@@ -140,12 +153,12 @@ enum Found {
 
 /// Whose the file is that has the name.
 fn compare(folder: &Dir, name: &str, found: &Metadata, entry: Option<&Entry>, file: &sync::File) -> io::Result<Found> {
-    let is_untouched = |entry: &Entry| found.len() == entry.size && found.mtime() == entry.modified;
+    let is_untouched = |entry: &Entry| found.is_file() && found.len() == entry.size && found.mtime() == entry.modified;
     match entry {
         // Whoever has changed it since keeps that.
         Some(entry) if entry.digest == file.digest => return Ok(Found::Same),
         Some(entry) if is_untouched(entry) => return Ok(Found::Ours),
-        None if found.len() != file.size => return Ok(Found::Foreign),
+        None if found.is_file() && found.len() != file.size => return Ok(Found::Foreign),
         _ => {}
     }
     match digest_of(folder, name) {

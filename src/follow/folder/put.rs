@@ -6,8 +6,9 @@ use cap_std::fs::Dir;
 
 use super::lease::has_writer;
 use super::ledger::{Entry, Intent};
-use super::place::{Look, Place, beside, open_regular, split};
+use super::place::{Look, Place, beside, digest_of_link, open_regular, split};
 use super::renames::Spot;
+use super::stage::OLD;
 use super::{FEW, OutputsFolder, Staged};
 use crate::digest::{Digest, Hasher};
 use crate::sync::Taken;
@@ -87,7 +88,8 @@ impl OutputsFolder {
         if staged.len() > FEW {
             rustix::fs::syncfs(&self.lock)?;
         } else {
-            for staged in staged {
+            // A link is as safe as its name.
+            for staged in staged.iter().filter(|staged| staged.file.link.is_none()) {
                 self.own.open(staged.name())?.sync_all()?;
             }
             self.ledger.sync()?;
@@ -229,8 +231,33 @@ impl OutputsFolder {
 
     /// Whether a file in nauta's own folder has this content, and nobody is changing it.
     pub(super) fn is_as_left(&self, name: &str, digest: &Digest) -> bool {
+        if let Ok(Some(link)) = digest_of_link(&self.own, name) {
+            return link == *digest;
+        }
         let Ok(file) = open_regular(&self.own, name) else { return false };
         !has_writer(&file) && Hasher::read_to_end(file).is_ok_and(|(found, _)| found == *digest)
+    }
+
+    /// Takes away what nauta has put at a path, unless somebody has changed it, and folders that are empty then. What the run takes
+    /// is to be counted anew afterwards.
+    pub(in crate::follow) fn withdraw(&mut self, path: &str) -> io::Result<()> {
+        let Some(digest) = self.ledger.get(path).map(|entry| entry.digest.clone()) else { return Ok(()) };
+        let (mut folder, name) = split(path);
+        let aside = format!("{OLD}{}", self.ledger.next_serial());
+        let open = self.dir.open_dir(folder)?;
+        match self.renames.move_to_new(Spot(&open, name), Spot(&self.own, &aside)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            moved => moved?,
+        }
+        if !self.is_as_left(&aside, &digest) {
+            return self.keep(&aside, path);
+        }
+        self.own.remove_file(&aside)?;
+        while !folder.is_empty() && self.dir.remove_dir(folder).is_ok() {
+            self.touched.remove(folder);
+            folder = split(folder).0;
+        }
+        Ok(())
     }
 
     /// Gives somebody's file back: to its place, or beside it.

@@ -116,6 +116,9 @@ impl OutputsFolder {
     /// Keeps a large staged file as one that has arrived so far: whether it is whole is seen when it is gone on with.
     fn salvage(&mut self, name: &str) -> io::Result<()> {
         self.steps.before("salvage")?;
+        if self.own.symlink_metadata(name)?.is_symlink() {
+            return self.own.remove_file(name);
+        }
         let file = open_regular(&self.own, name)?;
         if file.metadata()?.len() < LARGE {
             return self.own.remove_file(name);

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use cap_std::fs::{OpenOptions, OpenOptionsExt as _};
 
 use super::OutputsFolder;
+use super::place::{digest_of, split};
 use crate::digest::Hasher;
 use crate::sync;
 
@@ -84,6 +85,39 @@ impl OutputsFolder {
             return Err(error);
         }
         Ok(staged)
+    }
+
+    /// A symbolic link; where the file system has none, a copy of what it leads to.
+    pub(in crate::follow) fn stage_link(&mut self, wanted: &str, file: &sync::File) -> io::Result<Staged> {
+        self.steps.before("stage")?;
+        let target = file.link.as_deref().unwrap_or_default();
+        let staged = self.staged(wanted, file);
+        match self.own.symlink_contents(target, staged.name()) {
+            Ok(()) => Ok(staged),
+            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+                self.stage_copy(staged, target)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is at `target`, seen from the folder of what is staged.
+    pub(super) fn stage_copy(&mut self, staged: Staged, target: &str) -> io::Result<Staged> {
+        let folder = split(&staged.wanted).0;
+        let source = if folder.is_empty() { target.to_owned() } else { format!("{folder}/{target}") };
+        let mut source = self.dir.open(source)?.into_std();
+        let metadata = source.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("this file system has no symbolic links, and it leads to a folder"));
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        let mut copy = self.own.open_with(staged.name(), &options)?.into_std();
+        io::copy(&mut source, &mut copy)?;
+        copy.set_modified(modified(&staged.file))?;
+        let (size, digest) = (metadata.len(), digest_of(&self.own, &staged.name())?);
+        let file = sync::File { size, digest, link: None, ..staged.file };
+        Ok(Staged { file, ..staged })
     }
 
     fn staged(&mut self, wanted: &str, file: &sync::File) -> Staged {

@@ -23,7 +23,16 @@ const WAYS: [Renames; 4] = [
 
 fn file(path: &str, content: &str) -> sync::File {
     let (size, digest) = (content.len() as u64, Digest::of(content));
-    sync::File { path: path.to_owned(), size, mode: 0o644, modified: 1_000_000_000, digest, chunks: Vec::new() }
+    sync::File {
+        path: path.to_owned(),
+        size,
+        mode: 0o644,
+        modified: 1_000_000_000,
+        digest,
+        chunks: Vec::new(),
+        link: None,
+        workspace: false,
+    }
 }
 
 fn open(path: &Path) -> OutputsFolder {

@@ -126,7 +126,7 @@ fn container(spec: &RunSpec, at: &ClusterRun) -> Container {
         image: Some(at.image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(own.into_iter().chain(theirs).collect()),
-        working_dir: Some(layout::WORKSPACE.to_owned()),
+        working_dir: Some(layout::project_folder(&spec.project)),
         env: Some(environment(spec, at)),
         resources: Some(resources(spec, at)),
         security_context: Some(container_security()),

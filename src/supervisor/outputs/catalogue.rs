@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::digest::Digest;
-use crate::sync::{Chunk, File, PAGE_FILES, Skipped};
+use crate::sync::{Chunk, File, LeftOut, PAGE_FILES, Skipped};
 
 /// A page is not much longer than this, in bytes of JSON, unless one file alone is.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -61,7 +61,15 @@ pub(super) enum Reader {
 struct Lines<'a> {
     files: Vec<&'a File>,
     removed: Vec<&'a str>,
-    skipped: &'a [Skipped],
+    #[serde(flatten)]
+    tail: Tail<'a>,
+}
+
+/// What goes with the end of a list.
+#[derive(Clone, Copy, Default, Serialize)]
+pub(super) struct Tail<'a> {
+    pub(super) skipped: &'a [Skipped],
+    pub(super) left_out: &'a [LeftOut],
 }
 
 impl Catalogue {
@@ -202,8 +210,8 @@ impl Catalogue {
         after > 0 && after < self.floor
     }
 
-    /// What changed behind `after`, up to a page of it and not behind `until`. `skipped` goes with it.
-    pub(super) fn part(&self, reader: Reader, after: u64, until: u64, skipped: &[Skipped]) -> Part {
+    /// What changed behind `after`, up to a page of it and not behind `until`. `tail` goes with it.
+    pub(super) fn part(&self, reader: Reader, after: u64, until: u64, tail: Tail<'_>) -> Part {
         let (mut files, mut removed, mut next, mut bytes) = (Vec::new(), Vec::new(), after, 0);
         for (sequence, path) in self.behind(after, until) {
             if files.len() + removed.len() >= PAGE_FILES || bytes >= PAGE_BYTES {
@@ -231,7 +239,7 @@ impl Catalogue {
         if self.behind(next, until).next().is_none() {
             next = until.max(next);
         }
-        let json = serde_json::to_vec(&Lines { files, removed, skipped }).expect("a list has text keys only");
+        let json = serde_json::to_vec(&Lines { files, removed, tail }).expect("a list has text keys only");
         Part { json, len, next }
     }
 }
@@ -250,11 +258,11 @@ mod tests {
         let digest = Digest::of(content);
         let chunk = Chunk { blob: digest.clone(), offset: 0, size: 3, digest: digest.clone() };
         let chunks = if is_sent { vec![chunk] } else { Vec::new() };
-        File { path: path.to_owned(), size: 3, mode: 0o644, modified: 0, digest, chunks }
+        File { path: path.to_owned(), size: 3, mode: 0o644, modified: 0, digest, chunks, link: None, workspace: false }
     }
 
     fn read(catalogue: &Catalogue, reader: Reader, after: u64) -> (Vec<String>, Vec<String>, u64) {
-        let part = catalogue.part(reader, after, catalogue.end(), &[]);
+        let part = catalogue.part(reader, after, catalogue.end(), Tail::default());
         let page: Page = serde_json::from_slice(&part.json).expect("a page");
         (page.files.into_iter().map(|file| file.path).collect(), page.removed, part.next)
     }
@@ -286,7 +294,7 @@ mod tests {
         catalogue.list(file("a", "old", true));
         catalogue.list(file("a", "new", false));
         catalogue.list(file("b", "b", false));
-        let part = catalogue.part(Reader::Mailbox, 0, catalogue.end(), &[]);
+        let part = catalogue.part(Reader::Mailbox, 0, catalogue.end(), Tail::default());
         let page: Page = serde_json::from_slice(&part.json).expect("a page");
         assert_eq!(page.files, [file("a", "old", true)]);
         assert_eq!(read(&catalogue, Reader::Follower, 0).0, names(&["a", "b"]));

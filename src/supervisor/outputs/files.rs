@@ -9,65 +9,125 @@ use bytes::Bytes;
 use rustix::fs::OFlags;
 
 use super::activity::Activity;
+use super::looks::Due;
+use super::places::{Places, Root};
 use crate::digest::{Digest, Hasher};
-use crate::sync::{CHUNK, Chunk, File, Skipped};
+use crate::sync::{CHUNK, Chunk, File, LeftOut, Skipped};
 
 /// Bytes read at a time.
 const BUFFER: usize = 256 * 1024;
 
 /// What changes whenever a file's content may have.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Version(u64, u64, i64, i64, i64, i64);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) root: Root,
+    pub(super) is_link: bool,
+    inode: u64,
+    /// Bytes.
+    size: u64,
+    /// Seconds and nanoseconds, of the content's change and of the file's own.
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
 
 impl Version {
-    pub(super) fn of(m: &Metadata) -> Self {
-        Self(m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec())
+    pub(super) fn of(root: Root, metadata: &Metadata) -> Self {
+        Self {
+            root,
+            is_link: metadata.is_symlink(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
     }
 
     /// Whether another file has taken its place, as programs do that replace theirs in one step.
     pub(super) const fn is_replaced_by(&self, other: &Self) -> bool {
-        self.0 != other.0
+        self.inode != other.inode
+    }
+
+    /// What tells contents apart, though a file was opened for writing or its permissions were changed: kind, size and time.
+    pub(super) const fn content(&self) -> (bool, u64, (i64, i64)) {
+        (self.is_link, self.size, self.modified)
     }
 
     /// The file's size in bytes.
     pub(super) const fn size(&self) -> u64 {
-        self.1
+        self.size
     }
 }
 
-/// What a folder holds at a moment.
+/// What the folders hold at a moment.
 #[derive(Default)]
 pub(super) struct Found {
-    /// Its regular files: paths relative to it, with `/`.
+    /// Regular files, and links that stay inside: paths relative to their folder, with `/`.
     pub(super) files: Vec<(String, Version)>,
     /// What cannot be taken.
     pub(super) skipped: Vec<Skipped>,
+    /// What stays there by a rule.
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+/// A name in a folder, and what it is of.
+pub(super) struct Item {
+    pub(super) path: String,
+    pub(super) metadata: Metadata,
 }
 
 impl Found {
-    /// Lists `folder`, whose own path in the list is `prefix`.
-    pub(super) fn list(&mut self, folder: &Path, prefix: &str, activity: &Activity) {
-        let entries = match fs::read_dir(folder) {
+    /// Lists all of `$NAUTA_OUTPUTS`.
+    pub(super) fn list(&mut self, places: &Places, activity: &Activity) {
+        self.list_folder(places, "", activity);
+    }
+
+    fn list_folder(&mut self, places: &Places, prefix: &str, activity: &Activity) {
+        for Item { path, metadata } in self.read_folder(places, Root::Outputs, prefix, activity) {
+            if metadata.is_dir() {
+                self.list_folder(places, &format!("{path}/"), activity);
+            } else {
+                self.add(places, path, Version::of(Root::Outputs, &metadata), metadata.is_file());
+            }
+        }
+    }
+
+    /// What is in a folder, whose own path in the list is `prefix`.
+    pub(super) fn read_folder(&mut self, places: &Places, root: Root, prefix: &str, activity: &Activity) -> Vec<Item> {
+        let entries = match fs::read_dir(places.path(root, prefix)) {
             Ok(entries) => entries.flatten(),
-            Err(error) => return self.skip(prefix.to_owned(), error.to_string(), false),
+            Err(error) => {
+                self.skip(prefix.to_owned(), error.to_string(), root.is_workspace());
+                return Vec::new();
+            }
         };
+        let mut items = Vec::new();
         for entry in entries {
             activity.stirs();
             let name = entry.file_name();
             let Some(text) = name.to_str().filter(|text| !text.contains(['\\', '\n', '\r'])) else {
                 let path = format!("{prefix}{}", name.to_string_lossy().escape_debug());
-                self.skip(path, "its name cannot be had on every system".to_owned(), false);
+                self.skip(path, "its name cannot be had on every system".to_owned(), root.is_workspace());
                 continue;
             };
             let path = format!("{prefix}{text}");
             match fs::symlink_metadata(entry.path()) {
-                Ok(metadata) if metadata.is_dir() => self.list(&entry.path(), &format!("{path}/"), activity),
-                Ok(metadata) if metadata.is_file() => self.files.push((path, Version::of(&metadata))),
-                Ok(_) => self.skip(path, "it is no regular file".to_owned(), true),
+                Ok(metadata) => items.push(Item { path, metadata }),
                 // It is no more: nothing is missing.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => self.skip(path, error.to_string(), false),
             }
+        }
+        items
+    }
+
+    /// Adds what is no folder.
+    pub(super) fn add(&mut self, places: &Places, path: String, version: Version, is_file: bool) {
+        if is_file || version.is_link && places.link(version.root, &path).is_some() {
+            self.files.push((path, version));
+        } else if version.is_link {
+            self.skip(path, "it is a link that leads elsewhere".to_owned(), true);
+        } else {
+            self.skip(path, "it is no regular file".to_owned(), true);
         }
     }
 
@@ -78,6 +138,7 @@ impl Found {
 
 /// A file that is read once, chunk by chunk.
 pub(super) struct Reading {
+    root: Root,
     path: String,
     file: fs::File,
     before: Metadata,
@@ -88,12 +149,12 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Begins to read a regular file of `folder`.
-    pub(super) fn open(folder: &Path, path: &str) -> io::Result<Self> {
-        let file = open(&folder.join(path))?;
+    /// Begins to read a regular file.
+    pub(super) fn open(places: &Places, due: &Due) -> io::Result<Self> {
+        let file = open(&places.path(due.root, &due.path))?;
         let before = file.metadata()?;
         let whole = (before.size() > CHUNK).then(Hasher::default);
-        Ok(Self { path: path.to_owned(), file, before, whole, chunks: Vec::new(), size: 0 })
+        Ok(Self { root: due.root, path: due.path.to_string(), file, before, whole, chunks: Vec::new(), size: 0 })
     }
 
     /// The next chunk, and where it begins; `None` at the end.
@@ -128,8 +189,8 @@ impl Reading {
     /// What the file is, unless it was written to while it was read.
     pub(super) fn finish(self) -> io::Result<(Version, File)> {
         let after = self.file.metadata()?;
-        let version = Version::of(&after);
-        if Version::of(&self.before) != version || self.size != after.size() {
+        let version = Version::of(self.root, &after);
+        if Version::of(self.root, &self.before) != version || self.size != after.size() {
             return Err(io::Error::other("it was written to while it was read"));
         }
         let digest = match (self.whole, self.chunks.first()) {
@@ -139,7 +200,8 @@ impl Reading {
         };
         let mode = after.permissions().mode() & 0o777;
         let (size, modified) = (self.size, after.mtime());
-        let file = File { path: self.path, size, mode, modified, digest, chunks: self.chunks };
+        let (path, chunks, workspace) = (self.path, self.chunks, self.root.is_workspace());
+        let file = File { path, size, mode, modified, digest, chunks, link: None, workspace };
         Ok((version, file))
     }
 }
@@ -155,12 +217,12 @@ pub(super) struct Pack {
 
 impl Pack {
     /// Reads files, each once.
-    pub(super) fn read(folder: &Path, paths: impl IntoIterator<Item = String>, activity: &Activity) -> Self {
+    pub(super) fn read(places: &Places, due: &[Due], activity: &Activity) -> Self {
         let mut pack = Self::default();
-        for path in paths {
+        for due in due {
             activity.stirs();
-            if let Err(error) = pack.add(folder, &path) {
-                pack.failed.push((path, error.to_string()));
+            if let Err(error) = pack.add(places, due) {
+                pack.failed.push((due.path.to_string(), error.to_string()));
             }
         }
         let blob = Digest::of(&pack.bytes);
@@ -170,15 +232,18 @@ impl Pack {
         pack
     }
 
-    fn add(&mut self, folder: &Path, path: &str) -> io::Result<()> {
-        let mut file = open(&folder.join(path))?;
-        let before = Version::of(&file.metadata()?);
+    fn add(&mut self, places: &Places, due: &Due) -> io::Result<()> {
+        if due.is_link {
+            return self.add_link(places, due);
+        }
+        let mut file = open(&places.path(due.root, &due.path))?;
+        let before = Version::of(due.root, &file.metadata()?);
         let start = self.bytes.len();
         // What grows meanwhile is taken when it stands still.
         let read = (&mut file).take(before.size() + 1).read_to_end(&mut self.bytes);
         let after = file.metadata()?;
         let size = (self.bytes.len() - start) as u64;
-        let version = Version::of(&after);
+        let version = Version::of(due.root, &after);
         if read.is_err() || version != before || size != before.size() {
             self.bytes.truncate(start);
             read?;
@@ -188,8 +253,23 @@ impl Pack {
         let chunk = Chunk { blob: digest.clone(), offset: start as u64, size, digest: digest.clone() };
         let chunks = if size == 0 { Vec::new() } else { vec![chunk] };
         let mode = after.permissions().mode() & 0o777;
-        let file = File { path: path.to_owned(), size, mode, modified: after.mtime(), digest, chunks };
+        let (path, modified, workspace) = (due.path.to_string(), after.mtime(), due.root.is_workspace());
+        let file = File { path, size, mode, modified, digest, chunks, link: None, workspace };
         self.files.push((version, file));
+        Ok(())
+    }
+
+    fn add_link(&mut self, places: &Places, due: &Due) -> io::Result<()> {
+        let metadata = || fs::symlink_metadata(places.path(due.root, &due.path));
+        let before = metadata()?;
+        let target = places.link(due.root, &due.path);
+        let target = target.ok_or_else(|| io::Error::other("it is no link that stays inside any more"))?;
+        let version = Version::of(due.root, &metadata()?);
+        if version != Version::of(due.root, &before) {
+            return Err(io::Error::other("it was replaced while it was read"));
+        }
+        let link = File::of_link(due.path.to_string(), target, before.mtime());
+        self.files.push((version, File { workspace: due.root.is_workspace(), ..link }));
         Ok(())
     }
 }
@@ -204,7 +284,7 @@ fn open(path: &Path) -> io::Result<fs::File> {
 /// A piece of a file that is still what it was when it was listed.
 pub(super) fn read_piece(path: &Path, listed: &Version, offset: u64, len: u32) -> io::Result<Bytes> {
     let mut file = open(path)?;
-    if Version::of(&file.metadata()?) != *listed {
+    if Version::of(listed.root, &file.metadata()?) != *listed {
         return Err(io::Error::other("it has changed since it was listed"));
     }
     file.seek(SeekFrom::Start(offset))?;

@@ -85,6 +85,7 @@ impl Outputs {
             (index.end, index.unsent) = (end.cloned(), unsent);
             index.complete = complete && end.is_some();
             index.skipped.clone_from(&lock(&self.0.skipped));
+            index.left_out.clone_from(&lock(&self.0.left_out));
         };
         if !due.is_empty() && mailbox_answers {
             // Should this be the last word, it tells the end and the log, and not that all is there.
@@ -107,7 +108,7 @@ impl Outputs {
     /// Sends files until all are sent, or nothing moves any more; what the mailbox does not take is listed for those who ask the
     /// rank itself.
     async fn send_all(&self, due: Vec<Due>, limit: Duration) -> Result<(), Unsent> {
-        lock(&self.0.unsent).extend(due.iter().map(|due| (Arc::clone(&due.path), due.size)));
+        lock(&self.0.unsent).extend(due.iter().map(|due| (Arc::clone(&due.path), due.clone())));
         let reason = Mutex::new(None);
         self.activity().stirs();
         let sending = async {
@@ -128,8 +129,8 @@ impl Outputs {
         let rest = lock(&self.0.unsent).clone();
         let names = rest.keys().take(EXAMPLES).map(ToString::to_string).collect();
         let reason = lock(&reason).take().unwrap_or_else(|| stood_still(limit));
-        let unsent = Unsent { files: rest.len() as u64, bytes: rest.values().sum(), names, reason };
-        let due = rest.into_iter().map(|(path, size)| Due { path, size }).collect();
+        let unsent = Unsent { files: rest.len() as u64, bytes: rest.values().map(|due| due.size).sum(), names, reason };
+        let due = rest.into_values().collect();
         self.activity().stirs();
         let listed = self.activity().unless_still(limit, sender::send(&self.0, None, due)).await;
         self.0.skip(listed.map(|failed| failed.unread).unwrap_or_default());

@@ -2,27 +2,28 @@
 //! the copy of its journal.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::files::Version;
 use super::mailbox::Mailbox;
+use super::places::{Places, Root};
 use crate::digest::{Digest, Hasher};
 use crate::sync::{File, acceptable};
 
-/// Brings back files that `folder` has not, each whole or not at all; gives those that are there then, as they were listed, and
-/// why one could not be had.
+/// Brings back files that `$NAUTA_OUTPUTS` has not, and those of the working directory as they were, each whole or not at all; gives
+/// those that are there then, as they were listed, and why one could not be had.
 pub(super) async fn restore<'a>(
     mailbox: &Mailbox,
     rank: u32,
     files: &'a [File],
-    folder: &Path,
+    places: &Places,
 ) -> (Vec<(&'a File, Version)>, Option<String>) {
     let (mut restored, mut problem) = (Vec::new(), None);
     for file in files {
-        match restore_listed(mailbox, rank, file, folder).await {
+        match restore_listed(mailbox, rank, file, places).await {
             Ok(version) => restored.extend(version.map(|version| (file, version))),
             Err(reason) => problem = problem.or(Some(format!("`{}`: {reason}", file.path.escape_debug()))),
         }
@@ -30,16 +31,33 @@ pub(super) async fn restore<'a>(
     (restored, problem)
 }
 
-/// `None`: something of that name is there already.
-async fn restore_listed(mailbox: &Mailbox, rank: u32, file: &File, folder: &Path) -> Result<Option<Version>, String> {
+/// `None`: something of that name is there already, or has no place here.
+async fn restore_listed(mailbox: &Mailbox, rank: u32, file: &File, places: &Places) -> Result<Option<Version>, String> {
     acceptable(&file.path, rank)?;
+    file.check()?;
+    let root = if file.workspace { Root::Workspace } else { Root::Outputs };
+    let Some(folder) = places.folder(root) else { return Ok(None) };
     let target = folder.join(&file.path);
-    if fs::symlink_metadata(&target).is_ok() {
+    // What the working directory has of that name is what the image brought: nothing has run here yet.
+    if !file.workspace && fs::symlink_metadata(&target).is_ok() {
         return Ok(None);
     }
-    restore_file(mailbox, file, &target).await?;
+    match &file.link {
+        Some(link) => restore_link(link, &target).map_err(|error| error.to_string())?,
+        None => restore_file(mailbox, file, &target).await?,
+    }
     let metadata = fs::symlink_metadata(&target).map_err(|error| error.to_string())?;
-    Ok(Some(Version::of(&metadata)))
+    Ok(Some(Version::of(root, &metadata)))
+}
+
+fn restore_link(link: &str, target: &Path) -> io::Result<()> {
+    let folder = target.parent().unwrap_or(target);
+    fs::create_dir_all(folder)?;
+    match fs::remove_file(target) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::os::unix::fs::symlink(link, target)
 }
 
 async fn restore_file(mailbox: &Mailbox, file: &File, target: &Path) -> Result<(), String> {
@@ -62,5 +80,5 @@ async fn restore_file(mailbox: &Mailbox, file: &File, target: &Path) -> Result<(
     let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(file.modified).unwrap_or(0));
     part.as_file().set_modified(modified).map_err(text)?;
     part.as_file().set_permissions(fs::Permissions::from_mode(file.mode)).map_err(text)?;
-    part.persist_noclobber(target).map(drop).map_err(|error| error.to_string())
+    part.persist(target).map(drop).map_err(|error| error.to_string())
 }

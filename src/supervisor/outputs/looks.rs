@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::files::{Found, Version};
-use crate::sync::Skipped;
+use super::places::Root;
+use crate::sync::{LeftOut, Skipped};
 
 /// A file that is replaced all the time never stands still; one of its versions is taken so often.
 const RESTLESS: Duration = Duration::from_secs(30);
@@ -43,6 +44,14 @@ pub(super) struct Due {
     pub(super) path: Arc<str>,
     /// Bytes.
     pub(super) size: u64,
+    pub(super) root: Root,
+    pub(super) is_link: bool,
+}
+
+impl Due {
+    fn new(path: Arc<str>, version: &Version) -> Self {
+        Self { path, size: version.size(), root: version.root, is_link: version.is_link }
+    }
 }
 
 /// What came of a look.
@@ -50,6 +59,7 @@ pub(super) struct Due {
 pub(super) struct Look {
     pub(super) due: Vec<Due>,
     pub(super) skipped: Vec<Skipped>,
+    pub(super) left_out: Vec<LeftOut>,
     /// Files that are no more.
     pub(super) gone: Vec<Arc<str>>,
     /// Whether anything had changed.
@@ -60,14 +70,14 @@ impl Looks {
     /// Compares what was found with what was there before.
     pub(super) fn look(&mut self, found: Found, pass: Pass) -> Look {
         self.count += 1;
-        let mut look = Look { skipped: found.skipped, ..Look::default() };
+        let mut look = Look { skipped: found.skipped, left_out: found.left_out, ..Look::default() };
         for (path, version) in found.files {
             let count = self.count;
             let path: Arc<str> = path.into();
             let Some(seen) = self.seen.get_mut(&path) else {
                 look.moved = true;
                 if pass == Pass::Last {
-                    look.due.push(Due { path: Arc::clone(&path), size: version.size() });
+                    look.due.push(Due::new(Arc::clone(&path), &version));
                 }
                 let seen = Seen { version, taken: None, since: Instant::now(), look: count };
                 self.seen.insert(path, seen);
@@ -77,7 +87,7 @@ impl Looks {
             look.moved |= !stands_still;
             let is_due = stands_still || pass == Pass::Last || seen.is_restless(&version);
             if is_due && seen.taken.as_ref() != Some(&version) {
-                look.due.push(Due { path, size: version.size() });
+                look.due.push(Due::new(path, &version));
             }
             (seen.version, seen.look) = (version, count);
         }
@@ -106,9 +116,9 @@ impl Looks {
     pub(super) fn again(&self, paths: Vec<Arc<str>>) -> Vec<Due> {
         let unchanged = |path: &Arc<str>| {
             let seen = self.seen.get(path)?;
-            (seen.taken.as_ref() == Some(&seen.version)).then(|| seen.version.size())
+            (seen.taken.as_ref() == Some(&seen.version)).then(|| seen.version.clone())
         };
-        paths.into_iter().filter_map(|path| Some(Due { size: unchanged(&path)?, path })).collect()
+        paths.into_iter().filter_map(|path| Some(Due::new(Arc::clone(&path), &unchanged(&path)?))).collect()
     }
 }
 
@@ -122,19 +132,22 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::super::activity::Activity;
+    use super::super::places::Places;
     use super::*;
+    use crate::job::OutputRules;
 
     #[test]
     fn a_file_is_due_once_it_stands_still_and_as_it_is_at_the_end() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let mut looks = Looks::default();
+        let places = Places { outputs: folder.path().to_owned(), workspace: None, rules: OutputRules::default() };
         let mut look = |pass| {
             let mut found = Found::default();
-            found.list(folder.path(), "", &Activity::new());
+            found.list(&places, &Activity::new());
             let look = looks.look(found, pass);
             for due in &look.due {
                 let metadata = std::fs::metadata(folder.path().join(&*due.path)).expect("there");
-                looks.take(&due.path, Version::of(&metadata));
+                looks.take(&due.path, Version::of(due.root, &metadata));
             }
             let names = |paths: Vec<Arc<str>>| paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             (names(look.due.into_iter().map(|due| due.path).collect()), names(look.gone), look.moved)

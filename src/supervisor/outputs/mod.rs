@@ -1,8 +1,8 @@
 //! The outputs of a rank: watched while they are written, listed, and pushed to the mailbox where there is one.
 //!
-//! Owns: what of the outputs folder and of the log is told to workstations and to the mailbox. Does not own: who asks
-//! (`control_server`), the journal itself. Start reading at [`Outputs`]; `looks` sees what has changed, `sender` takes it,
-//! `catalogue` lists it, and `pages` is the list's form in the mailbox.
+//! Owns: what of the outputs folder, of the working directory and of the log is told to workstations and to the mailbox. Does not own: who asks
+//! (`control_server`), the journal itself. Start reading at [`Outputs`]; `looks` sees what has changed (`workspace`: what the
+//! program has made where it runs), `sender` takes it, `catalogue` lists it, and `pages` is the list's form in the mailbox.
 
 mod activity;
 mod catalogue;
@@ -13,30 +13,34 @@ mod log;
 mod looks;
 mod mailbox;
 mod pages;
+mod places;
 mod segments;
 mod sender;
 mod shipping;
+mod usual;
+mod workspace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
-use super::journal::say;
+use super::journal::{Journal, say};
 pub(super) use activity::Activity;
-use catalogue::{Catalogue, Part, Reader};
+use catalogue::{Catalogue, Part, Reader, Tail};
 use files::{Found, Version, read_piece};
 use looks::{Due, Look, Looks, Pass};
 use mailbox::Mailbox;
 pub(super) use mailbox::MailboxConfig;
 use pages::Pages;
+pub(super) use places::Places;
 use shipping::Shipping;
+use workspace::Workspace;
 
-use crate::sync::{File, Index, JournalCopy, Page, Skipped};
+use crate::sync::{File, Index, JournalCopy, LeftOut, Page, Skipped};
 
 /// How often the folder is looked at; less often where looking takes long, so that it costs the program little.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -44,6 +48,8 @@ const SHARE: u32 = 20;
 const LONGEST_INTERVAL: Duration = Duration::from_mins(1);
 /// So many things that cannot be taken are named.
 const NAMED: usize = 1000;
+/// So many are named while the run goes on.
+const SAID: usize = 10;
 /// Where so many small blobs have come together, each of less than so many bytes, what is in them is packed anew.
 const SCATTERED: (usize, u64) = (256, 256 * 1024);
 
@@ -54,7 +60,9 @@ pub(super) struct Outputs(Arc<Inner>);
 struct Inner {
     run: String,
     rank: u32,
-    folder: PathBuf,
+    places: Places,
+    /// The working directory as it was before the program was.
+    workspace: OnceCell<Option<Arc<Workspace>>>,
     mailbox: Option<Mailbox>,
     activity: Activity,
     /// What was seen of each file.
@@ -63,8 +71,13 @@ struct Inner {
     catalogue: Mutex<Catalogue>,
     /// What of the last look cannot be taken.
     skipped: Mutex<Vec<Skipped>>,
-    /// What is still to be sent at the end, with its size in bytes.
-    unsent: Mutex<BTreeMap<Arc<str>, u64>>,
+    /// What of the last look stays there by a rule.
+    left_out: Mutex<Vec<LeftOut>>,
+    /// What was said of things that cannot be taken.
+    said: Mutex<BTreeSet<String>>,
+    journal: Arc<Journal>,
+    /// What is still to be sent at the end.
+    unsent: Mutex<BTreeMap<Arc<str>, Due>>,
     /// How far the list goes that workstations may ask for.
     news: watch::Sender<News>,
     /// What the mailbox was told last.
@@ -113,23 +126,29 @@ impl Outputs {
         run: &str,
         rank: u32,
         instance: &str,
-        folder: PathBuf,
+        places: Places,
         mailbox: Option<&MailboxConfig>,
+        journal: Arc<Journal>,
     ) -> Result<Self, String> {
         let activity = Activity::new();
         let mailbox = mailbox.map(|config| Mailbox::open(config, activity.clone()));
         let mailbox = mailbox.transpose().map_err(|error| error.to_string())?;
-        let _ = fs::create_dir_all(&folder);
+        let _ = fs::create_dir_all(&places.outputs);
+        places.rules.patterns().map_err(|error| error.to_string())?;
         let index = Index { schema: 2, run: run.to_owned(), rank, ..Index::default() };
         Ok(Self(Arc::new(Inner {
             run: run.to_owned(),
             rank,
-            folder,
+            places,
+            workspace: OnceCell::new(),
             mailbox,
             activity,
             looks: Mutex::default(),
             catalogue: Mutex::default(),
             skipped: Mutex::default(),
+            left_out: Mutex::default(),
+            said: Mutex::default(),
+            journal,
             unsent: Mutex::default(),
             news: watch::Sender::default(),
             published: tokio::sync::Mutex::new(Published { index, pages: Pages::default() }),
@@ -140,13 +159,19 @@ impl Outputs {
         })))
     }
 
+    /// Remembers the working directory as it is: what the program then makes or changes there comes back.
+    pub(super) async fn remember(&self) {
+        self.0.workspace().await;
+    }
+
     /// Takes over what a former container of this rank has left in the mailbox; gives how many files, where there was one.
     /// What cannot be brought back stays listed.
     pub(super) async fn take_over(&self) -> Result<Option<usize>, String> {
         let Some(mailbox) = &self.0.mailbox else { return Ok(None) };
         let left = mailbox.left_by(&self.0.run, self.0.rank).await.map_err(|error| error.to_string())?;
         let Some(left) = left else { return Ok(None) };
-        let (restored, problem) = legacy::restore(mailbox, self.0.rank, &left.files, &self.0.folder).await;
+        self.remember().await;
+        let (restored, problem) = legacy::restore(mailbox, self.0.rank, &left.files, &self.0.places).await;
         let count = restored.len();
         for (file, version) in restored {
             lock(&self.0.looks).take(&file.path, version);
@@ -194,7 +219,7 @@ impl Outputs {
         let Some(version) = lock(&self.0.looks).taken(path) else {
             return Err(format!("`{path}` is none of the outputs"));
         };
-        let path = self.0.folder.join(path);
+        let path = self.0.places.path(version.root, path);
         let read = tokio::task::spawn_blocking(move || read_piece(&path, &version, offset, len));
         let read = read.await.map_err(|error| error.to_string())?;
         self.0.activity.stirs();
@@ -207,12 +232,13 @@ impl Outputs {
         let catalogue = self.0.catalogue();
         let anew = catalogue.is_outdated(after);
         let after = if anew { 0 } else { after };
-        let part = catalogue.part(Reader::Follower, after, sequence, &[]);
+        let part = catalogue.part(Reader::Follower, after, sequence, Tail::default());
         let more = part.next < sequence;
         // What could not be taken is told with the end of the list.
-        let skipped = lock(&self.0.skipped);
+        let (skipped, left_out) = (lock(&self.0.skipped), lock(&self.0.left_out));
+        let tail = Tail { skipped: &skipped, left_out: &left_out };
         let Part { json, next, .. } =
-            if complete && !more { catalogue.part(Reader::Follower, after, sequence, &skipped) } else { part };
+            if complete && !more { catalogue.part(Reader::Follower, after, sequence, tail) } else { part };
         self.0.activity.stirs();
         Listed { page: json.into(), next, more, complete: complete && !more, anew }
     }
@@ -238,12 +264,26 @@ impl Inner {
         lock(&self.catalogue)
     }
 
-    /// What the folder holds now; what is no more is no longer listed.
+    /// The working directory; `None` where nothing of it comes back.
+    async fn workspace(self: &Arc<Self>) -> Option<Arc<Workspace>> {
+        let remember = || async {
+            let inner = Arc::clone(self);
+            let patterns = inner.places.rules.patterns().ok().filter(|_| inner.places.workspace.is_some())?;
+            let remembering = move || Arc::new(Workspace::remember(&inner.places, patterns, &inner.activity));
+            tokio::task::spawn_blocking(remembering).await.ok()
+        };
+        self.workspace.get_or_init(remember).await.clone()
+    }
+
+    /// What the folders hold now; what is no more is no longer listed.
     async fn look(self: &Arc<Self>, pass: Pass) -> Result<Look, String> {
-        let inner = Arc::clone(self);
+        let (inner, workspace) = (Arc::clone(self), self.workspace().await);
         let looking = tokio::task::spawn_blocking(move || {
             let mut found = Found::default();
-            found.list(&inner.folder, "", &inner.activity);
+            found.list(&inner.places, &inner.activity);
+            if let Some(workspace) = workspace {
+                workspace.look(&inner.places, pass, &inner.activity, &mut found);
+            }
             lock(&inner.looks).look(found, pass)
         });
         let mut look = looking.await.map_err(|error| error.to_string())?;
@@ -251,6 +291,8 @@ impl Inner {
         look.gone.iter().for_each(|path| catalogue.remove(path));
         drop(catalogue);
         lock(&self.skipped).clear();
+        *lock(&self.left_out) = std::mem::take(&mut look.left_out);
+        self.say_special(&look.skipped);
         self.skip(std::mem::take(&mut look.skipped));
         if look.moved {
             self.moves.send_modify(|moves| *moves += 1);
@@ -266,6 +308,16 @@ impl Inner {
         }
         let scattered = catalogue.scattered(SCATTERED.1);
         if scattered.len() <= SCATTERED.0 { Vec::new() } else { lock(&self.looks).again(scattered) }
+    }
+
+    /// Says at once, and once, what has no content that could come: whoever counts on it should know while the run goes on.
+    fn say_special(&self, skipped: &[Skipped]) {
+        let mut said = lock(&self.said);
+        for one in skipped.iter().filter(|one| one.special) {
+            if said.len() < SAID && said.insert(one.path.clone()) {
+                self.journal.say(&one.to_string());
+            }
+        }
     }
 
     /// Notes what cannot be taken; of very much only how much it is.
@@ -322,7 +374,7 @@ impl Inner {
         index.pages = published.pages.references();
         let blobs = {
             let catalogue = self.catalogue();
-            let rest = catalogue.part(Reader::Mailbox, published.pages.end(), catalogue.end(), &[]);
+            let rest = catalogue.part(Reader::Mailbox, published.pages.end(), catalogue.end(), Tail::default());
             let rest: Page = serde_json::from_slice(&rest.json).map_err(|error| error.to_string())?;
             (index.files, index.removed) = (rest.files, rest.removed);
             catalogue.blobs().map(|(digest, size)| (digest.clone(), size)).collect()

@@ -1,7 +1,7 @@
 //! The list of a rank's outputs as it is in the mailbox: pages that stay as they are, and a short rest that goes with the index.
 //! Small pages are joined when as much has come behind them, so that no entry is sent more than a few times.
 
-use super::catalogue::{Catalogue, Reader};
+use super::catalogue::{Catalogue, Reader, Tail};
 use crate::sync::{PAGE_FILES, PageRef};
 
 /// So many changes go with the index itself.
@@ -61,7 +61,7 @@ impl Pages {
         let mut at = keep.checked_sub(1).map_or(0, |last| self.0[last].to);
         let mut new = Vec::new();
         while at < catalogue.end() {
-            let part = catalogue.part(Reader::Mailbox, at, catalogue.end(), &[]);
+            let part = catalogue.part(Reader::Mailbox, at, catalogue.end(), Tail::default());
             at = part.next;
             if part.len > 0 {
                 new.push((part.json, part.next, part.len));
@@ -90,13 +90,22 @@ mod tests {
 
     fn file(path: u32, version: u32) -> File {
         let digest = Digest::of(version.to_be_bytes());
-        File { path: path.to_string(), size: 0, mode: 0, modified: version.into(), digest, chunks: Vec::new() }
+        File {
+            path: path.to_string(),
+            size: 0,
+            mode: 0,
+            modified: version.into(),
+            digest,
+            chunks: Vec::new(),
+            link: None,
+            workspace: false,
+        }
     }
 
     /// What somebody reads who applies pages and rest in their order.
     fn read(store: &BTreeMap<Digest, Vec<u8>>, pages: &Pages, catalogue: &Catalogue) -> BTreeMap<String, i64> {
         let mut files = BTreeMap::new();
-        let rest = catalogue.part(Reader::Mailbox, pages.end(), catalogue.end(), &[]).json;
+        let rest = catalogue.part(Reader::Mailbox, pages.end(), catalogue.end(), Tail::default()).json;
         for json in pages.references().iter().map(|page| &store[&page.blob]).chain([&rest]) {
             let page: Page = serde_json::from_slice(json).expect("a page");
             files.extend(page.files.into_iter().map(|file| (file.path, file.modified)));

@@ -103,7 +103,7 @@ async fn do_job(inner: &Arc<Inner>, mailbox: Option<&Mailbox>, job: Job) -> Fail
             (due, taken)
         }
         Job::Large(due) => {
-            let taken = send_large(inner, mailbox, &due.path).await;
+            let taken = send_large(inner, mailbox, &due).await;
             (vec![due], taken)
         }
     };
@@ -118,9 +118,8 @@ async fn do_job(inner: &Arc<Inner>, mailbox: Option<&Mailbox>, job: Job) -> Fail
 }
 
 async fn send_pack(inner: &Arc<Inner>, mailbox: Option<&Mailbox>, due: &[Due]) -> Result<Taken, String> {
-    let paths: Vec<String> = due.iter().map(|due| due.path.to_string()).collect();
-    let own = Arc::clone(inner);
-    let reading = tokio::task::spawn_blocking(move || Pack::read(&own.folder, paths, &own.activity));
+    let (own, due) = (Arc::clone(inner), due.to_vec());
+    let reading = tokio::task::spawn_blocking(move || Pack::read(&own.places, &due, &own.activity));
     let Pack { files, bytes, failed } = reading.await.map_err(|error| error.to_string())?;
     if let Some(mailbox) = mailbox.filter(|_| !bytes.is_empty()) {
         room_for(inner, 1)?;
@@ -135,9 +134,9 @@ enum Step {
     Whole(Box<(Version, File)>),
 }
 
-async fn send_large(inner: &Arc<Inner>, mailbox: Option<&Mailbox>, path: &Arc<str>) -> Result<Taken, String> {
-    let unread = |error: std::io::Error| Ok((Vec::new(), vec![(path.to_string(), error.to_string())]));
-    let reading = match Reading::open(&inner.folder, path) {
+async fn send_large(inner: &Arc<Inner>, mailbox: Option<&Mailbox>, due: &Due) -> Result<Taken, String> {
+    let unread = |error: std::io::Error| Ok((Vec::new(), vec![(due.path.to_string(), error.to_string())]));
+    let reading = match Reading::open(&inner.places, due) {
         Ok(reading) => reading,
         Err(error) => return unread(error),
     };
@@ -146,7 +145,7 @@ async fn send_large(inner: &Arc<Inner>, mailbox: Option<&Mailbox>, path: &Arc<st
         let (reading, step) = next_step(inner, reading).await?;
         Ok(Some((step, reading)))
     });
-    let sent = steps.map_ok(|step| send_step(inner, mailbox, path, step)).try_buffered(CHUNKS);
+    let sent = steps.map_ok(|step| send_step(inner, mailbox, due, step)).try_buffered(CHUNKS);
     let last = sent.try_fold(None, |last, step| std::future::ready(Ok(step.or(last)))).await;
     match last {
         Ok(whole) => Ok((whole.map(|whole| *whole).into_iter().collect(), Vec::new())),
@@ -173,7 +172,7 @@ async fn next_step(inner: &Arc<Inner>, mut reading: Reading) -> Result<(Option<R
 async fn send_step(
     inner: &Arc<Inner>,
     mailbox: Option<&Mailbox>,
-    path: &Arc<str>,
+    due: &Due,
     step: Step,
 ) -> Result<Option<Box<(Version, File)>>, Trouble> {
     let (offset, chunk) = match step {
@@ -182,7 +181,7 @@ async fn send_step(
     };
     let Some(mailbox) = mailbox else { return Ok(None) };
     room_for(inner, 1).map_err(Trouble::Unsent)?;
-    let blob = Blob::from_file(inner.folder.join(&**path), offset, chunk.size, chunk.blob);
+    let blob = Blob::from_file(inner.places.path(due.root, &due.path), offset, chunk.size, chunk.blob);
     match mailbox.push(&blob).await {
         Ok(()) => Ok(None),
         Err(error @ RegistryError::FileChanged { .. }) => {
@@ -210,11 +209,12 @@ impl Failed {
 
 #[cfg(test)]
 mod tests {
+    use super::super::places::Root;
     use super::*;
 
     #[test]
     fn small_files_go_together_and_large_ones_alone() {
-        let due = |size| Due { path: "x".into(), size };
+        let due = |size| Due { path: "x".into(), size, root: Root::Outputs, is_link: false };
         let sizes = |due: Vec<Due>| -> Vec<usize> {
             let len = |job: Job| match job {
                 Job::Pack(files) => files.len(),

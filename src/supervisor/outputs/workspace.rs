@@ -1,0 +1,252 @@
+//! What a program makes or changes in its working directory, told from what it found there.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+
+use super::activity::Activity;
+use super::files::{Found, Item, Version};
+use super::looks::Pass;
+use super::places::{Places, Root};
+use super::usual::{self, Kind};
+use crate::job::OutputPatterns;
+use crate::sync::LeftOut;
+
+/// Folders that hold data by their names come back up to this size in bytes, and so many files.
+const LARGE: (u64, u64) = (100 * 1024 * 1024, 10_000);
+
+/// The working directory of a program.
+pub(super) struct Workspace {
+    patterns: OutputPatterns,
+    /// What was there before the program was, by path, size and time: hashes, as there may be very much.
+    before: HashSet<u64>,
+    hashing: RandomState,
+}
+
+/// A walk through the directory.
+struct Walk<'a> {
+    workspace: &'a Workspace,
+    places: &'a Places,
+    activity: &'a Activity,
+    found: Found,
+    /// What looks like data, by the folder or file that does, and whether that was downloaded for certain.
+    data: BTreeMap<String, Data>,
+}
+
+#[derive(Default)]
+struct Data {
+    files: Vec<(String, Version)>,
+    bytes: u64,
+    is_download: bool,
+}
+
+impl Workspace {
+    /// Remembers what is there now, before the program is.
+    pub(super) fn remember(places: &Places, patterns: OutputPatterns, activity: &Activity) -> Self {
+        let none = Self { patterns, before: HashSet::new(), hashing: RandomState::new() };
+        let mut walk = Walk::new(&none, places, activity);
+        walk.folder("", None);
+        let data = walk.data.values().flat_map(|data| &data.files);
+        let before = walk.found.files.iter().chain(data).map(|(path, version)| none.hash(path, version)).collect();
+        Self { before, ..none }
+    }
+
+    /// Adds what the program has made or changed. What looks like data is looked at when the program has ended, and is known to
+    /// be whole.
+    pub(super) fn look(&self, places: &Places, pass: Pass, activity: &Activity, found: &mut Found) {
+        let mut walk = Walk::new(self, places, activity);
+        walk.folder("", None);
+        let Walk { found: own, data, .. } = walk;
+        let mut files = own.files;
+        for (path, data) in data.into_iter().filter(|_| pass == Pass::Last) {
+            let count = data.files.len() as u64;
+            if data.is_download || data.bytes > LARGE.0 || count > LARGE.1 {
+                found.left_out.push(LeftOut { path, files: count, bytes: data.bytes });
+            } else {
+                files.extend(data.files);
+            }
+        }
+        let theirs: HashSet<String> = found.files.iter().map(|(path, _)| path.clone()).collect();
+        // A copy of the same name in `$NAUTA_OUTPUTS` was put there to come back.
+        files.retain(|(path, _)| !theirs.contains(path));
+        found.files.extend(files);
+        found.skipped.extend(own.skipped);
+    }
+
+    fn hash(&self, path: &str, version: &Version) -> u64 {
+        self.hashing.hash_one((path, version.content()))
+    }
+
+    fn was_there(&self, path: &str, version: &Version) -> bool {
+        self.before.contains(&self.hash(path, version))
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn new(workspace: &'a Workspace, places: &'a Places, activity: &'a Activity) -> Self {
+        Self { workspace, places, activity, found: Found::default(), data: BTreeMap::new() }
+    }
+
+    /// Walks through a folder; `data`: which folder that looks like data it belongs to.
+    fn folder(&mut self, prefix: &str, data: Option<&str>) {
+        let items = self.found.read_folder(self.places, Root::Workspace, prefix, self.activity);
+        let name = |item: &Item| item.path[prefix.len()..].to_owned();
+        let leads = self.workspace.patterns.leads_into(prefix.trim_end_matches('/'));
+        if !prefix.is_empty() && !leads && items.iter().any(|item| usual::marks_cache(&name(item))) {
+            return;
+        }
+        for item in items {
+            let name = name(&item);
+            if item.metadata.is_dir() {
+                self.enter(&item.path, &name, data);
+            } else {
+                self.file(item, &name, data);
+            }
+        }
+    }
+
+    fn enter(&mut self, path: &str, name: &str, data: Option<&str>) {
+        let patterns = &self.workspace.patterns;
+        let kind = usual::folder(name);
+        let is_left = kind == Kind::Cache && !patterns.leads_into(path);
+        if is_left || patterns.excludes(path, true) && !patterns.has_includes() {
+            return;
+        }
+        let prefix = format!("{path}/");
+        let is_data = matches!(kind, Kind::Data | Kind::Download);
+        let group = if is_data && (data.is_none() || kind == Kind::Download) { Some(&*prefix) } else { data };
+        if kind == Kind::Download {
+            self.data.entry(prefix.clone()).or_default().is_download = true;
+        }
+        self.folder(&prefix, group);
+        if self.data.get(&prefix).is_some_and(|data| data.files.is_empty()) {
+            self.data.remove(&prefix);
+        }
+    }
+
+    fn file(&mut self, item: Item, name: &str, data: Option<&str>) {
+        let Item { path, metadata } = item;
+        let version = Version::of(Root::Workspace, &metadata);
+        if self.workspace.was_there(&path, &version) || !(metadata.is_file() || version.is_link) {
+            return;
+        }
+        let patterns = &self.workspace.patterns;
+        let is_included = patterns.includes(&path);
+        if !is_included && (patterns.excludes(&path, false) || usual::is_cached_file(name)) {
+            return;
+        }
+        let is_archive = version.size() > LARGE.0 && usual::is_archive(name);
+        let group = data.map(str::to_owned).or_else(|| is_archive.then(|| path.clone()));
+        match group.filter(|_| !is_included && metadata.is_file()) {
+            Some(group) => {
+                let data = self.data.entry(group).or_default();
+                data.bytes += version.size();
+                data.files.push((path, version));
+            }
+            None => self.found.add(self.places, path, version, metadata.is_file()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::job::OutputRules;
+
+    struct Project {
+        folder: tempfile::TempDir,
+        places: Places,
+        workspace: Workspace,
+    }
+
+    impl Project {
+        fn new(rules: &OutputRules, files: &[&str]) -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (outputs, workspace) = (folder.path().join("outputs"), folder.path().join("p"));
+            fs::create_dir_all(&outputs).expect("made");
+            files.iter().for_each(|path| write(&workspace.join(path), "before"));
+            let places = Places { outputs, workspace: Some(workspace), rules: rules.clone() };
+            let workspace = Workspace::remember(&places, rules.patterns().expect("valid"), &Activity::new());
+            Self { folder, places, workspace }
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            write(&self.folder.path().join("p").join(path), text);
+        }
+
+        fn look(&self, pass: Pass) -> (String, Vec<LeftOut>) {
+            let (mut found, activity) = (Found::default(), Activity::new());
+            found.list(&self.places, &activity);
+            self.workspace.look(&self.places, pass, &activity, &mut found);
+            let mut names: Vec<String> = found.files.into_iter().map(|(path, _)| path).collect();
+            names.sort();
+            (names.join(" "), found.left_out)
+        }
+    }
+
+    fn write(path: &std::path::Path, text: &str) {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+
+    #[test]
+    fn what_the_program_makes_or_changes_comes_back() {
+        let project = Project::new(&OutputRules::default(), &["train.py", "log.txt", "conf/a.yaml"]);
+        assert_eq!(project.look(Pass::Last).0, "");
+        for path in ["model.pt", "log.txt", "out/ckpt.pt", "__pycache__/train.pyc", ".venv/lib/x.py"] {
+            project.write(path, "made");
+        }
+        project.write("mine/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55");
+        project.write("mine/x", "made");
+        symlink("ckpt.pt", project.folder.path().join("p/out/last.pt")).expect("made");
+        assert_eq!(project.look(Pass::Running).0, "log.txt model.pt out/ckpt.pt out/last.pt");
+        // A copy in `$NAUTA_OUTPUTS` is the one that comes.
+        write(&project.places.outputs.join("model.pt"), "copied");
+        assert_eq!(project.look(Pass::Running).0, "log.txt model.pt out/ckpt.pt out/last.pt");
+    }
+
+    #[test]
+    fn data_comes_back_when_it_is_little_and_was_not_downloaded() {
+        let project = Project::new(&OutputRules::default(), &["data/known.csv"]);
+        for path in ["data/prepared.bin", "data/MNIST/raw/train", "data/known.csv", "corpus.tar.gz"] {
+            project.write(path, "made since");
+        }
+        assert_eq!(project.look(Pass::Running).0, "corpus.tar.gz");
+        let left = |path: &str, files, bytes| LeftOut { path: path.to_owned(), files, bytes };
+        let (files, left_out) = project.look(Pass::Last);
+        assert_eq!(files, "corpus.tar.gz data/known.csv data/prepared.bin");
+        assert_eq!(left_out, [left("data/MNIST/", 1, 10)]);
+        let large = fs::File::create(project.folder.path().join("p/data/large.bin")).expect("made");
+        large.set_len(LARGE.0).expect("grown");
+        fs::File::options()
+            .write(true)
+            .open(project.folder.path().join("p/corpus.tar.gz"))
+            .and_then(|file| file.set_len(LARGE.0 + 1))
+            .expect("grown");
+        let (files, left_out) = project.look(Pass::Last);
+        assert_eq!(files, "");
+        let expected =
+            [left("corpus.tar.gz", 1, LARGE.0 + 1), left("data/", 3, LARGE.0 + 20), left("data/MNIST/", 1, 10)];
+        assert_eq!(left_out, expected);
+    }
+
+    #[test]
+    fn the_user_has_the_last_word() {
+        let mut rules = OutputRules::default();
+        rules.add(&["data/MNIST".to_owned(), ".cache/mine/".to_owned(), "!*.log".to_owned(), "!tmp/".to_owned()]);
+        let project = Project::new(&rules, &[]);
+        for path in ["data/MNIST/raw/train", ".cache/mine/x", ".cache/other/x", "a.log", "tmp/x", "b.txt"] {
+            project.write(path, "made");
+        }
+        assert_eq!(project.look(Pass::Last), (".cache/mine/x b.txt data/MNIST/raw/train".to_owned(), Vec::new()));
+        let only =
+            OutputRules { include: vec!["*.pt".to_owned()], exclude: vec!["*".to_owned()], ..OutputRules::default() };
+        let project = Project::new(&only, &[]);
+        for path in ["a.log", "out/b.pt", "c.pt"] {
+            project.write(path, "made");
+        }
+        assert_eq!(project.look(Pass::Last).0, "c.pt out/b.pt");
+    }
+}
