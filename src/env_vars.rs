@@ -117,6 +117,7 @@ env_vars! {
         PATH = "PATH": "The image's own; where rank 0 starts the programs, nauta's `ssh`, `rsh` and `pdsh` come first.";
         SHELL = "SHELL": "`/bin/sh`, which runs what is started from rank 0: the user id has no login shell.";
         PYTHONFAULTHANDLER = "PYTHONFAULTHANDLER": "1 with `--stall-timeout`: a Python that is stopped for a stall says where each of its threads was.";
+        PYTHONPATH = "PYTHONPATH": "The image's or the user's own, and behind it the folder of the project's packages where it has a `pyproject.toml`, `setup.py` or `setup.cfg`.";
         PYTHONUNBUFFERED = "PYTHONUNBUFFERED": "1: Python keeps lines back when it writes to a pipe, and the last words before a crash would be lost.";
         USER = "USER": "`nauta`: some libraries ask for a name, and the user id has none.";
         LOGNAME = "LOGNAME": "The same.";

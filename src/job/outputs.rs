@@ -153,8 +153,8 @@ mod tests {
         rules.add(&["!logs/".to_owned(), "data".to_owned()]);
         assert_eq!((&rules.exclude[..], &rules.include[..]), (&["logs/".to_owned()][..], &["data".to_owned()][..]));
         assert!(rules.patterns().is_ok());
-        rules.add(&["a[".to_owned()]);
-        assert_eq!(rules.patterns().err().map(|error| error.pattern), Some("a[".to_owned()));
+        rules.add(&["[z-a]".to_owned()]);
+        assert_eq!(rules.patterns().err().map(|error| error.pattern), Some("[z-a]".to_owned()));
         rules.include = vec![" ".to_owned()];
         assert!(rules.patterns().is_err());
     }

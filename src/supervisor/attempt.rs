@@ -17,6 +17,7 @@ use super::config::Config;
 use super::control_server::{Board, Wish};
 use super::environment::{Place, program_environment};
 use super::gang::{Gang, Order};
+use super::importable;
 use super::inbox::{Inbox, Incoming, lease_is_lost};
 use super::inspection::accelerators_here;
 use super::launch::{Launcher, Machine, complete, inquest};
@@ -215,7 +216,11 @@ impl Attempt<'_> {
             slots: self.config.slots,
             accelerators: self.config.gpus.max(accelerators_here()),
         };
-        program_environment(&self.config.environment, &place)
+        let mut environment = program_environment(&self.config.environment, &place);
+        if let Some(project) = &self.config.workspace {
+            importable::add(&mut environment, project);
+        }
+        environment
     }
 
     /// Until the program is gone, or where there is none until all that was started here is gone, and nothing more is to come;

@@ -12,6 +12,7 @@ mod control_server;
 mod environment;
 pub(crate) mod fuzz;
 mod gang;
+mod importable;
 mod inbox;
 mod inspection;
 mod journal;

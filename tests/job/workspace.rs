@@ -89,15 +89,32 @@ fn what_comes_back_is_the_users_to_say() {
     let file = std::fs::read_to_string(workstation.project.join("nauta.toml")).expect("readable");
     workstation.write("nauta.toml", &file.replace("exclude", "workspace = false\nexclude"));
     assert_eq!(run(&[]).0, Vec::<String>::new());
-    let wrong = workstation.nauta(&["run", "--local", "--outputs", "a["]);
-    assert!(wrong.code == 1 && wrong.stderr.contains("invalid pattern `a[`"), "{wrong:?}");
+    let wrong = workstation.nauta(&["run", "--local", "--outputs", "[z-a]"]);
+    assert!(wrong.code == 1 && wrong.stderr.contains("invalid pattern `[z-a]`"), "{wrong:?}");
+}
+
+/// A script in a folder of its own imports the project's package; a path of the workstation leads to the same file.
+#[test]
+fn a_package_is_importable_and_paths_stay_right() {
+    let (workstation, base) = (Workstation::new(), environment("NAUTA_TEST_IMAGE_PYTHON"));
+    workstation.write("nauta.toml", &format!("[project]\nname = 'tiny'\n[environment]\nbase = '{base}'\n"));
+    workstation.write("setup.py", "from setuptools import setup\nsetup(name='tiny')\n");
+    workstation.write("tiny/__init__.py", "answer = 42\n");
+    workstation.write("conf/a.txt", "a setting\n");
+    let script = "import sys, tiny\nprint(tiny.answer, open(sys.argv[1]).read().strip(), sys.argv[1])\n\
+        open('result.txt', 'w').write('done')\n";
+    workstation.write("projects/x.py", script);
+    let path = workstation.project.join("conf/a.txt").display().to_string();
+    let done = workstation.succeeds(&["run", "--local", "--", "python3", "projects/x.py", &path]);
+    assert!(done.stdout.contains("42 a setting /workspace/tiny/conf/a.txt"), "{}", done.stdout);
+    assert_eq!(all(&workstation.only_run()), ["result.txt: done"]);
 }
 
 /// A rank's pod goes; the one in its place finds files and links where the program had made them.
 #[test]
 fn a_pod_in_the_place_of_a_lost_one_finds_what_was_made() {
     let script =
-        "if [ $NAUTA_ATTEMPT = 2 ]; then readlink last.ckpt $NAUTA_OUTPUTS/last; cat last.ckpt log.txt; exit 0; fi
+        "if [ $NAUTA_ATTEMPT = 2 ]; then readlink last.ckpt; readlink $NAUTA_OUTPUTS/last; cat last.ckpt log.txt; exit 0; fi
         echo weights of rank $NAUTA_RANK > epoch1.ckpt; ln -s epoch1.ckpt last.ckpt; echo line >> log.txt
         echo x > $NAUTA_OUTPUTS/x; ln -s x $NAUTA_OUTPUTS/last
         sleep 5; echo up; sleep 600";

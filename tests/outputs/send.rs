@@ -31,7 +31,7 @@ fn what_is_no_file_is_left_out_and_said() {
     assert_eq!(run.join("zero").metadata().expect("arrived").len(), 0);
     for (name, reason) in [
         ("pipe", "no regular file"),
-        ("link", "no regular file"),
+        ("link", "a link that leads elsewhere"),
         ("unreadable", "denied"),
         ("new", "name"),
         ("back", "name"),

@@ -4,6 +4,7 @@ mod cluster;
 mod error;
 mod local;
 mod look;
+mod paths;
 mod request;
 mod secrets;
 
@@ -28,7 +29,8 @@ use crate::secret::Secret;
 
 /// Run a program on this workstation or on a cluster
 ///
-/// The first line says which. Outputs that the program writes to `$NAUTA_OUTPUTS` come back to runs/RUN/ while it runs.
+/// The first line says which. What the program makes in its working directory and in `$NAUTA_OUTPUTS` comes back to runs/RUN/
+/// while it runs.
 /// The exit code is the program's: that of the rank that failed first, 128+n for signals, and 125 when nauta itself could
 /// not run it.
 ///

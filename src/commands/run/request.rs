@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::error::RunError;
-use super::{RunArgs, secrets};
+use super::{RunArgs, paths, secrets};
 use crate::bounded_file::{self, HAND_WRITTEN};
 use crate::certificates::only_certificates;
 use crate::commands::record::Record;
@@ -334,7 +334,7 @@ fn variables(args: &RunArgs, section: &RunSection) -> Result<Variables> {
 
 fn command(args: &RunArgs, project: &Project) -> Result<Vec<String>> {
     if !args.command.is_empty() {
-        return Ok(args.command.clone());
+        return Ok(paths::in_ranks(args.command.clone(), &project.root, &project.name()));
     }
     if let Some(command) = &project.file.run.command {
         return Ok(command.0.clone());

@@ -22,6 +22,15 @@ pub(super) struct Workspace {
     hashing: RandomState,
 }
 
+/// What a folder is part of.
+#[derive(Clone, Copy, Default)]
+struct Within<'a> {
+    /// A folder that looks like data.
+    data: Option<&'a str>,
+    /// A cache: only what the user asks for by name is taken from it.
+    cache: bool,
+}
+
 /// A walk through the directory.
 struct Walk<'a> {
     workspace: &'a Workspace,
@@ -44,7 +53,7 @@ impl Workspace {
     pub(super) fn remember(places: &Places, patterns: OutputPatterns, activity: &Activity) -> Self {
         let none = Self { patterns, before: HashSet::new(), hashing: RandomState::new() };
         let mut walk = Walk::new(&none, places, activity);
-        walk.folder("", None);
+        walk.folder("", Within::default());
         let data = walk.data.values().flat_map(|data| &data.files);
         let before = walk.found.files.iter().chain(data).map(|(path, version)| none.hash(path, version)).collect();
         Self { before, ..none }
@@ -54,7 +63,7 @@ impl Workspace {
     /// be whole.
     pub(super) fn look(&self, places: &Places, pass: Pass, activity: &Activity, found: &mut Found) {
         let mut walk = Walk::new(self, places, activity);
-        walk.folder("", None);
+        walk.folder("", Within::default());
         let Walk { found: own, data, .. } = walk;
         let mut files = own.files;
         for (path, data) in data.into_iter().filter(|_| pass == Pass::Last) {
@@ -86,44 +95,45 @@ impl<'a> Walk<'a> {
         Self { workspace, places, activity, found: Found::default(), data: BTreeMap::new() }
     }
 
-    /// Walks through a folder; `data`: which folder that looks like data it belongs to.
-    fn folder(&mut self, prefix: &str, data: Option<&str>) {
+    fn folder(&mut self, prefix: &str, mut within: Within<'_>) {
         let items = self.found.read_folder(self.places, Root::Workspace, prefix, self.activity);
         let name = |item: &Item| item.path[prefix.len()..].to_owned();
         let leads = self.workspace.patterns.leads_into(prefix.trim_end_matches('/'));
-        if !prefix.is_empty() && !leads && items.iter().any(|item| usual::marks_cache(&name(item))) {
+        within.cache |= !prefix.is_empty() && items.iter().any(|item| usual::marks_cache(&name(item)));
+        if within.cache && !leads {
             return;
         }
         for item in items {
             let name = name(&item);
             if item.metadata.is_dir() {
-                self.enter(&item.path, &name, data);
+                self.enter(&item.path, &name, within);
             } else {
-                self.file(item, &name, data);
+                self.file(item, &name, within);
             }
         }
     }
 
-    fn enter(&mut self, path: &str, name: &str, data: Option<&str>) {
+    fn enter(&mut self, path: &str, name: &str, within: Within<'_>) {
         let patterns = &self.workspace.patterns;
         let kind = usual::folder(name);
-        let is_left = kind == Kind::Cache && !patterns.leads_into(path);
-        if is_left || patterns.excludes(path, true) && !patterns.has_includes() {
+        let cache = within.cache || kind == Kind::Cache;
+        if cache && !patterns.leads_into(path) || patterns.excludes(path, true) && !patterns.has_includes() {
             return;
         }
         let prefix = format!("{path}/");
         let is_data = matches!(kind, Kind::Data | Kind::Download);
-        let group = if is_data && (data.is_none() || kind == Kind::Download) { Some(&*prefix) } else { data };
+        let begins = is_data && (within.data.is_none() || kind == Kind::Download);
+        let data = if begins { Some(&*prefix) } else { within.data };
         if kind == Kind::Download {
             self.data.entry(prefix.clone()).or_default().is_download = true;
         }
-        self.folder(&prefix, group);
+        self.folder(&prefix, Within { data, cache });
         if self.data.get(&prefix).is_some_and(|data| data.files.is_empty()) {
             self.data.remove(&prefix);
         }
     }
 
-    fn file(&mut self, item: Item, name: &str, data: Option<&str>) {
+    fn file(&mut self, item: Item, name: &str, within: Within<'_>) {
         let Item { path, metadata } = item;
         let version = Version::of(Root::Workspace, &metadata);
         if self.workspace.was_there(&path, &version) || !(metadata.is_file() || version.is_link) {
@@ -131,11 +141,12 @@ impl<'a> Walk<'a> {
         }
         let patterns = &self.workspace.patterns;
         let is_included = patterns.includes(&path);
-        if !is_included && (patterns.excludes(&path, false) || usual::is_cached_file(name)) {
+        let is_cached = within.cache || usual::is_cached_file(name);
+        if !is_included && (is_cached || patterns.excludes(&path, false)) {
             return;
         }
         let is_archive = version.size() > LARGE.0 && usual::is_archive(name);
-        let group = data.map(str::to_owned).or_else(|| is_archive.then(|| path.clone()));
+        let group = within.data.map(str::to_owned).or_else(|| is_archive.then(|| path.clone()));
         match group.filter(|_| !is_included && metadata.is_file()) {
             Some(group) => {
                 let data = self.data.entry(group).or_default();
