@@ -103,7 +103,7 @@ pub async fn run(args: LogsArgs, context: &Context, output: &Output) -> Result<u
                 last: selection.last(),
                 events: &events,
             };
-            shown.show(record).await?
+            Box::pin(shown.show(record)).await?
         }
         Destination::Local if args.follow => follow_here(record?, context, &project.root, &events).await?,
         Destination::Local => {

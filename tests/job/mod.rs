@@ -19,6 +19,7 @@ mod log_loss;
 mod log_volume;
 mod logs;
 mod program_secrets;
+mod programs;
 mod restarts;
 mod secrets;
 mod stall;

@@ -90,7 +90,7 @@ fn what_comes_back_is_the_users_to_say() {
     workstation.write("nauta.toml", &file.replace("exclude", "workspace = false\nexclude"));
     assert_eq!(run(&[]).0, Vec::<String>::new());
     let wrong = workstation.nauta(&["run", "--local", "--outputs", "[z-a]"]);
-    assert!(wrong.code == 1 && wrong.stderr.contains("invalid pattern `[z-a]`"), "{wrong:?}");
+    assert!(wrong.code == 125 && wrong.stderr.contains("invalid pattern `[z-a]`"), "{wrong:?}");
 }
 
 /// A script in a folder of its own imports the project's package; a path of the workstation leads to the same file.

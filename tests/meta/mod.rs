@@ -2,7 +2,7 @@
 
 mod dependencies;
 mod links;
-mod reference;
+pub(crate) mod reference;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -9,13 +9,13 @@ use nauta::env_vars::EnvVar;
 use crate::support::Workstation;
 
 /// Asserts that a kept file is what the code says, or makes it so.
-fn keep(path: &str, content: &str) {
+pub(crate) fn keep(path: &str, content: &str) {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("NAUTA_TEST_UPDATE").is_some() {
         std::fs::write(&kept, content).expect("written");
     }
     let now = std::fs::read_to_string(&kept).unwrap_or_default();
-    assert!(now == content, "{path} is stale: run `NAUTA_TEST_UPDATE=1 cargo test --test main meta::`");
+    assert!(now == content, "{path} is stale: run the same test with `NAUTA_TEST_UPDATE=1`");
 }
 
 #[test]

@@ -47,7 +47,7 @@ const CACHES: &[&str] = &[
 /// Files that mark the folder that they are in: the Cache Directory Tagging Specification, virtual environments, conda's.
 const MARKERS: &[&str] = &["CACHEDIR.TAG", "pyvenv.cfg", "conda-meta"];
 const DATA: &[&str] = &["data", "dataset", "datasets", "downloads"];
-/// Folders that torchvision, TensorFlow Datasets, NLTK, GluonNLP, torchtext and Hugging Face make.
+/// Folders that torchvision, TensorFlow Datasets, NLTK, torchtext and Hugging Face make.
 const DOWNLOADS: &[&str] = &[
     "MNIST",
     "FashionMNIST",

@@ -177,7 +177,9 @@ mod tests {
             let folder = tempfile::tempdir().expect("a folder");
             let (outputs, workspace) = (folder.path().join("outputs"), folder.path().join("p"));
             fs::create_dir_all(&outputs).expect("made");
-            files.iter().for_each(|path| write(&workspace.join(path), "before"));
+            for path in files {
+                write(&workspace.join(path), "before");
+            }
             let places = Places { outputs, workspace: Some(workspace), rules: rules.clone() };
             let workspace = Workspace::remember(&places, rules.patterns().expect("valid"), &Activity::new());
             Self { folder, places, workspace }
