@@ -130,10 +130,7 @@ impl Config {
             workspace: text(env_vars::PROJECT)
                 .map(|project| PathBuf::from(layout::project_folder(&project)))
                 .filter(|folder| folder.is_dir()),
-            rules: text(env_vars::OUTPUT_RULES).map_or_else(
-                || Ok(OutputRules::default()),
-                |text| serde_json::from_str(&text).map_err(|error| format!("${}: {error}", env_vars::OUTPUT_RULES)),
-            )?,
+            rules: output_rules(text(env_vars::OUTPUT_RULES).as_deref())?,
             state: writable_state(),
             mailbox: text(env_vars::MAILBOX)
                 .map(|address| {
@@ -161,6 +158,11 @@ impl Config {
             environment,
         })
     }
+}
+
+fn output_rules(text: Option<&str>) -> Result<OutputRules, String> {
+    let Some(text) = text else { return Ok(OutputRules::default()) };
+    serde_json::from_str(text).map_err(|error| format!("${}: {error}", env_vars::OUTPUT_RULES))
 }
 
 fn restarts(most: u32, on: Option<&str>) -> Result<Restarts, InvalidRestarts> {

@@ -157,6 +157,8 @@ impl Program {
             "1000:1000",
             "-e",
             "HOME=/tmp",
+            "-e",
+            "PYTHONPATH=.",
             "--entrypoint",
             "sh",
             &image,

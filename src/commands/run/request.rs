@@ -19,7 +19,8 @@ use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
 use crate::image::EnvironmentPlan;
 use crate::job::{
-    Cpu, Deadlines, Launch, Memory, Nodes, OutputRules, ProgramSecret, Resources, RestartOn, Restarts, RunSpec, Variables, duration,
+    Cpu, Deadlines, Launch, Memory, Nodes, OutputRules, ProgramSecret, Resources, RestartOn, Restarts, RunSpec,
+    Variables, duration,
 };
 use crate::output::{Output, bytes};
 use crate::project::{Project, run_name};
