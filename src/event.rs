@@ -79,7 +79,12 @@ pub enum Reason {
         /// The rank that failed first.
         rank: u32,
     },
-    /// Stopped because the user, the engine or the workstation's end asked for it.
+    /// Stopped because somebody cancelled the run.
+    Cancelled {
+        /// Who.
+        by: String,
+    },
+    /// Stopped because the engine or the workstation's end asked for it.
     Stopped {
         /// Who asked.
         message: String,
@@ -117,6 +122,8 @@ pub enum Delivered {
 pub const NOT_RUN: u8 = 125;
 /// The exit code of a run that has stalled, as `timeout` has it for what took too long.
 pub const STALLED: u8 = 124;
+/// The exit code of a run that somebody cancelled, whatever its programs made of it.
+pub const CANCELLED: u8 = 130;
 /// The longest cause of an end, in bytes: it goes through every link of a gang, and to the workstation.
 pub const LONGEST_CAUSE: usize = 2048;
 
@@ -153,7 +160,7 @@ impl End {
     /// Whether this end is only the consequence of another one.
     #[must_use]
     pub const fn is_consequence(&self) -> bool {
-        matches!(self.reason, Reason::PeerFailed { .. } | Reason::Stopped { .. })
+        matches!(self.reason, Reason::PeerFailed { .. } | Reason::Stopped { .. } | Reason::Cancelled { .. })
     }
 }
 
@@ -167,6 +174,7 @@ impl fmt::Display for End {
             Reason::NoGang { message } => write!(f, "never met the other ranks: {message}"),
             Reason::Stalled { seconds } => write!(f, "was stopped: no rank has written anything for {seconds} s"),
             Reason::PeerFailed { rank } => write!(f, "was stopped because rank {rank} failed"),
+            Reason::Cancelled { by } => write!(f, "was cancelled by {by}"),
             Reason::Stopped { message } => write!(f, "was stopped: {message}"),
             Reason::Lost { message } => write!(f, "was lost: {message}"),
         }

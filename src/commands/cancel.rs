@@ -1,5 +1,6 @@
 //! `nauta cancel`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +10,10 @@ use super::complete::{runs, targets};
 use super::record::Record;
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
+use crate::docker::{LocalRun, RunSummary};
+use crate::event::{CANCELLED, RankState};
+use crate::follow::{Engine, Ways, cancel};
+use crate::job::state::{RunState, State};
 use crate::output::Output;
 
 /// End a run and remove what it has on the cluster or in Docker; outputs that arrived stay
@@ -29,18 +34,57 @@ pub async fn run(args: CancelArgs, context: &Context, output: &Output) -> Result
     let record = context.project().and_then(|project| Ok(Record::find(&project.root, &args.run)?));
     let target = args.target.or_else(|| record.as_ref().ok().map(|record| record.target.clone()));
     let flag = target.as_deref().map(|name| ("--target", name));
+    let by = context.user();
+    let was_over;
     match context.destination(flag, None)?.value {
-        Destination::Local => match context.docker().await?.find_local(&args.run).await? {
-            Some(run) => {
-                run.stop(Duration::from_secs(10)).await?;
-                run.remove().await?;
+        Destination::Local => {
+            let grace = record.as_ref().map_or(Duration::from_secs(10), |record| record.spec.deadlines.grace);
+            let docker = context.docker().await?;
+            let has_ended = |run: &RunSummary| run.ranks.values().all(RankState::is_end);
+            let known = docker.list_local().await?.into_iter().find(|run| run.run == args.run);
+            was_over = known.is_none_or(|run| has_ended(&run));
+            match docker.find_local(&args.run).await? {
+                Some(run) => end_local(run, grace, &by).await?,
+                None => drop(record?),
             }
-            None => drop(record?),
-        },
+        }
         Destination::Cluster(_, target) => {
-            context.cluster(&target).await?.cancel(&args.run).await?;
+            let cluster = context.cluster(&target).await?;
+            let summary = cluster.find(&args.run).await?;
+            if !summary.state.is_final() {
+                let engine = Engine::Cluster { cluster: Arc::clone(&cluster), run: args.run.clone() };
+                cancel(&Ways::at_once(engine), summary.nodes, &by).await;
+            }
+            let was = cluster.cancel(&args.run).await?.was;
+            was_over = was.is_final() || was == RunState::Ending;
         }
     }
-    output.result(&format!("{} is ended\n", args.run), &json!({ "schema": 1, "run": args.run, "ended": true }));
+    keep(context, &args.run, was_over)?;
+    output.result(&format!("{} is cancelled\n", args.run), &json!({ "schema": 1, "run": args.run, "ended": true }));
     Ok(0)
+}
+
+/// Ends a run of Docker's: its supervisors hear why, and who follows it elsewhere from them.
+async fn end_local(run: LocalRun, grace: Duration, by: &str) -> Result<()> {
+    let nodes = run.ranks().map(|rank| rank + 1).max().unwrap_or(0);
+    let engine = Arc::new(Engine::Local(Box::new(run)));
+    cancel(&Ways::at_once(Arc::clone(&engine)), nodes, by).await;
+    if let Some(Engine::Local(run)) = Arc::into_inner(engine) {
+        run.stop(grace + Duration::from_secs(2)).await?;
+        run.remove().await?;
+    }
+    Ok(())
+}
+
+/// Writes down that it was cancelled, where nobody has written down another end.
+fn keep(context: &Context, run: &str, was_over: bool) -> Result<()> {
+    let Ok(project) = context.project() else { return Ok(()) };
+    match Record::find(&project.root, run) {
+        Ok(mut record) if record.code.is_none() && !was_over => {
+            record.settle(State::Cancelled, Some(CANCELLED));
+            record.verdict = Some(State::Cancelled.as_str().to_owned());
+            Ok(record.save(&project.root)?)
+        }
+        _ => Ok(()),
+    }
 }

@@ -16,7 +16,8 @@ use crate::diagnosis::Result;
 use crate::event::{End, Event, Events, RankState, Reason};
 use crate::follow::{Collector, Engine, FollowError, Mailbox, Outcome, follow};
 use crate::job::Nodes;
-use crate::job::state::{RunState, RunView, Trouble};
+use crate::job::last_words::Surroundings;
+use crate::job::state::{RunView, Trouble, TroubleReason};
 
 /// What came of following.
 pub(super) enum Followed {
@@ -28,6 +29,7 @@ pub(super) enum Followed {
     Left,
 }
 
+#[expect(clippy::too_many_arguments, reason = "a run, and all that following it takes")]
 /// Follows a run; with `start`, it has that long to begin.
 pub(super) async fn follow_on_cluster(
     cluster: &Arc<Cluster>,
@@ -36,6 +38,7 @@ pub(super) async fn follow_on_cluster(
     start: Option<Duration>,
     collector: Option<Collector>,
     mailbox: Option<Mailbox>,
+    surroundings: &Surroundings,
     events: &Events,
 ) -> Result<Followed> {
     let (states_tx, states) = mpsc::unbounded_channel();
@@ -43,10 +46,13 @@ pub(super) async fn follow_on_cluster(
     let seen = Arc::new(Seen::default());
     let heard = seen.heard(events);
     tokio::select! {
-        outcome = follow(engine, strength, collector, mailbox, states, &heard) => {
+        outcome = follow(engine, strength, collector, mailbox, states, surroundings, &heard) => {
             Ok(Followed::Ended(Outcome { ended_by_hand: seen.is_deleted.load(Relaxed), ..outcome? }))
         }
-        error = until_it_cannot_start(cluster, run, start, states_tx, &seen, events) => Ok(Followed::CannotStart(error)),
+        cannot = until_it_cannot_start(cluster, run, start, states_tx, &seen, events) => Ok(match cannot {
+            Some(error) => Followed::CannotStart(error),
+            None => Followed::Ended(Outcome { ended_by_hand: true, ..Outcome::default() }),
+        }),
         () = interrupted() => Ok(Followed::Left),
     }
 }
@@ -74,7 +80,7 @@ impl Seen {
 }
 
 /// Sends the ranks' states as they change, and sees whether the Job is deleted before its end; gives back what keeps the run from
-/// starting, and pends for ever once it has.
+/// starting (nothing where somebody has deleted it before), and pends for ever once it has.
 async fn until_it_cannot_start(
     cluster: &Cluster,
     run: &str,
@@ -82,7 +88,7 @@ async fn until_it_cannot_start(
     states_tx: mpsc::UnboundedSender<(u32, RankState)>,
     seen: &Seen,
     events: &Events,
-) -> FollowError {
+) -> Option<FollowError> {
     let deadline = async {
         match start {
             Some(start) => sleep(start).await,
@@ -99,10 +105,10 @@ async fn until_it_cannot_start(
             observation = observations.next() => match observation {
                 Some(Observation::View(view)) => {
                     is_lost = false;
-                    let before_its_end = !view.state.is_final() || view.state == RunState::Deleted;
-                    seen.is_deleted.fetch_or(view.is_deleted && before_its_end, Relaxed);
+                    seen.is_deleted.fetch_or(view.is_deleted, Relaxed);
                     if let Some(trouble) = start.verdict(view) {
-                        return cannot_start(trouble);
+                        let is_deleted = trouble.reason == TroubleReason::Deleted && seen.is_deleted.load(Relaxed);
+                        return (!is_deleted).then(|| cannot_start(trouble));
                     }
                 }
                 Some(Observation::OutOfContact { message, .. }) => {
@@ -112,7 +118,7 @@ async fn until_it_cannot_start(
                 }
                 None => std::future::pending().await,
             },
-            () = &mut deadline, if !seen.has_begun.load(Relaxed) => return start.what_is_missing(),
+            () = &mut deadline, if !seen.has_begun.load(Relaxed) => return Some(start.what_is_missing()),
         }
     }
 }
@@ -168,7 +174,7 @@ fn cannot_start(Trouble { reason, message, .. }: Trouble) -> FollowError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::state::{RankView, TroubleReason};
+    use crate::job::state::{RankView, RunState};
 
     #[test]
     fn a_run_that_is_deleted_before_its_pods_are_placed_cannot_start() {

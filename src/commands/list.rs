@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::complete::targets;
-use super::record::{OUTPUTS_INCOMPLETE, Record, live_local};
+use super::record::{Record, live_local};
 use crate::cluster::Scope;
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
@@ -29,7 +29,7 @@ pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u
     if let Destination::Cluster(name, target) = context.destination(flag, file_target.as_deref())?.value {
         for run in context.cluster(&target).await?.list(Scope::All).await? {
             let created = run.created.map_or(0, jiff::Timestamp::as_second);
-            let state = run.state.as_str().to_owned();
+            let state = run.state.word();
             rows.push((run.name, name.clone(), run.nodes, state, created, run.command.join(" ")));
         }
     }
@@ -37,17 +37,15 @@ pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u
     let live = live_local(&records, context).await;
     for record in records {
         if let Some(row) = rows.iter_mut().find(|row| row.0 == record.spec.name) {
-            // The Job does not tell what of the outputs is missing.
-            if record.outputs_missing {
-                OUTPUTS_INCOMPLETE.clone_into(&mut row.3);
-            }
+            // The Job does not tell what of the outputs is missing, nor whether somebody cancelled it.
+            row.3 = record.state.unwrap_or(row.3);
         } else {
             let (name, spec) = (record.target.clone(), &record.spec);
             rows.push((
                 spec.name.clone(),
                 name,
                 spec.nodes,
-                record.state(live.iter().any(|run| run.run == spec.name)).to_owned(),
+                record.state(live.iter().any(|run| run.run == spec.name)),
                 record.created,
                 spec.command.join(" "),
             ));
@@ -57,7 +55,14 @@ pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u
     let mut table = Table::new(&["RUN", "TARGET", "RANKS", "STATE", "AGE", "COMMAND"]);
     let now = jiff::Timestamp::now().as_second();
     for (run, target, nodes, state, created, command) in &rows {
-        table.row([run.clone(), target.clone(), nodes.to_string(), state.clone(), age(now - created), command.clone()]);
+        table.row([
+            run.clone(),
+            target.clone(),
+            nodes.to_string(),
+            state.to_string(),
+            age(now - created),
+            command.clone(),
+        ]);
     }
     let list: Vec<_> = rows
         .iter()
@@ -72,7 +77,7 @@ pub async fn run(args: ListArgs, context: &Context, output: &Output) -> Result<u
 }
 
 /// Seconds as `kubectl` shows ages: in one unit that says enough.
-fn age(seconds: i64) -> String {
+pub(super) fn age(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{}s", seconds.max(0)),
         120..7200 => format!("{}m", seconds / 60),

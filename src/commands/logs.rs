@@ -12,16 +12,18 @@ use super::budget::budget;
 use super::cluster_access::{open_mailbox, take_credentials_back};
 use super::cluster_follow::{Followed, follow_on_cluster};
 use super::complete::{runs, targets};
+use super::end::{place, surroundings, tell};
 use super::interrupt::interrupted;
 use super::log_selection::Selection;
 use super::record::{Record, folder, make_runs};
 use crate::cluster::{Cluster, ClusterError, RunSummary};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Diagnosis, Kind, Result};
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, Phase};
 use crate::follow::{CollectError, Collector, Engine, KeptLog, Ways, history};
 use crate::job::duration;
 use crate::output::{LogStyle, Output};
+use crate::secret::Mask;
 use crate::settings::Target;
 
 /// Between two looks at a log that another nauta writes.
@@ -102,6 +104,7 @@ pub async fn run(args: LogsArgs, context: &Context, output: &Output) -> Result<u
                 root: &project.root,
                 last: selection.last(),
                 events: &events,
+                mask: output.mask(),
             };
             Box::pin(shown.show(record)).await?
         }
@@ -152,6 +155,8 @@ struct OnCluster<'a> {
     /// How many bytes at the end of a rank's log are enough.
     last: Option<u64>,
     events: &'a Events,
+    /// What nothing that is kept of the program's words may hold.
+    mask: Mask,
 }
 
 impl OnCluster<'_> {
@@ -207,7 +212,8 @@ impl OnCluster<'_> {
     async fn follow(&self, cluster: &Arc<Cluster>, summary: &RunSummary, record: Option<Record>) -> Result<u8> {
         let address = Some(summary.mailbox.as_str());
         let mailbox = open_mailbox(self.context, self.target, address, self.run, self.events).await?;
-        let budget = budget(&self.context.project()?.file, self.context.user_file())?;
+        let project = self.context.project()?;
+        let (budget, around) = (budget(&project.file, self.context.user_file())?, surroundings(&project));
         make_runs(self.root)?;
         let collector = match Collector::open(&folder(self.root, self.run)) {
             Ok(collector) => Some(collector.with_budget(budget)),
@@ -215,18 +221,15 @@ impl OnCluster<'_> {
             Err(CollectError::Busy { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        match follow_on_cluster(cluster, &summary.name, summary.strength, None, collector, mailbox, self.events).await?
-        {
+        let (name, strength) = (&summary.name, summary.strength);
+        match follow_on_cluster(cluster, name, strength, None, collector, mailbox, &around, self.events).await? {
             Followed::Ended(outcome) => {
                 if summary.holds_credentials {
                     take_credentials_back(cluster, &summary.name, self.events).await;
                 }
-                for missing in &outcome.missing_outputs {
-                    self.events.warn(format!("outputs are not complete: {missing}"));
-                }
-                outcome.told_of_copies(summary.nodes).into_iter().for_each(|told| self.events.note(told));
+                tell(&outcome, summary.nodes, &place(self.root, self.run, &self.context.directory), self.events);
                 if let Some(mut record) = record {
-                    record.code = Some(outcome.code(summary.nodes));
+                    record.end(&outcome, &self.mask);
                     record.save(self.root)?;
                 }
                 Ok(0)
@@ -254,14 +257,17 @@ fn show_kept(record: &Record, root: &Path, events: &Events) -> Result<()> {
 async fn follow_here(mut record: Record, context: &Context, root: &Path, events: &Events) -> Result<u8> {
     let unreadable = |source| super::record::RecordError::Read { path: root.join("runs"), source };
     let mut logs = Vec::new();
-    let mut looks = 0;
+    let (mut looks, mut absences) = (0, 0);
     let mut is_current = false;
     loop {
         // The record first: what was written before the end is then there to be read.
         record = Record::find(root, &record.spec.name)?;
         looks += 1;
-        let gone = record.code.is_some()
-            || looks % QUIET_LOOKS == 0 && context.docker().await?.find_local(&record.spec.name).await?.is_none();
+        if looks % QUIET_LOOKS == 0 && context.docker().await?.find_local(&record.spec.name).await?.is_none() {
+            absences += 1;
+        }
+        // Who has run it writes down how it ended when its containers are gone.
+        let gone = record.code.is_some() || absences > 1;
         if logs.len() < record.spec.nodes as usize {
             logs = kept(&record, root);
         }
@@ -272,6 +278,10 @@ async fn follow_here(mut record: Record, context: &Context, root: &Path, events:
             (0..record.spec.nodes).for_each(|rank| events.send(Event::LogCurrent { rank }));
         }
         if gone {
+            if record.code.is_some() {
+                let detail = record.verdict.clone().unwrap_or_else(|| record.state(false).words().to_owned());
+                events.send(Event::Finished { phase: Phase::Run, detail });
+            }
             return Ok(0);
         }
         tokio::select! {

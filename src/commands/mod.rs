@@ -23,6 +23,7 @@ mod budget;
 mod cluster_access;
 mod cluster_follow;
 mod complete;
+mod end;
 mod interrupt;
 pub mod rebase;
 mod record;

@@ -9,13 +9,17 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use serde::{Deserialize, Serialize};
 
+use super::end::verdict;
 use crate::bounded_file::{Enclosure, KEPT};
 use crate::context::Context;
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::docker::RunSummary;
 use crate::event::Events;
+use crate::follow::Outcome;
+use crate::job::state::State;
 use crate::job::{Nodes, RunSpec};
 use crate::project::is_run_name;
+use crate::secret::Mask;
 
 /// Where a record is kept, in nauta's own folder of a run.
 const RECORD: &str = "record.json";
@@ -40,13 +44,20 @@ pub(super) struct Record {
     pub(super) mailbox: Option<String>,
     /// The run's exit code, once it has ended.
     pub(super) code: Option<u8>,
-    /// Whether all programs have done their work, and some of what they left is missing.
+    /// Whether all programs have done their work, and some of what they left is missing: so older versions of nauta wrote it,
+    /// and read it.
     #[serde(default)]
     pub(super) outputs_missing: bool,
+    /// Where it stands, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) state: Option<State>,
+    /// When that was known, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ended: Option<i64>,
+    /// How it ended, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) verdict: Option<String>,
 }
-
-/// The state of a run whose programs have done their work, and of whose outputs some are missing.
-pub(super) const OUTPUTS_INCOMPLETE: &str = "succeeded, outputs incomplete";
 
 /// What can go wrong with records.
 #[derive(Debug, thiserror::Error)]
@@ -188,17 +199,36 @@ impl Record {
         records
     }
 
-    /// `done`, `failed`, `running` or [`OUTPUTS_INCOMPLETE`]; when nobody wrote down how it ended and no engine has it any more: `lost` here, `gone`
-    /// from a cluster (its mailbox may still tell).
-    pub(super) fn state(&self, is_live: bool) -> &'static str {
-        match self.code {
-            Some(_) if self.outputs_missing => OUTPUTS_INCOMPLETE,
-            Some(0) => "done",
-            Some(_) => "failed",
-            None if is_live => "running",
-            None if self.target == "local" => "lost",
-            None => "gone",
+    /// Where it stands: as it was written down, else by whether an engine has it.
+    pub(super) fn state(&self, is_live: bool) -> State {
+        match (self.state, self.code) {
+            (Some(state), _) => state,
+            (None, Some(_)) if self.outputs_missing => State::Incomplete,
+            (None, Some(0)) => State::Succeeded,
+            (None, Some(_)) => State::Failed,
+            (None, None) if is_live => State::Running,
+            (None, None) => State::Lost,
         }
+    }
+
+    /// Notes how it ended. What programs wrote is quoted, without what nothing may hold.
+    pub(super) fn end(&mut self, outcome: &Outcome, mask: &Mask) {
+        let nodes = self.spec.nodes;
+        self.settle(outcome.state(nodes), Some(outcome.code(nodes)));
+        self.verdict = Some(mask.apply(&verdict(outcome, nodes)).into_owned());
+    }
+
+    /// Notes where it stands in the end.
+    pub(super) fn settle(&mut self, state: State, code: Option<u8>) {
+        (self.state, self.code) = (Some(state), code);
+        self.outputs_missing = state == State::Incomplete;
+        self.ended = Some(jiff::Timestamp::now().as_second());
+    }
+
+    /// Notes that it could not be run.
+    pub(super) fn is_failed(&mut self, code: u8, why: &str) {
+        self.settle(State::Failed, Some(code));
+        self.verdict = Some(format!("failed: {why}"));
     }
 
     /// Whether only Docker can tell where it stands.

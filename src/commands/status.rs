@@ -1,19 +1,22 @@
 //! `nauta status`.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
 use super::cluster_access::{open_mailbox, take_credentials_back};
 use super::complete::{runs, targets};
-use super::record::{OUTPUTS_INCOMPLETE, Record, live_local};
+use super::end::{place, verdict};
+use super::list::age;
+use super::record::{Record, folder, live_local};
 use crate::cluster::{Cause, RunStatus};
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
 use crate::event::{NOT_RUN, RankState};
-use crate::follow::{Outcome, missing_of};
-use crate::job::state::{RankView, RunView, Trouble};
+use crate::follow::{Engine, Outcome, Ways, missing_of, states};
+use crate::job::state::{RankView, RunState, RunView, State, Trouble};
 use crate::output::{Output, Table, shown};
 use crate::settings::Target;
 
@@ -40,8 +43,11 @@ pub async fn run(args: StatusArgs, context: &Context, output: &Output) -> Result
     let from_record = record.as_ref().ok().map(|record| record.target.clone());
     let flag = args.target.clone().or(from_record);
     let flag = flag.as_deref().map(|name| ("--target", name));
-    let standing = match context.destination(flag, None)?.value {
-        Destination::Local => local(&record?, context).await,
+    let mut standing = match context.destination(flag, None)?.value {
+        Destination::Local => match &record {
+            Ok(record) => local(record, context).await,
+            Err(_) => return record.map(|_| 0),
+        },
         Destination::Cluster(name, target) => {
             let cluster = context.cluster(&target).await?;
             let standing = match (cluster.status(&run).await, &record) {
@@ -62,13 +68,17 @@ pub async fn run(args: StatusArgs, context: &Context, output: &Output) -> Result
                 }
                 (Err(error), _) => return Err(error.into()),
             };
-            if let (Ok(record), Ok(project)) = (record, context.project()) {
+            if let (Ok(record), Ok(project)) = (&record, context.project()) {
                 // Nobody may be able to tell any more when somebody asks again.
-                keep(record, &standing, &project.root)?;
+                keep(record.clone(), &standing, &project.root)?;
             }
             standing
         }
     };
+    if let (Ok(record), Ok(project)) = (&record, context.project()) {
+        let typed = place(&project.root, &record.spec.name, &context.directory);
+        standing.outputs = Some((folder(&project.root, &record.spec.name), typed));
+    }
     standing.tell(output);
     Ok(0)
 }
@@ -77,11 +87,20 @@ pub async fn run(args: StatusArgs, context: &Context, output: &Output) -> Result
 struct Standing {
     run: String,
     target: String,
-    state: String,
+    state: State,
     /// The run's exit code, once it is over.
     code: Option<u8>,
     nodes: u32,
-    headline: String,
+    command: Vec<String>,
+    /// Seconds since 1970.
+    started: Option<i64>,
+    ended: Option<i64>,
+    /// How it ended, in a sentence.
+    verdict: Option<String>,
+    /// The folder of its outputs, where it was started from here: whole, and as somebody here would type it.
+    outputs: Option<(PathBuf, PathBuf)>,
+    /// Whether its engine has it no longer.
+    is_gone: bool,
     ranks: Vec<RankView>,
     troubles: Vec<Trouble>,
     /// What of its outputs is lost or was left behind.
@@ -89,18 +108,67 @@ struct Standing {
 }
 
 impl Standing {
-    /// What the cluster does not know, as the mailbox tells it.
-    fn add(&mut self, left: Outcome, record: &Record) {
-        let nodes = record.spec.nodes;
-        self.code = code_of(&left, nodes).or(self.code);
-        if left.lacks_only_outputs(nodes) {
-            OUTPUTS_INCOMPLETE.clone_into(&mut self.state);
-            self.missing_outputs = left.missing_outputs;
+    /// What the record of a run tells.
+    fn of(record: &Record, state: State) -> Self {
+        Self {
+            run: record.spec.name.clone(),
+            target: record.target.clone(),
+            state,
+            code: record.code,
+            nodes: record.spec.nodes,
+            command: record.spec.command.clone(),
+            started: Some(record.created),
+            ended: record.ended,
+            verdict: record.verdict.clone(),
+            outputs: None,
+            is_gone: false,
+            ranks: Vec::new(),
+            troubles: Vec::new(),
+            missing_outputs: Vec::new(),
         }
     }
 
+    /// What the cluster does not know, as the mailbox tells it.
+    fn add(&mut self, left: Outcome, record: &Record) {
+        let nodes = record.spec.nodes;
+        if code_of(&left, nodes).is_some() {
+            (self.code, self.state) = (code_of(&left, nodes), left.state(nodes));
+            self.missing_outputs = if self.state == State::Incomplete { left.missing_outputs } else { Vec::new() };
+        }
+    }
+
+    /// The first line: its name, and how it is.
+    fn headline(&self) -> String {
+        let words = match &self.verdict {
+            Some(verdict) if verdict.starts_with(self.state.as_str()) => verdict.clone(),
+            _ => self.state.words().to_owned(),
+        };
+        let code = self.code.filter(|code| *code != 0 && !words.contains(&format!("code {code}")));
+        let code = code.map_or_else(String::new, |code| format!(" (code {code})"));
+        let gone = if self.is_gone { ", and no longer on the cluster" } else { "" };
+        format!("{}: {}{code}{gone}\n", self.run, shown(&words))
+    }
+
+    /// What it is, a line each.
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let now = jiff::Timestamp::now().as_second();
+        let time = |at: i64| jiff::Timestamp::from_second(at).map_or_else(|_| at.to_string(), |at| at.to_string());
+        let took = |from: i64, to: i64| age(to - from);
+        let ranks = if self.nodes == 1 { "1 rank".to_owned() } else { format!("{} ranks", self.nodes) };
+        let place = if self.target == "local" { "Docker here".to_owned() } else { self.target.clone() };
+        let mut facts = vec![("on", format!("{place}, {ranks}"))];
+        facts.extend(self.started.map(|at| match self.ended {
+            Some(end) => ("started", format!("{} ({} ago), took {}", time(at), took(at, now), took(at, end))),
+            None => ("started", format!("{} ({} ago)", time(at), took(at, now))),
+        }));
+        facts.push(("command", self.command.join(" ")));
+        facts.extend(self.outputs.as_ref().map(|(_, typed)| ("outputs", typed.display().to_string())));
+        facts
+    }
+
     fn tell(&self, output: &Output) {
-        let mut text = self.headline.clone();
+        let mut text = self.headline();
+        text.extend(self.facts().into_iter().map(|(what, words)| format!("  {what:<9}{}\n", shown(&words))));
         text.extend(self.missing_outputs.iter().map(|missing| format!("missing: {}\n", shown(missing))));
         text.extend(
             self.troubles.iter().flat_map(|trouble| ["why: ".to_owned(), shown(&trouble.message), "\n".to_owned()]),
@@ -114,9 +182,12 @@ impl Standing {
             }
             text.push_str(&table.render());
         }
+        let time = |at: Option<i64>| at.and_then(|at| jiff::Timestamp::from_second(at).ok());
         let document = json!({
             "schema": 1, "run": self.run, "target": self.target, "state": self.state, "code": self.code,
-            "nodes": self.nodes, "ranks": self.ranks, "troubles": self.troubles, "missing_outputs": self.missing_outputs,
+            "nodes": self.nodes, "command": self.command, "started": time(self.started), "ended": time(self.ended),
+            "verdict": self.verdict, "outputs": self.outputs.as_ref().map(|(whole, _)| whole),
+            "ranks": self.ranks, "troubles": self.troubles, "missing_outputs": self.missing_outputs,
         });
         output.result(&text, &document);
     }
@@ -125,22 +196,33 @@ impl Standing {
 /// What the cluster knows of it, and of its end what was written down when it was followed.
 fn on_cluster(status: RunStatus, target: String, record: Option<&Record>) -> Standing {
     let RunStatus { summary, view } = status;
-    let code = record.and_then(|record| record.code).or_else(|| Outcome::code_of(&view));
-    let outcome = Outcome::of(&view).filter(|outcome| outcome.lacks_only_outputs(summary.nodes));
-    let state = outcome.as_ref().map_or(view.state.as_str(), |_| OUTPUTS_INCOMPLETE).to_owned();
-    let missing_outputs = outcome.map(|outcome| outcome.missing_outputs).unwrap_or_default();
-    let headline = format!("{} on {target}: {state}\n", summary.name);
-    let RunView { ranks, troubles, .. } = view;
+    let outcome = Outcome::of(&view);
+    let known = record.and_then(|record| record.state);
+    let state = known.or_else(|| outcome.as_ref().map(|outcome| outcome.state(summary.nodes)));
+    let state = if view.state == RunState::Succeeded && known.is_none() {
+        State::Succeeded
+    } else {
+        state.unwrap_or(view.word())
+    };
+    let missing = outcome.filter(|outcome| outcome.lacks_only_outputs(summary.nodes));
+    let state = if missing.is_some() { State::Incomplete } else { state };
+    let verdict = record.and_then(|record| record.verdict.clone());
+    let RunView { ranks, troubles, .. } = &view;
     Standing {
         run: summary.name,
         target,
         state,
-        code,
+        code: record.and_then(|record| record.code).or_else(|| Outcome::code_of(&view)),
         nodes: summary.nodes,
-        headline,
-        ranks,
-        troubles,
-        missing_outputs,
+        command: summary.command,
+        started: summary.created.map(jiff::Timestamp::as_second),
+        ended: summary.ended.map(jiff::Timestamp::as_second).or_else(|| record.and_then(|record| record.ended)),
+        verdict,
+        outputs: None,
+        is_gone: false,
+        ranks: ranks.clone(),
+        troubles: if state == State::Cancelled { Vec::new() } else { troubles.clone() },
+        missing_outputs: missing.map(|outcome| outcome.missing_outputs).unwrap_or_default(),
     }
 }
 
@@ -168,55 +250,58 @@ fn code_of(left: &Outcome, nodes: u32) -> Option<u8> {
 
 /// A run whose Job is gone. Who has followed it to its end knows more than the mailbox.
 fn gone(record: &Record, left: Outcome) -> Standing {
-    let (run, nodes) = (record.spec.name.clone(), record.spec.nodes);
-    let mut known = record.clone();
-    if known.code.is_none() {
-        (known.code, known.outputs_missing) = (code_of(&left, nodes), left.lacks_only_outputs(nodes));
+    let nodes = record.spec.nodes;
+    let mut standing = Standing::of(record, record.state(false));
+    standing.is_gone = true;
+    if record.code.is_none() {
+        standing.add(left.clone(), record);
+    } else if standing.state == State::Incomplete {
+        standing.missing_outputs.clone_from(&left.missing_outputs);
     }
-    let state = known.state(false).to_owned();
-    let headline = format!("{run} on {}: {state}, and no longer on the cluster\n", record.target);
-    let (target, troubles) = (record.target.clone(), Vec::new());
-    let missing_outputs = if known.outputs_missing { left.missing_outputs } else { Vec::new() };
-    let ranks = left.ends.into_iter().map(|(rank, end)| RankView::ended(rank, end)).collect();
-    Standing { run, target, state, code: known.code, nodes, headline, ranks, troubles, missing_outputs }
+    standing.verdict = standing.verdict.or_else(|| standing.code.map(|_| verdict(&left, nodes)));
+    standing.ranks = left.ends.into_iter().map(|(rank, end)| RankView::ended(rank, end)).collect();
+    standing
 }
 
 /// Writes down how a run ended that nobody followed to its end.
 fn keep(mut record: Record, standing: &Standing, root: &Path) -> Result<()> {
     if record.code.is_none() && standing.code.is_some() {
-        record.code = standing.code;
-        record.outputs_missing = standing.state == OUTPUTS_INCOMPLETE;
+        record.settle(standing.state, standing.code);
+        record.ended = standing.ended.or(record.ended);
+        record.verdict.clone_from(&standing.verdict);
         record.save(root)?;
     }
     Ok(())
 }
 
-/// What Docker knows of a run that has not ended, and the record of one that has.
+/// What Docker and the supervisors know of a run that has not ended, and the record of one that has.
 async fn local(record: &Record, context: &Context) -> Standing {
     let spec = &record.spec;
     let live = live_local(std::slice::from_ref(record), context).await;
-    let found = live.iter().find(|run| run.run == spec.name);
-    let state = record.state(found.is_some()).to_owned();
-    let headline = format!("{}: {state}, {} ranks, `{}`\n", spec.name, spec.nodes, shown(&spec.command.join(" ")));
-    let ranks = found.map(|run| run.ranks.clone()).unwrap_or_default();
-    let view = |(rank, state)| RankView { rank, pod: None, node: None, state, outputs: None };
-    let ranks = ranks.into_iter().map(view).collect();
-    Standing {
-        run: spec.name.clone(),
-        target: record.target.clone(),
-        state,
-        code: record.code,
-        nodes: spec.nodes,
-        headline,
-        ranks,
-        troubles: Vec::new(),
-        missing_outputs: Vec::new(),
+    let found = live.into_iter().find(|run| run.run == spec.name);
+    let mut standing = Standing::of(record, record.state(found.is_some()));
+    let Some(found) = found else { return standing };
+    let mut ranks = found.ranks;
+    // Docker sees containers; what the programs in them do their supervisors know.
+    if let Ok(docker) = context.docker().await
+        && let Ok(Some(run)) = docker.find_local(&spec.name).await
+    {
+        let ways = Ways::at_once(Engine::Local(Box::new(run)));
+        let up = ranks.values().any(|state| !state.is_end());
+        ranks.extend(if up { states(&ways, spec.nodes).await } else { BTreeMap::new() });
     }
+    if ranks.values().all(|state| matches!(state, RankState::Pending { .. })) {
+        standing.state = State::Pending;
+    }
+    let view = |(rank, state)| RankView { rank, pod: None, node: None, state, outputs: None };
+    standing.ranks = ranks.into_iter().map(view).collect();
+    standing
 }
 
 fn words(state: &RankState) -> String {
     match state {
         RankState::Pending { message } => format!("waits: {message}"),
+        RankState::Meeting { message } if message.is_empty() => "meets the others".to_owned(),
         RankState::Meeting { message } => format!("meets the others: {message}"),
         RankState::Running => "runs".to_owned(),
         RankState::Hosting => "waits for what rank 0 starts there".to_owned(),

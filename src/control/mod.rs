@@ -55,7 +55,7 @@ pub enum Request {
         /// What is known of the list already, as [`Reply::Listed`] said it; 0 for nothing.
         after: u64,
     },
-    /// Stop the program: SIGTERM, then SIGKILL after the grace time.
+    /// The run is cancelled: SIGTERM to the program, then SIGKILL after the grace time.
     Stop {
         /// Who asks, for the record.
         by: String,

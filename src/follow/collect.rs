@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::fetch::Pieces;
 use super::folder::OutputsFolder;
+use super::outcome::Brought;
 use super::received::{Missing, Received};
 use super::round::Round;
 use crate::diagnosis::{Diagnosis, Kind};
@@ -141,6 +142,13 @@ impl Collector {
         brought.map(|()| received)
     }
 
+    /// What of the outputs is here: what came since this was opened, and what had come before and is listed still.
+    pub(super) fn here(&self) -> Brought {
+        let folder = lock(&self.folder);
+        let size = self.brought.keys().map(|path| folder.taken_at(path)).sum();
+        Brought { files: self.brought.len() as u64, size }
+    }
+
     /// Removes what arrived of files that are no longer wanted, and files of working directories that several ranks have: the
     /// lowest rank's stays. For when everything is here.
     pub fn tidy(&mut self) -> Result<(), CollectError> {
@@ -151,6 +159,7 @@ impl Collector {
             for (rank, _) in ranks.iter().filter(|(rank, digest)| is_elsewhere(**rank, digest)) {
                 let path = path_of(*rank, &path);
                 folder.withdraw(&path).map_err(|source| self.write_error(&path, source))?;
+                self.brought.remove(&path);
                 withdrawn = true;
             }
         }

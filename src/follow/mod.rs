@@ -21,6 +21,7 @@ mod received;
 mod round;
 mod run;
 mod sight;
+mod stop;
 mod trunk;
 mod ways;
 
@@ -32,8 +33,9 @@ pub use history::history;
 pub use listing::Listing;
 pub use log::KeptLog;
 pub use mailbox::Mailbox;
-pub use outcome::Outcome;
+pub use outcome::{Brought, Outcome};
 pub use received::{Cause, Missing, Received};
 pub use run::{FollowError, follow};
+pub use stop::{cancel, states};
 pub use trunk::{RankStream, Trunk};
 pub use ways::Ways;

@@ -2,12 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{End, NOT_RUN, RankState, Reason};
-use crate::job::Nodes;
-use crate::job::state::{RunState, RunView};
+use crate::event::{CANCELLED, End, NOT_RUN, RankState, Reason};
+use crate::job::state::{RunState, RunView, State};
+use crate::job::{Nodes, last_words};
 
 /// How a program ends that was asked to (128 + SIGTERM) and has no other wish.
 const STOPPED: u8 = 143;
+/// SIGKILL: what follows where the time for it is over.
+const KILL: i32 = 9;
+
+/// What of a run's outputs is here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Brought {
+    /// How many files.
+    pub files: u64,
+    /// Their bytes.
+    pub size: u64,
+}
 
 /// What came of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +35,10 @@ pub struct Outcome {
     pub ended_by_hand: bool,
     /// Ranks whose programs are known to have had no connection to another rank's.
     pub alone: BTreeSet<u32>,
+    /// What its ranks' last words say of why they failed, where anything.
+    pub causes: BTreeMap<u32, last_words::Cause>,
+    /// What of its outputs is here; `None` where somebody else brings them.
+    pub brought: Option<Brought>,
 }
 
 impl Outcome {
@@ -36,7 +51,8 @@ impl Outcome {
         };
         let ends = view.ranks.iter().filter_map(|rank| Some((rank.rank, ended(&rank.state)?)));
         let (ends, missing_outputs) = (ends.collect(), view.missing_outputs());
-        let outcome = Self { ends, first_failed: view.first_failed, missing_outputs, ..Self::default() };
+        let (first_failed, ended_by_hand) = (view.first_failed, view.is_deleted);
+        let outcome = Self { ends, first_failed, missing_outputs, ended_by_hand, ..Self::default() };
         view.state.is_final().then_some(outcome)
     }
 
@@ -55,6 +71,9 @@ impl Outcome {
             .first_failure()
             .is_some_and(|(_, end)| !matches!(end.reason, Reason::Lost { .. } | Reason::PeerFailed { .. }));
         // The Job names the first of the failed pods that it happens to see: it may be one that was stopped for another's sake.
+        if outcome.is_cancelled() {
+            return Some(CANCELLED);
+        }
         let is_consequence =
             |code| code == STOPPED || outcome.ends.values().any(|end| end.is_consequence() && end.code == code);
         let by_job = by_job.filter(|code| *code != 0 && !is_consequence(*code)).unwrap_or(NOT_RUN);
@@ -73,7 +92,8 @@ impl Outcome {
         let found = reported.filter(|(_, end)| !end.is_success() && !end.is_consequence() && known(end));
         let found = found.or_else(|| causes().find(|(_, end)| known(end))).or_else(|| causes().next());
         // A rank that was told to stop from outside is what the others follow from, when nothing else is.
-        let stopped = || failed().find(|(_, end)| matches!(end.reason, Reason::Stopped { .. }));
+        let is_stopped = |end: &End| matches!(end.reason, Reason::Stopped { .. } | Reason::Cancelled { .. });
+        let stopped = || failed().find(|(_, end)| is_stopped(end));
         found.or_else(stopped).or_else(|| failed().next()).map(|(rank, end)| (*rank, end))
     }
 
@@ -91,8 +111,7 @@ impl Outcome {
     /// ranks that were all stopped from outside nobody knows it, unless another one was stopped for one's sake.
     #[must_use]
     pub fn named_failure(&self) -> Option<(u32, &End)> {
-        let has_none =
-            |end: &End| matches!(end.reason, Reason::Stalled { .. }) || self.ended_by_hand && end.is_consequence();
+        let has_none = |end: &End| matches!(end.reason, Reason::Stalled { .. }) || self.is_cancelled();
         let first = self.first_failure().filter(|(_, end)| !has_none(end))?;
         let is_stopped = |end: &End| matches!(end.reason, Reason::Stopped { .. });
         if !is_stopped(first.1) {
@@ -103,6 +122,38 @@ impl Outcome {
         let blamed = stopped.clone().find(|(rank, _)| is_blamed(**rank));
         let only = stopped.next().filter(|_| stopped.next().is_none());
         blamed.or(only).map(|(rank, end)| (*rank, end))
+    }
+
+    /// Whether somebody ended the run before its time, and no rank had failed by itself before.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        // What becomes of ranks that are stopped, and not all of them in time.
+        let follows = |end: &End| {
+            let is_killed = matches!(end.reason, Reason::Signalled { signal: KILL });
+            end.is_consequence() || self.ended_by_hand && (is_killed || matches!(end.reason, Reason::Lost { .. }))
+        };
+        let mut failed = self.ends.values().filter(|end| !end.is_success()).peekable();
+        let is_told = self.ends.values().any(|end| matches!(end.reason, Reason::Cancelled { .. }));
+        let is_known = is_told || self.ended_by_hand && (failed.peek().is_some() || self.ends.is_empty());
+        is_known && failed.all(follows)
+    }
+
+    /// Where a run of so many ranks stands that is over.
+    #[must_use]
+    pub fn state(&self, nodes: u32) -> State {
+        match self.code(nodes) {
+            _ if self.is_cancelled() => State::Cancelled,
+            0 => State::Succeeded,
+            _ if self.lacks_only_outputs(nodes) => State::Incomplete,
+            _ => State::Failed,
+        }
+    }
+
+    /// What the words of the rank say that failed first, and its number; of a run that nobody cancelled.
+    #[must_use]
+    pub fn cause(&self) -> Option<(u32, &last_words::Cause)> {
+        let (first, _) = self.first_failure().filter(|_| !self.is_cancelled())?;
+        self.causes.get(&first).map(|cause| (first, cause))
     }
 
     /// Whether every rank's program has done its work, and something of what they left is missing.
@@ -134,10 +185,11 @@ impl Outcome {
         nodes > 0 && self.ends.len() == nodes as usize
     }
 
-    /// The run's exit code: that of the rank that failed first; 125 when some rank's end is not known.
+    /// The run's exit code: that of the rank that failed first; 130 where somebody cancelled it; 125 when some rank's end is not known.
     #[must_use]
     pub fn code(&self, nodes: u32) -> u8 {
         match self.first_failure() {
+            _ if self.is_cancelled() => CANCELLED,
             Some((_, End { reason: Reason::Lost { .. } | Reason::PeerFailed { .. }, .. })) => NOT_RUN,
             Some((_, end)) => end.code.max(1),
             None if self.all_ended(nodes) && self.missing_outputs.is_empty() => 0,
@@ -182,8 +234,27 @@ mod tests {
         assert_eq!(three.named_failure().map(|(rank, _)| rank), Some(1));
         // Of what somebody ended as a whole nobody is the first; a program that had failed by itself is.
         let by_hand = |ends: &[End]| Outcome { ended_by_hand: true, ..outcome(ends, None) };
+        let failed = || end(139, Reason::Signalled { signal: 11 });
         assert_eq!(by_hand(&[stopped(), of_peer(0)]).named_failure(), None);
-        assert_eq!(by_hand(&[stopped(), killed()]).named_failure().map(|(rank, _)| rank), Some(1));
+        assert_eq!(by_hand(&[stopped(), failed()]).named_failure().map(|(rank, _)| rank), Some(1));
+        let cancelled = |code| end(code, Reason::Cancelled { by: "ada".to_owned() });
+        let exited = || end(0, Reason::Exited);
+        for (run, state, code) in [
+            (by_hand(&[stopped(), of_peer(0)]), State::Cancelled, 130),
+            // Saved and exited with 0, or not gone in time.
+            (outcome(&[cancelled(0), cancelled(143)], None), State::Cancelled, 130),
+            (by_hand(&[killed(), end(125, lost())]), State::Cancelled, 130),
+            (by_hand(&[]), State::Cancelled, 130),
+            (outcome(&[cancelled(143), of_peer(0)], Some(0)), State::Cancelled, 130),
+            (outcome(&[cancelled(143), exited()], None), State::Cancelled, 130),
+            // Something else had happened before.
+            (by_hand(&[stopped(), failed()]), State::Failed, 139),
+            (outcome(&[cancelled(143), end(3, Reason::Exited)], Some(1)), State::Failed, 3),
+            (outcome(&[stopped(), of_peer(0)], None), State::Failed, 143),
+            (by_hand(&[exited(), exited()]), State::Succeeded, 0),
+        ] {
+            assert_eq!((run.state(2), run.code(2)), (state, code), "{run:?}");
+        }
         let stalled = || end(124, Reason::Stalled { seconds: 9 });
         let both = outcome(&[stalled(), stalled()], Some(1));
         assert_eq!((both.code(2), both.named_failure()), (124, None));
@@ -231,10 +302,15 @@ mod tests {
             (failed(None), vec![exited(0), exited(0)], Some(125)),
             (RunState::Deleted, vec![exited(0), exited(0)], Some(0)),
             (RunState::Deleted, vec![exited(0), lost()], Some(125)),
+            (RunState::Deleted, vec![lost(), lost()], Some(125)),
             (RunState::Running, vec![exited(0), exited(0)], None),
         ] {
             let view = view(state, &ends);
             assert_eq!(Outcome::code_of(&view), code, "{view:?}");
+            // The same, and somebody was seen to delete it.
+            let view = RunView { is_deleted: true, ..view };
+            let deleted = |code| if code == Some(125) && view.state == RunState::Deleted { Some(130) } else { code };
+            assert_eq!(Outcome::code_of(&view), deleted(code), "{view:?}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Follows all ranks of a run to their ends, and brings their outputs back meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, watch};
@@ -21,8 +21,9 @@ use super::sight::{RankSight, Sight};
 use super::ways::Ways;
 use crate::control::{PROTOCOL, Reply, Request};
 use crate::diagnosis::{Diagnosis, Kind};
-use crate::event::{End, Event, Events, RankState, Reason};
+use crate::event::{End, Event, Events, RankState, Reason, Stream};
 use crate::job::Nodes;
+use crate::job::last_words::{self, LastWords, Surroundings};
 use crate::sync::Index;
 
 /// What can go wrong while a run is followed.
@@ -73,8 +74,11 @@ pub async fn follow(
     collector: Option<Collector>,
     mailbox: Option<Mailbox>,
     mut engine_states: mpsc::UnboundedReceiver<(u32, RankState)>,
+    surroundings: &Surroundings,
     events: &Events,
 ) -> Result<Outcome, FollowError> {
+    let overheard = Overheard::default();
+    let events = &overheard.heard(events);
     let folder = collector.as_ref().map(|collector| collector.folder().to_owned());
     let collector = collector.map(Mutex::new);
     let ways = Ways::with_patience(engine);
@@ -113,13 +117,43 @@ pub async fn follow(
                 Some(Err(_)) => {}
                 None => {
                     outcome.excuse(strength, &lost);
-                    if let Some(collector) = shared.collector.as_ref().filter(|_| outcome.missing_outputs.is_empty()) {
-                        collector.lock().await.tidy()?;
+                    outcome.causes = overheard.causes(&outcome, surroundings);
+                    if let Some(collector) = &shared.collector {
+                        let mut collector = collector.lock().await;
+                        if outcome.missing_outputs.is_empty() {
+                            collector.tidy()?;
+                        }
+                        outcome.brought = Some(collector.here());
                     }
                     return Ok(outcome);
                 }
             },
         }
+    }
+}
+
+/// The last words of all ranks.
+#[derive(Clone, Default)]
+struct Overheard(Arc<Lock<BTreeMap<u32, LastWords>>>);
+
+impl Overheard {
+    /// The same events, and an ear on the logs.
+    fn heard(&self, events: &Events) -> Events {
+        let (words, events) = (Arc::clone(&self.0), events.clone());
+        Events::new(move |event| {
+            if let Event::Log { rank, stream: stream @ (Stream::Stdout | Stream::Stderr), bytes, .. } = &event {
+                let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+                words.entry(*rank).or_default().push(*stream == Stream::Stderr, bytes);
+            }
+            events.send(event);
+        })
+    }
+
+    /// Why ranks failed that failed by themselves.
+    fn causes(&self, outcome: &Outcome, surroundings: &Surroundings) -> BTreeMap<u32, last_words::Cause> {
+        let words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = outcome.ends.iter().filter(|(_, end)| !end.is_success() && !end.is_consequence());
+        failed.filter_map(|(rank, _)| Some((*rank, words.get(rank)?.cause(surroundings)?))).collect()
     }
 }
 

@@ -26,8 +26,8 @@ pub struct Ways {
 
 impl Ways {
     /// For a look at what is there now.
-    pub fn at_once(engine: Engine) -> Self {
-        Self::new(Arc::new(engine), Duration::ZERO)
+    pub fn at_once(engine: impl Into<Arc<Engine>>) -> Self {
+        Self::new(engine.into(), Duration::ZERO)
     }
 
     /// For following a run from its begin: rank 0 may lead to the others a little later.

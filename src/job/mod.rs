@@ -4,6 +4,7 @@
 //! cluster's answers mean ([`state`]). Does not own: any connection. Start reading at [`RunSpec`].
 
 pub(crate) mod fuzz;
+pub mod last_words;
 pub mod launch;
 pub mod nodes;
 pub mod objects;

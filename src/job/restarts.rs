@@ -108,7 +108,10 @@ impl RestartOn {
             Reason::Stalled { .. } => Failure::Stall,
             Reason::Lost { .. } | Reason::Stopped { .. } => Failure::Lost,
             // The next attempt would find the same image and the same command.
-            Reason::NotStarted { .. } | Reason::NoGang { .. } | Reason::PeerFailed { .. } => return false,
+            Reason::NotStarted { .. }
+            | Reason::NoGang { .. }
+            | Reason::PeerFailed { .. }
+            | Reason::Cancelled { .. } => return false,
         };
         self.0.contains(&Failure::Any) || self.0.contains(&kind)
     }

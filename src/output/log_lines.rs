@@ -70,7 +70,8 @@ impl LogLines {
 
     /// What was written without an end of line.
     pub(super) fn take(&mut self) -> Option<Text> {
-        let has_text = !self.pending.is_empty();
+        // A lone NUL is how some launchers take their leave.
+        let has_text = self.pending.iter().any(|byte| *byte != 0);
         let text = self.end();
         has_text.then_some(text)
     }
@@ -173,6 +174,17 @@ mod tests {
             assert_eq!(all[..4], ["one", "two \u{e4}", "30%", ""], "cut every {step} bytes");
             assert!(all[4..all.len() - 1].concat() == long && all.last().is_some_and(|last| last == "rest"), "{step}");
         }
+    }
+
+    #[test]
+    fn what_has_no_end_of_line_is_shown_unless_there_is_nothing_to_see() {
+        let rest = |bytes: &[u8]| {
+            let mut lines = LogLines::default();
+            assert_eq!(lines.push(bytes), []);
+            lines.take().map(|line| line.text)
+        };
+        assert_eq!(rest(b"fatal: last words").as_deref(), Some("fatal: last words"));
+        assert_eq!((rest(b""), rest(b"\0"), rest(b"\0\0")), (None, None, None));
     }
 
     #[test]

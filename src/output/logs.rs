@@ -115,8 +115,17 @@ impl Logs {
 
     /// All that is left, lines without an end too.
     pub(super) fn rest(&mut self) -> Vec<Line> {
+        let ranks: BTreeSet<u32> = self.unended.keys().map(|(rank, _)| *rank).collect();
         let mut lines = self.waiting();
-        for ((rank, stream), (mut unended, time)) in std::mem::take(&mut self.unended) {
+        lines.extend(ranks.into_iter().flat_map(|rank| self.last_words(rank)));
+        lines
+    }
+
+    /// What a rank that has ended wrote without an end of line.
+    pub(super) fn last_words(&mut self, rank: u32) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for stream in [Stream::Stdout, Stream::Stderr, Stream::Supervisor] {
+            let Some((mut unended, time)) = self.unended.remove(&(rank, stream)) else { continue };
             lines.extend(unended.take().map(|text| self.line(rank, stream, time, text)));
         }
         lines

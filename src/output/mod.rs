@@ -16,6 +16,7 @@ mod table;
 #[cfg(test)]
 mod terminal_tests;
 mod timings;
+mod waits;
 
 pub use masked::MaskedStderr;
 pub use progress::bytes;

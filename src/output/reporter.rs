@@ -1,6 +1,7 @@
 //! Events to text or JSON, results to stdout, failures to stderr.
 
 mod logs;
+mod ranks;
 
 use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -19,6 +20,7 @@ use super::logs::Logs;
 use super::progress::{PATIENCE, amount, bytes, name, spinner};
 use super::shown::{json_shown, lines_shown, shown};
 use super::timings::{Span, Timings};
+use super::waits::Waits;
 use crate::diagnosis::{Diagnosis, Failure, Kind};
 use crate::event::{Event, Events, Phase, RankState};
 use crate::secret::Mask;
@@ -60,6 +62,8 @@ struct Inner {
     logs: Logs,
     log_style: LogStyle,
     live: Live,
+    /// What ranks wait for that are not up yet: drawn in place where somebody looks on, and else said once each.
+    starting: Waits,
     /// Whether somebody comes back for lines and bars that wait.
     is_awaited: bool,
     /// What nothing that is printed may hold.
@@ -106,6 +110,7 @@ impl Output {
             log_style: LogStyle::default(),
             live: Live::new(stdout.current_choice() != ColorChoice::Never),
             stdout,
+            starting: Waits::default(),
             is_awaited: false,
             mask: Mask::default(),
             unwritten: None,
@@ -297,9 +302,12 @@ impl Inner {
         if let (Event::Log { rank, stream, time, bytes }, Format::Text) = (event, self.format) {
             return self.log(*rank, *stream, *time, bytes);
         }
-        let waiting = self.logs.waiting();
-        self.lines(waiting);
+        let due = self.due_before(event);
+        self.lines(due);
         self.show(event);
+        if self.is_terminal && self.bar.is_none() && self.format == Format::Text {
+            self.draw_waits();
+        }
         false
     }
 
@@ -353,16 +361,6 @@ impl Inner {
                 shown(detail),
                 took.unwrap_or_default()
             ));
-        }
-    }
-
-    fn rank(&mut self, rank: u32, state: &RankState) {
-        match state {
-            RankState::Ended(end) if !end.is_success() => self.narrate(&format!("[{rank}] {end}")),
-            RankState::Pending { message } | RankState::Meeting { message } if !message.is_empty() => {
-                self.mention(&format!("[{rank}] {message}"));
-            }
-            _ => {}
         }
     }
 

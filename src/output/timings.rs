@@ -59,6 +59,8 @@ impl Timings {
             Event::Rank { state: RankState::Running, .. } => self.running = Some(now),
             Event::Rank { state: RankState::Ended(_), .. } => self.ended = Some(now),
             Event::Finished { phase: Phase::Run, .. } => self.end(now),
+            // Measured from the last rank's end, and told just before the run's.
+            Event::Finished { phase: Phase::Collect, .. } => {}
             Event::Finished { phase, .. } => {
                 let begun = self.begun(*phase);
                 self.open.retain(|(open, _)| open != phase);

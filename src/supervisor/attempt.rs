@@ -266,9 +266,9 @@ impl Attempt<'_> {
                 self.stop(pid, stopping, Reason::Stopped { message: "the engine asked for it".to_owned() });
             }
             Incoming::Signal(other) => self.signal(pid, other),
-            Incoming::Wish(Wish::Stop(message)) => self.stop(pid, stopping, Reason::Stopped { message }),
-            Incoming::Wish(Wish::Kill(message)) => {
-                self.stop(pid, stopping, Reason::Stopped { message });
+            Incoming::Wish(Wish::Stop(by)) => self.stop(pid, stopping, Reason::Cancelled { by }),
+            Incoming::Wish(Wish::Kill(by)) => {
+                self.stop(pid, stopping, Reason::Cancelled { by });
                 self.kill(pid, stopping);
             }
             Incoming::LeaseLost => {

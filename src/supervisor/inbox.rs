@@ -73,7 +73,9 @@ impl Inbox {
                 incoming = self.next() => incoming,
             };
             match incoming {
-                Incoming::Wish(Wish::Stop(by) | Wish::Kill(by)) => return stopped(by),
+                Incoming::Wish(Wish::Stop(by) | Wish::Kill(by)) => {
+                    return Err(End { code: 143, reason: Reason::Cancelled { by } });
+                }
                 Incoming::LeaseLost => return Err(End { code: 143, reason: lease_is_lost() }),
                 Incoming::Signal(Signal::SIGCHLD) => drop(reaper::reap()),
                 Incoming::Signal(signal @ (Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT)) => {

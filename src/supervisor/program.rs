@@ -87,7 +87,7 @@ fn failed(code: u8, message: String) -> End {
 fn not_started(command: &[OsString], environment: &BTreeMap<OsString, OsString>, error: &io::Error) -> End {
     let name = command[0].to_string_lossy();
     let Some(path) = find(&command[0], environment) else {
-        return failed(127, format!("`{name}` is not in the image{}", python_hint(&command[0], environment)));
+        return failed(127, absent(command, environment));
     };
     let path_text = path.display();
     let run_by = if name.ends_with(".py") { format!("; run it as `python3 {name}`") } else { String::new() };
@@ -106,6 +106,57 @@ fn not_started(command: &[OsString], environment: &BTreeMap<OsString, OsString>,
         }
         _ => failed(126, format!("`{path_text}`: {error}")),
     }
+}
+
+/// Words that only a shell knows.
+const BUILTINS: [&str; 12] =
+    ["cd", "export", "source", ".", "set", "unset", "ulimit", "umask", "alias", "eval", "exec", "trap"];
+/// Words that join commands, where a shell reads them.
+const OPERATORS: [&str; 9] = ["&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1"];
+
+/// Why a program is not found that a name means.
+fn absent(command: &[OsString], environment: &BTreeMap<OsString, OsString>) -> String {
+    let name = command[0].to_string_lossy();
+    let is_assignment = name.split_once('=').is_some_and(|(name, _)| crate::job::is_variable_name(name));
+    let is_operator = |word: &OsString| OPERATORS.iter().any(|operator| word == operator);
+    if BUILTINS.contains(&&*name) || is_assignment || command.iter().any(is_operator) {
+        return format!("`{name}` is for a shell, and no shell runs this command: write it as {}", for_shell(command));
+    }
+    if let Some((folder, closed)) = closed_folder(environment, &command[0]) {
+        let user = nix::unistd::getuid();
+        return format!(
+            "`{name}` is not found, and user {user} cannot look into `{}` of PATH: `{}` is closed to it",
+            folder.display(),
+            closed.display()
+        );
+    }
+    format!("`{name}` is not in the image{}", python_hint(&command[0], environment))
+}
+
+/// The command as a shell's: `sh -c "cd src && python train.py"`. What holds blanks is quoted in it.
+fn for_shell(command: &[OsString]) -> String {
+    let word = |word: &OsString| {
+        let word = word.to_string_lossy();
+        if word.is_empty() || word.contains([' ', '\t', '"', '\'', '(', ')', '*', '?']) {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        } else {
+            word.into_owned()
+        }
+    };
+    let text = command.iter().map(word).collect::<Vec<_>>().join(" ");
+    format!("`sh -c \"{}\"`", text.replace('"', "\\\""))
+}
+
+/// The first folder of `PATH` that this user cannot look into for want of a right, and what of its path is closed.
+fn closed_folder(environment: &BTreeMap<OsString, OsString>, name: &OsStr) -> Option<(PathBuf, PathBuf)> {
+    if name.as_bytes().contains(&b'/') {
+        return None;
+    }
+    let is_closed =
+        |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    let folder = std::env::split_paths(environment.get(OsStr::new("PATH"))?).find(|it| is_closed(&it.join(name)))?;
+    let closed = folder.ancestors().find(|above| !is_closed(above))?.to_owned();
+    Some((folder, closed))
 }
 
 /// Where a program's name leads: itself when it has a `/`, else along `PATH`.
@@ -181,6 +232,25 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_of_path_that_is_closed_is_named() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let (root, tools) = (temp.path().join("root"), temp.path().join("root/.local/tools"));
+        std::fs::create_dir_all(&tools).expect("made");
+        let set = |mode| {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(&root, mode).expect("set");
+        };
+        set(0o600);
+        let path = format!("/bin:{}", tools.display());
+        let environment = BTreeMap::from([(OsString::from("PATH"), OsString::from(path))]);
+        let found = closed_folder(&environment, OsStr::new("tool"));
+        set(0o700);
+        // The administrator may enter every folder.
+        let expected = (!nix::unistd::geteuid().is_root()).then_some((tools, root));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
     fn what_cannot_be_started_says_why() {
         let temp = tempfile::tempdir().expect("a temporary directory");
         let script = |name: &str, text: &str, mode: u32| {
@@ -190,7 +260,12 @@ mod tests {
             std::fs::set_permissions(&path, mode).expect("set");
             path.to_str().expect("text").to_owned()
         };
-        assert_eq!(message(&["no-such-program"]).0, 127);
+        let absent = message(&["no-such-program", "x"]);
+        assert_eq!(absent, (127, "`no-such-program` is not in the image".to_owned()));
+        let (code, text) = message(&["cd", "my src", "&&", "python", "train.py", "|", "tee", "log.txt"]);
+        assert!(code == 127 && text.contains("no shell runs this command"), "{text}");
+        assert!(text.ends_with("`sh -c \"cd 'my src' && python train.py | tee log.txt\"`"), "{text}");
+        assert!(message(&["LR=3", "python", "train.py"]).1.contains("is for a shell"));
         let (code, text) = message(&[&script("a.sh", "#!/bin/sh\r\ntrue\r\n", 0o755)]);
         assert!(code == 126 && text.contains("Windows line ends"), "{text}");
         let (code, text) = message(&[&script("b.sh", "#!/no/such\n", 0o755)]);

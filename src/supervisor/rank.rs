@@ -216,7 +216,7 @@ impl Rank {
         let replaced = leaving && self.config.replaced;
         let first_failed = match (&end.reason, end.is_success()) {
             (Reason::PeerFailed { rank }, _) => Some(*rank),
-            (Reason::Stopped { .. }, _) | (_, true) => None,
+            (Reason::Stopped { .. } | Reason::Cancelled { .. }, _) | (_, true) => None,
             _ => Some(self.config.rank),
         };
         let mut word =

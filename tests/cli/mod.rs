@@ -104,7 +104,7 @@ fn without_a_run_the_last_one_is_meant() {
     }
     let status = workstation.succeeds(&["status"]);
     assert!(
-        status.stdout.starts_with("new-22222: done") && status.stderr.contains("new-22222 is the last run"),
+        status.stdout.starts_with("new-22222: succeeded") && status.stderr.contains("new-22222 is the last run"),
         "{status:?}"
     );
     let logs = workstation.succeeds(&["logs"]);

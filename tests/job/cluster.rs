@@ -202,6 +202,35 @@ fn ctrl_c_leaves_the_run_alone_and_one_can_come_back() {
     assert_eq!(logs(&["--rank", "1"]), "");
 }
 
+/// Whoever follows it, and whoever asks when its Job is gone: it is in what the ranks left.
+#[test]
+fn a_cancelled_run_is_cancelled_for_everybody() {
+    let workstation =
+        shell("trap 'echo saved > $NAUTA_OUTPUTS/last; exit 0' TERM; echo up; while :; do sleep 0.1; done");
+    workstation.configure_cluster("");
+    let name = workstation.succeeds(&["run", "-n", "2", "--detach"]).stdout.trim().to_owned();
+    // Another workstation, which has no record of it.
+    let other = Workstation::new();
+    other.configure_cluster("");
+    let options = ["logs", "-f", "--target", "lab", &name];
+    let mut command = other.command(&options);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nauta starts");
+    // Its other end stays open: who has no readers says nothing.
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    assert_eq!(lines.by_ref().filter(|line| line.ends_with("] up")).take(2).count(), 2);
+    let _ = other.succeeds(&["cancel", "--target", "lab", &name]);
+    let followed = child.wait_with_output().expect("ended");
+    drop(lines);
+    let words = String::from_utf8_lossy(&followed.stderr);
+    let last = words.lines().last().unwrap_or_default().trim();
+    assert!(last.starts_with("run cancelled: 2 files, 12 B in runs/"), "{words}");
+    let _ = kubectl(&["wait", "--for=delete", "--timeout=60s", &format!("job/{name}")]);
+    let status = workstation.succeeds(&["status", &name]).stdout;
+    assert!(status.starts_with(&format!("{name}: cancelled (code 130), and no longer on the cluster\n")), "{status}");
+    assert!(status.contains("  command  ") && status.contains(&format!("  outputs  runs/{name}\n")), "{status}");
+    assert!(workstation.succeeds(&["list", "--json"]).stdout.contains(r#""state":"cancelled""#));
+}
+
 #[test]
 fn a_program_that_ends_before_anybody_could_follow_it_loses_nothing() {
     let workstation = shell("echo one; echo two >&2; echo kept > $NAUTA_OUTPUTS/kept");

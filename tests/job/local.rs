@@ -22,7 +22,7 @@ fn every_rank_of_the_python_template_brings_its_outputs() {
     workstation.configure(&format!("[defaults]\nbase = '{}'\n", environment("NAUTA_TEST_IMAGE_PYTHON")));
     let done = workstation.succeeds(&["run", "--local", "--nodes", "3", "-e", "DARTS=3000"]);
     assert!(done.stderr.starts_with("estimate-pi-"), "the first line says where: {}", done.stderr);
-    assert!(done.stderr.contains("runs on Docker here with 3 ranks (from --local)"), "{}", done.stderr);
+    assert!(done.stderr.contains(": 3 ranks on Docker here (from --local)\n"), "{}", done.stderr);
     assert!(done.stdout.contains("[2] 1000 of 1000 darts"), "{}", done.stdout);
     let run = workstation.only_run();
     for file in ["estimate.json", "rank-1/estimate.json", "rank-2/estimate.json"] {
@@ -31,7 +31,7 @@ fn every_rank_of_the_python_template_brings_its_outputs() {
     }
     nothing_of(run.file_name().and_then(|name| name.to_str()).expect("text"));
     let listed = workstation.succeeds(&["list", "--json"]);
-    assert!(listed.stdout.contains(r#""state":"done""#), "{}", listed.stdout);
+    assert!(listed.stdout.contains(r#""state":"succeeded""#), "{}", listed.stdout);
     let logs = workstation.succeeds(&[
         "logs",
         "--rank",
@@ -111,7 +111,24 @@ fn another_terminal_can_follow_a_run() {
     let mut seen = BufReader::new(follower.stdout.take().expect("piped")).lines();
     assert_eq!(seen.next().expect("a line").expect("text"), "[0] up");
     let status = workstation.succeeds(&["status", &name]);
-    assert!(status.stdout.contains(": running, 1 ranks") && status.stdout.contains("its container runs"), "{status:?}");
+    assert!(
+        status.stdout.starts_with(&format!("{name}: running\n")) && status.stdout.contains("0     runs\n"),
+        "{status:?}"
+    );
+    for fact in [
+        "  on       Docker here, 1 rank\n",
+        "  started  ",
+        "  command  sh -c echo up;",
+        &format!("  outputs  runs/{name}\n"),
+    ] {
+        assert!(status.stdout.contains(fact), "{fact}: {status:?}");
+    }
+    let status = workstation.succeeds(&["status", "--json", &name]).stdout;
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(
+        (status["ranks"][0]["state"]["state"].as_str(), status["command"][0].as_str()),
+        (Some("running"), Some("sh"))
+    );
     let container = crate::support::tool("docker", &["ps", "-q", "--filter", &format!("label=nauta.dev/run={name}")]);
     let _ = crate::support::tool("docker", &["exec", container.trim(), "sh", "-c", "touch /nauta/outputs/go"]);
     assert_eq!(seen.next().expect("a line").expect("text"), "[0] last");
@@ -122,17 +139,93 @@ fn another_terminal_can_follow_a_run() {
 #[test]
 fn ctrl_c_stops_the_run_and_leaves_nothing() {
     let workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
-    let script = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done";
+    let script = "trap 'echo bye; echo bye > $NAUTA_OUTPUTS/last; exit 3' TERM; echo up; while :; do sleep 0.1; done";
     let mut command = workstation.command(&["run", "--local", "--", "sh", "-c", script]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("nauta starts");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nauta starts");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     assert!(lines.next().expect("a line").expect("text").ends_with("up"));
     interrupt(&child);
     // The whole group gets the signal: the shell may say first that its `sleep` was terminated.
     assert!(lines.any(|line| line.expect("text") == "[0] bye"));
-    assert_eq!(child.wait().expect("waited").code(), Some(3));
+    let name = is_cancelled(&workstation, child);
+    assert_eq!(
+        std::fs::read_to_string(workstation.project.join("runs").join(name).join("last")).expect("here"),
+        "bye\n"
+    );
+}
+
+/// A run that ends as one that was cancelled, for whoever ran it and for whoever asks; gives its name.
+fn is_cancelled(workstation: &Workstation, child: std::process::Child) -> String {
+    let ended = child.wait_with_output().expect("waited");
+    let words = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(130), "{words}");
+    assert!(words.contains("[0] was cancelled by "), "{words}");
+    let last = words.lines().last().expect("a last line").trim();
+    assert!(last.starts_with("run cancelled: "), "{words}");
     let run = workstation.only_run();
-    nothing_of(run.file_name().and_then(|name| name.to_str()).expect("text"));
+    let name = run.file_name().and_then(|name| name.to_str()).expect("text").to_owned();
+    nothing_of(&name);
+    let status = workstation.succeeds(&["status"]).stdout;
+    assert!(status.starts_with(&format!("{name}: cancelled (code 130)\n")), "{status}");
+    assert!(workstation.succeeds(&["list", "--json"]).stdout.contains(r#""state":"cancelled""#));
+    let followed = workstation.succeeds(&["logs", "-f", &name]);
+    assert!(followed.stderr.trim_end().ends_with("run cancelled"), "{followed:?}");
+    name
+}
+
+#[test]
+fn cancel_is_cancelled_also_where_the_program_ends_well() {
+    let workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
+    let script = "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done";
+    let mut command = workstation.command(&["run", "--local", "-n", "2", "--", "sh", "-c", script]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nauta starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    for _ in 0..2 {
+        assert!(lines.next().expect("a line").expect("text").ends_with("up"));
+    }
+    let run = workstation.only_run();
+    let name = run.file_name().and_then(|name| name.to_str()).expect("text").to_owned();
+    assert_eq!(workstation.succeeds(&["cancel", &name]).stdout, format!("{name} is cancelled\n"));
+    assert_eq!(is_cancelled(&workstation, child), name);
+}
+
+#[test]
+fn the_verdict_is_last_and_quotes_the_cause() {
+    let workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
+    workstation.write("said.txt", "Traceback (most recent call last):\n  File \"t.py\", line 1, in <module>\nModuleNotFoundError: No module named 'einops'\n");
+    let run = |script: &str| workstation.nauta(&["run", "--local", "--", "sh", "-c", script]);
+    let done = run("echo first; printf 'fatal: last words' >&2; exit 3");
+    assert!(done.stdout.ends_with("[0] fatal: last words\n"), "{done:?}");
+    let last: Vec<&str> = done.stderr.lines().rev().take(2).map(str::trim).collect();
+    assert_eq!(last, ["run failed: rank 0 exited with code 3: fatal: last words", "collect no outputs"]);
+    let done = run("cat said.txt >&2; echo kept > $NAUTA_OUTPUTS/kept; printf '\\0'; exit 1");
+    let last: Vec<&str> = done.stderr.lines().rev().take(2).map(str::trim).collect();
+    let verdict = "run failed: rank 0 exited with code 1: ModuleNotFoundError: No module named 'einops'";
+    assert_eq!(last, ["hint: name `einops` in a requirements.txt", verdict]);
+    assert!(!done.stdout.contains('\0') && done.stderr.contains("collect 1 file, 5 B in runs/"), "{done:?}");
+    let status = workstation.succeeds(&["status"]).stdout;
+    assert!(status.contains(": failed: rank 0 exited with code 1: ModuleNotFoundError"), "{status}");
+    let done = workstation.nauta(&["--json", "run", "--local", "--", "sh", "-c", "cat said.txt; exit 1"]);
+    let document: serde_json::Value =
+        serde_json::from_str(done.stdout.lines().last().expect("a document")).expect("JSON");
+    assert_eq!(
+        (document["state"].as_str(), document["cause"]["rank"].as_u64()),
+        (Some("failed"), Some(0)),
+        "{document}"
+    );
+    assert_eq!(document["cause"]["advice"], "name `einops` in a requirements.txt");
+    workstation.write(
+        "nauta.toml",
+        &format!(
+            "[environment]\nbase = '{}'\n[run]\ncommand = 'cd src && python train.py'\n",
+            environment("NAUTA_TEST_IMAGE_BUSYBOX")
+        ),
+    );
+    let done = workstation.nauta(&["run", "--local"]);
+    assert!(
+        done.stderr.contains("no shell runs this command: write it as `sh -c \"cd src && python train.py\"`"),
+        "{done:?}"
+    );
 }
 
 #[test]

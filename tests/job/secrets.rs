@@ -169,7 +169,7 @@ fn records_hold_the_names_of_variables_and_version_control_holds_no_runs() {
     contents(&workstation.project.join("runs"), &mut found);
     assert!(found.iter().any(|(path, bytes)| path.ends_with("record.json") && holds(bytes, "API_TOKEN")), "{found:?}");
     assert!(!found.iter().any(|(_, bytes)| holds(bytes, canary)), "{found:?}");
-    assert!(workstation.succeeds(&["list"]).stdout.contains("done"));
+    assert!(workstation.succeeds(&["list"]).stdout.contains("succeeded"));
     let ignore = workstation.project.join("runs/.gitignore");
     assert_eq!(std::fs::read_to_string(&ignore).expect("made"), "*\n");
     // What the user makes of it stays, and who wants the values has them.

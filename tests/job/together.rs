@@ -134,7 +134,7 @@ fn many_runs_of_one_directory_do_not_disturb_each_other_and_killed_ones_leave_no
         std::thread::sleep(Duration::from_millis(100));
     }
     let listed = workstation.succeeds(&["list", "--json"]).stdout;
-    assert_eq!(listed.matches(r#""state":"done""#).count(), done.len(), "{listed}");
+    assert_eq!(listed.matches(r#""state":"succeeded""#).count(), done.len(), "{listed}");
     assert_eq!(listed.matches(r#""state":"lost""#).count(), all.len() - done.len(), "{listed}");
     // Nothing is held by the dead: the directory goes on as if nothing had been.
     let after = workstation.succeeds(&["run", "--local", "--", "cat", "/ready"]);

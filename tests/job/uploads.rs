@@ -77,7 +77,7 @@ fn a_registry_that_is_full_is_named_and_nothing_is_submitted() {
     let workstation = project(&server);
     let done = workstation.nauta(&["run", "--detach"]);
     assert!(done.code != 0 && done.stderr.contains("full"), "{done:?}");
-    let run = done.stderr.split(" runs on ").next().and_then(|text| text.rsplit([' ', '\n']).next()).expect("named");
+    let run = done.stderr.split(": ").next().and_then(|text| text.rsplit([' ', '\n']).next()).expect("named");
     assert!(run.starts_with("shell-"), "{done:?}");
     assert_eq!(kubectl(&["get", "job", run, "--ignore-not-found"]), "");
     assert!(folders(&workstation.project.join("runs")).is_empty(), "a run that is none has no record");

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
+use super::RunArgs;
 use super::look::{Asked, Seen};
 use super::request::Request;
-use super::{RunArgs, report};
 use crate::cluster::{Cause, Cluster};
 use crate::commands::budget::budget;
 use crate::commands::cluster_access::take_credentials_back;
 use crate::commands::cluster_follow::{Followed, follow_on_cluster};
+use crate::commands::end::{report, surroundings};
 use crate::commands::rebase;
 use crate::commands::record::{Record, folder};
 use crate::context::Context;
@@ -78,7 +79,7 @@ pub(super) async fn run_on_cluster(
     let mailbox = place.mailbox.is_some().then(|| Mailbox { registry, repository, run });
     let budget = budget(&request.project.file, context.user_file())?;
     let following = Following { cluster, mailbox, budget, holds_credentials: !objects.credentials.is_empty() };
-    attend(following, &request, record, output).await
+    attend(following, &request, record, context, output).await
 }
 
 /// Makes sure that the cluster would admit the run, and that the registry has its image: one after the other where there is
@@ -130,14 +131,21 @@ struct Following {
 }
 
 /// Follows the run to its end, unless the user goes away.
-async fn attend(following: Following, request: &Request, mut record: Record, output: &Output) -> Result<u8> {
+async fn attend(
+    following: Following,
+    request: &Request,
+    mut record: Record,
+    context: &Context,
+    output: &Output,
+) -> Result<u8> {
     let Following { cluster, mailbox, budget, holds_credentials } = following;
     let events = &output.events();
     let run = &request.spec.name;
     let folder = folder(&request.project.root, run);
     let collector = Some(Collector::open(&folder)?.with_budget(budget));
     let (strength, start) = (request.spec.strength(), Some(request.spec.deadlines.start));
-    let outcome = match follow_on_cluster(&cluster, run, strength, start, collector, mailbox, events).await? {
+    let around = surroundings(&request.project);
+    let outcome = match follow_on_cluster(&cluster, run, strength, start, collector, mailbox, &around, events).await? {
         Followed::Ended(outcome) => outcome,
         Followed::CannotStart(error) => {
             match cluster.cancel(run).await {
@@ -146,7 +154,7 @@ async fn attend(following: Following, request: &Request, mut record: Record, out
                 }
                 _ => {}
             }
-            record.code = Some(NOT_RUN);
+            record.is_failed(NOT_RUN, &error.to_string());
             record.save(&request.project.root)?;
             return Err(error.into());
         }
@@ -158,7 +166,7 @@ async fn attend(following: Following, request: &Request, mut record: Record, out
     if holds_credentials {
         take_credentials_back(&cluster, run, events).await;
     }
-    report(&outcome, record, &request.project.root, output)
+    report(&outcome, record, &request.project.root, context, output)
 }
 
 fn come_back(run: &str, events: &Events) {

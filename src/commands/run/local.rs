@@ -7,10 +7,10 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::report;
 use super::request::{Request, random_key};
 use crate::architecture::Architecture;
 use crate::commands::budget::budget;
+use crate::commands::end::{report, surroundings};
 use crate::commands::interrupt::interrupted;
 use crate::commands::record::folder;
 use crate::context::Context;
@@ -18,7 +18,7 @@ use crate::delivery::{DeliveryError, LocalEnvironment, local_environment, superv
 use crate::diagnosis::Result;
 use crate::docker::{Code, JanitorProgram, LocalPlan};
 use crate::event::{Event, Events, Phase, RankState};
-use crate::follow::{Collector, Engine, FollowError, Outcome, follow};
+use crate::follow::{Collector, Engine, FollowError, Outcome, Ways, cancel, follow};
 use crate::job::{ProgramSecret, RunSpec};
 use crate::output::Output;
 
@@ -73,8 +73,9 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
     let watching = tokio::spawn(tell_states(Arc::clone(&engine), states_tx));
     let folder = folder(&request.project.root, &request.spec.name);
     let collector = Some(Collector::open(&folder)?.with_budget(budget(&request.project.file, context.user_file())?));
-    let following = follow(Arc::clone(&engine), request.spec.strength(), collector, None, states, events);
-    let outcome = until_done_or_stopped(following, &engine, &request.spec, events).await;
+    let around = surroundings(&request.project);
+    let following = follow(Arc::clone(&engine), request.spec.strength(), collector, None, states, &around, events);
+    let outcome = until_done_or_cancelled(following, &engine, &request.spec, events).await;
     watching.abort();
     let _ = watching.await;
     if let Some(Engine::Local(run)) = Arc::into_inner(engine) {
@@ -83,7 +84,7 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
         events.send(Event::Finished { phase: Phase::CleanUp, detail: String::new() });
     }
     let outcome = outcome?;
-    report(&outcome, record, &request.project.root, output)
+    report(&outcome, record, &request.project.root, context, output)
 }
 
 /// Tells what Docker says of the containers, until it is stopped. Docker's stream breaks when it is started anew.
@@ -106,33 +107,43 @@ async fn tell_states(engine: Arc<Engine>, states_tx: mpsc::UnboundedSender<(u32,
     }
 }
 
-/// First Ctrl-C stops the run gently, the second kills it.
-async fn until_done_or_stopped(
+/// First Ctrl-C cancels the run gently, the second kills it.
+async fn until_done_or_cancelled(
     following: impl Future<Output = Result<Outcome, FollowError>>,
-    engine: &Engine,
+    engine: &Arc<Engine>,
     spec: &RunSpec,
     events: &Events,
 ) -> Result<Outcome, FollowError> {
     tokio::pin!(following);
-    let mut presses = 0;
+    tokio::select! {
+        outcome = &mut following => return outcome,
+        () = interrupted() => {}
+    }
+    events.note("cancelling the run (Ctrl-C again kills it)");
+    let by_hand = |outcome: Outcome| Outcome { ended_by_hand: true, ..outcome };
+    tokio::select! {
+        outcome = &mut following => return outcome.map(by_hand),
+        () = stop(engine, spec) => {}
+        () = interrupted() => kill(engine).await,
+    }
     loop {
         tokio::select! {
-            outcome = &mut following => return outcome,
-            () = interrupted() => {
-                presses += 1;
-                let Engine::Local(run) = engine else { continue };
-                if presses == 1 {
-                    events.note("stopping the run (Ctrl-C again kills it)");
-                    let grace = spec.deadlines.grace + Duration::from_secs(2);
-                    tokio::select! {
-                        _ = run.stop(grace) => {}
-                        outcome = &mut following => return outcome,
-                        () = interrupted() => drop(run.kill().await),
-                    }
-                } else {
-                    let _ = run.kill().await;
-                }
-            }
+            outcome = &mut following => return outcome.map(by_hand),
+            () = interrupted() => kill(engine).await,
         }
+    }
+}
+
+/// What the supervisors do not hear, or not in time, the engine does.
+async fn stop(engine: &Arc<Engine>, spec: &RunSpec) {
+    cancel(&Ways::at_once(Arc::clone(engine)), spec.nodes, &spec.user).await;
+    if let Engine::Local(run) = &**engine {
+        let _ = run.stop(spec.deadlines.grace + Duration::from_secs(2)).await;
+    }
+}
+
+async fn kill(engine: &Engine) {
+    if let Engine::Local(run) = engine {
+        let _ = run.kill().await;
     }
 }

@@ -8,21 +8,15 @@ mod paths;
 mod request;
 mod secrets;
 
-use std::path::Path;
-
 use clap::Args;
-use serde_json::json;
 
 use self::error::RunError;
 use self::look::begin_look;
 use self::request::{decide, resolve};
 use crate::commands::complete::{targets, templates};
-use crate::commands::record::{Record, folder};
 use crate::context::{Context, Destination};
 use crate::delivery::pin;
 use crate::diagnosis::Result;
-use crate::event::{Event, Phase, STALLED};
-use crate::follow::Outcome;
 use crate::output::{Output, timings_text};
 use crate::project::template;
 use crate::secret::Secret;
@@ -32,12 +26,12 @@ use crate::secret::Secret;
 /// The first line says which. What the program makes in its working directory and in `$NAUTA_OUTPUTS` comes back to runs/RUN/
 /// while it runs.
 /// The exit code is the program's: that of the rank that failed first, 128+n for signals, and 125 when nauta itself could
-/// not run it.
+/// not run it; 130 when it was cancelled.
 ///
 /// In the command, {outputs}, {rank}, {nodes}, {master} and {run} become what they are on each rank: `--out={outputs}/x`.
 /// {{rank}} is a plain {rank}; everything else in braces stays as it is.
 ///
-/// Ctrl-C leaves a cluster's run alone and says how to come back; with --local it stops the run, twice kills it.
+/// Ctrl-C leaves a cluster's run alone and says how to come back; with --local it cancels the run, twice kills it.
 ///
 /// Example: nauta run --nodes 4 -- python train.py --epochs 20
 #[derive(Args, Debug)]
@@ -159,49 +153,4 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
         timings_text(&output.timings(), output.took()).lines().for_each(|line| output.narrate(line));
     }
     code
-}
-
-/// Says how it went and keeps that; gives the run's exit code.
-fn report(outcome: &Outcome, mut record: Record, root: &Path, output: &Output) -> Result<u8> {
-    let events = output.events();
-    let run = &record.spec.name;
-    let folder = folder(root, run);
-    let code = outcome.code(record.spec.nodes);
-    for missing in &outcome.missing_outputs {
-        events.warn(format!("outputs are not complete: {missing}"));
-    }
-    let first = outcome.named_failure();
-    for rank in &outcome.excused {
-        events.warn(format!("rank {rank} was lost, and the others have done the work"));
-    }
-    let copies = outcome.told_of_copies(record.spec.nodes);
-    if let Some(told) = &copies {
-        events.note(told);
-    }
-    let lacks_only_outputs = outcome.lacks_only_outputs(record.spec.nodes);
-    let detail = match (code, first) {
-        _ if lacks_only_outputs => {
-            format!("succeeded, outputs incomplete: what has arrived is in {}", folder.display())
-        }
-        (0, _) => format!("done, outputs are in {}", folder.display()),
-        (_, Some((rank, end))) => format!("failed: rank {rank} {end}; outputs are in {}", folder.display()),
-        _ if outcome.ended_by_hand => {
-            format!("ended with code {code}, as its Job was deleted; outputs are in {}", folder.display())
-        }
-        (STALLED, _) => {
-            format!("stalled: the words of each rank say where it was; outputs are in {}", folder.display())
-        }
-        _ => format!("failed with code {code}; outputs are in {}", folder.display()),
-    };
-    events.send(Event::Finished { phase: Phase::Run, detail });
-    let document = json!({
-        "schema": 1, "run": run, "target": record.target, "code": code, "first_failed": first.map(|(rank, _)| rank),
-        "ranks": outcome.ends, "lost": outcome.excused, "outputs": folder, "missing_outputs": outcome.missing_outputs, "timings": output.timings(),
-        "independent_copies": copies.is_some(),
-    });
-    output.result("", &document);
-    record.code = Some(code);
-    record.outputs_missing = lacks_only_outputs;
-    record.save(root)?;
-    Ok(code)
 }

@@ -69,6 +69,9 @@ impl Request {
             mailbox,
             code: None,
             outputs_missing: false,
+            state: None,
+            ended: None,
+            verdict: None,
         }
     }
 
@@ -84,7 +87,7 @@ impl Request {
 fn announce(spec: &RunSpec, destination: &Setting<Destination>, events: &Events) {
     let place = match &destination.value {
         Destination::Local => "Docker here".to_owned(),
-        Destination::Cluster(name, _) => format!("target {name}"),
+        Destination::Cluster(name, _) => name.clone(),
     };
     let ranks = match (spec.nodes, spec.min_nodes) {
         (1, _) => "1 rank".to_owned(),
@@ -92,7 +95,7 @@ fn announce(spec: &RunSpec, destination: &Setting<Destination>, events: &Events)
         (most, Some(least)) => format!("{most} ranks, and goes on with {least}"),
     };
     let launch = if spec.launch.is_host(spec.nodes - 1) { "; rank 0 starts the programs of all" } else { "" };
-    events.note(format!("{} runs on {place} with {ranks} (from {}){launch}", spec.name, destination.source));
+    events.note(format!("{}: {ranks} on {place} (from {}){launch}", spec.name, destination.source));
 }
 
 /// Where a variable comes from.

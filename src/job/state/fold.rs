@@ -45,6 +45,8 @@ pub struct Fold {
     run: String,
     job: Option<Seen<Job>>,
     missing: bool,
+    /// Whether the Job was seen to be deleted: one that is only not there any more may have had its time.
+    saw_deletion: bool,
     pods: BTreeMap<String, Seen<Pod>>,
     events: BTreeMap<String, Event>,
 }
@@ -70,7 +72,14 @@ impl Fold {
     /// Nothing seen yet of the run of this name.
     #[must_use]
     pub fn new(run: impl Into<String>) -> Self {
-        Self { run: run.into(), job: None, missing: false, pods: BTreeMap::new(), events: BTreeMap::new() }
+        Self {
+            run: run.into(),
+            job: None,
+            missing: false,
+            saw_deletion: false,
+            pods: BTreeMap::new(),
+            events: BTreeMap::new(),
+        }
     }
 
     /// Takes in what the cluster said.
@@ -99,6 +108,8 @@ impl Fold {
     }
 
     fn saw_job(&mut self, job: Job, deleted: bool) {
+        // Only where its last form says that it had not ended is that somebody's wish.
+        self.saw_deletion |= !job_state(&job).is_final() && (deleted || job.metadata.deletion_timestamp.is_some());
         let replaces = match &self.job {
             None => true,
             Some(known) if uid(&known.object.metadata) == uid(&job.metadata) => {
@@ -206,7 +217,7 @@ impl Fold {
         let first_failed = pods.iter().flatten().find_map(|seen| rank_end(&seen.object)?.1);
         let mut troubles = self.troubles(&state, &ranks, now);
         troubles.sort_by_key(|trouble| (!trouble.fatal, trouble.rank));
-        let is_deleted = self.is_gone() || self.job().is_some_and(|job| job.metadata.deletion_timestamp.is_some());
+        let is_deleted = self.saw_deletion && !matches!(state, RunState::Succeeded | RunState::Failed { .. });
         RunView { state, ranks, troubles, first_failed, is_deleted }
     }
 
@@ -256,7 +267,7 @@ fn rank_state(pod: Option<&Seen<Pod>>, run: &RunState, waited_for: &[u32], repla
         // The Job has counted it, whether its pod is still there or not.
         return RankState::Ended(End { code: 0, reason: Reason::Exited });
     }
-    let over = run.is_final() || *run == RunState::Ending;
+    let over = run.is_final() || matches!(run, RunState::Ending | RunState::Cancelling);
     let Some(seen) = pod else {
         return match run {
             over if over.is_final() => lost("no pod of it is known"),

@@ -4,6 +4,7 @@ use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use serde::Serialize;
 
 use super::trouble::Trouble;
+use super::word::State;
 use crate::event::{Delivered, End, RankState};
 use crate::job::restarts::program_code;
 
@@ -22,6 +23,8 @@ pub enum RunState {
     Running,
     /// Its outcome is decided, but not all ranks are gone yet.
     Ending,
+    /// Somebody has deleted it before its end, and not all ranks are gone yet.
+    Cancelling,
     /// Every rank ended well.
     Succeeded,
     /// It failed.
@@ -58,17 +61,16 @@ impl RunState {
         matches!(self, Self::Succeeded | Self::Failed { .. } | Self::Deleted)
     }
 
-    /// One word for tables.
+    /// The word that all engines have for it.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub const fn word(&self) -> State {
         match self {
-            Self::Starting => "starting",
-            Self::Suspended { .. } => "suspended",
-            Self::Running => "running",
-            Self::Ending => "ending",
-            Self::Succeeded => "succeeded",
-            Self::Failed { .. } => "failed",
-            Self::Deleted => "deleted",
+            Self::Starting | Self::Suspended { .. } => State::Pending,
+            Self::Running | Self::Ending => State::Running,
+            Self::Succeeded => State::Succeeded,
+            Self::Failed { .. } => State::Failed,
+            Self::Cancelling => State::Cancelled,
+            Self::Deleted => State::Lost,
         }
     }
 }
@@ -108,11 +110,20 @@ pub struct RunView {
     pub troubles: Vec<Trouble>,
     /// The rank that failed first, where a supervisor said so.
     pub first_failed: Option<u32>,
-    /// Its Job is deleted, or somebody has asked for it.
+    /// Somebody was seen to delete its Job before its end.
     pub is_deleted: bool,
 }
 
 impl RunView {
+    /// The word that all engines have for where it stands.
+    #[must_use]
+    pub const fn word(&self) -> State {
+        match self.state {
+            RunState::Deleted if self.is_deleted => State::Cancelled,
+            _ => self.state.word(),
+        }
+    }
+
     /// What of the outputs is lost or was left behind, as the ranks said it.
     #[must_use]
     pub fn missing_outputs(&self) -> Vec<String> {
@@ -146,9 +157,11 @@ pub fn job_state(job: &Job) -> RunState {
     if let Some(failed) = holds("Failed") {
         return failure(failed, replaces(job));
     }
-    let deleting = job.metadata.deletion_timestamp.is_some();
-    if deleting || holds("FailureTarget").is_some() || holds("SuccessCriteriaMet").is_some() {
+    if holds("FailureTarget").is_some() || holds("SuccessCriteriaMet").is_some() {
         return RunState::Ending;
+    }
+    if job.metadata.deletion_timestamp.is_some() {
+        return RunState::Cancelling;
     }
     if job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true) {
         let message = holds("Suspended").and_then(|c| c.message.clone()).unwrap_or_default();

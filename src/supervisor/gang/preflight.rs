@@ -70,14 +70,14 @@ fn summary(found: &BTreeMap<u32, Inspection>, asked: u32) -> String {
     let machines: std::collections::BTreeSet<&str> = all().filter_map(|it| it.node.as_deref()).collect();
     let on = match machines.len() {
         0 => String::new(),
-        1 => " on 1 node".to_owned(),
-        n => format!(" on {n} nodes"),
+        1 => ", 1 node".to_owned(),
+        n => format!(", {n} nodes"),
     };
     let least = |size: fn(&Inspection) -> Option<u64>| all().filter_map(size).min().map_or("?".to_owned(), bytes);
     let apart = all().map(|it| it.clock.unsigned_abs()).max().unwrap_or(0);
-    let accelerators = if asked > 0 { format!(", {asked} accelerators each") } else { String::new() };
+    let accelerators = if asked > 0 { format!(", {asked} GPUs each") } else { String::new() };
     format!(
-        "preflight: {} ranks{on} reach each other; /dev/shm {}, disk {}, clocks within {apart} ms{accelerators}",
+        "preflight: {} ranks{on}; shm {}, disk {}, clocks {apart} ms{accelerators}",
         found.len(),
         least(|it| it.shm),
         least(|it| it.disk),
@@ -96,8 +96,7 @@ mod tests {
     #[test]
     fn what_is_well_is_one_line_and_one_rank_needs_none() {
         let found = BTreeMap::from([(0, good("a")), (1, good("b"))]);
-        let line =
-            "preflight: 2 ranks on 2 nodes reach each other; /dev/shm 1.00 GiB, disk 40.00 GiB, clocks within 3 ms";
+        let line = "preflight: 2 ranks, 2 nodes; shm 1.00 GiB, disk 40.00 GiB, clocks 3 ms";
         assert_eq!(report(&found, 2, 0), [line]);
         assert!(report(&BTreeMap::from([(0, good("a"))]), 1, 0).is_empty());
     }

@@ -226,7 +226,7 @@ impl Ranks {
         let stopped = matches!(end.reason, Reason::Stopped { .. });
         // A rank that the cluster takes away is one that has to be replaced; one that the user stops is not.
         let taken = stopped && leaving && self.config.replaced;
-        self.unwanted |= stopped && !leaving;
+        self.unwanted |= stopped && !leaving || matches!(end.reason, Reason::Cancelled { .. });
         let is_cause = !end.is_success() && (!end.is_consequence() || taken);
         if let Some(first) = blames.or(is_cause.then_some(rank)).filter(|_| self.first_failed.is_none()) {
             self.fails_first(first);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use nauta::cluster::Observation;
-use nauta::event::NOT_RUN;
+use nauta::event::{CANCELLED, NOT_RUN};
 use nauta::follow::Outcome;
 use nauta::job::state::{Change, Fold, RunView};
 use serde_json::Value;
@@ -19,6 +19,8 @@ use super::{Recording, client};
 use crate::support::random::Random;
 use crate::support::{figure, number};
 
+/// How programs end that are told to stop.
+const STOPPED: u8 = 143;
 /// No watch goes on for longer after the last change.
 const PATIENCE: Duration = Duration::from_mins(4);
 
@@ -122,7 +124,11 @@ impl Telling<'_> {
 
 /// What may be said of a run in the end. What is gone, and nobody saw, nobody knows.
 fn is_true(recording: &Recording, code: Option<u8>, is_lossy: bool) -> bool {
-    code == Some(recording.code) || is_lossy && recording.forgets() && recording.code != 0 && code == Some(NOT_RUN)
+    // Who sees that a Job is deleted before its end takes the run for a cancelled one; who has missed it, for one that was stopped.
+    let is_deleted = recording.is_deleted() && recording.code != 0;
+    let by_hand = is_deleted && (code == Some(CANCELLED) || is_lossy && code == Some(STOPPED));
+    let is_forgotten = is_lossy && recording.forgets() && recording.code != 0 && code == Some(NOT_RUN);
+    code == Some(recording.code) || by_hand || is_forgotten
 }
 
 #[test]

@@ -245,7 +245,8 @@ impl Case {
             Fault::Signal(signal) => vec![128 + i32::from(signal)],
             Fault::Memory | Fault::Program => vec![137],
             Fault::Supervisor => vec![137, 125],
-            Fault::Deleted { .. } | Fault::Cancelled => vec![143, 137, 125],
+            Fault::Deleted { .. } => vec![143, 137, 125],
+            Fault::Cancelled => vec![130],
         }
     }
 
@@ -272,8 +273,7 @@ impl Case {
             if names_one && !none_is_right && told.document["first_failed"] != self.victim {
                 problems.push(format!("rank {} is said to have failed first", told.document["first_failed"]));
             }
-            // On Docker the only rank of a run is the one that was stopped.
-            let names_nobody = self.fault == Fault::Cancelled && !(self.is_local && self.nodes == 1);
+            let names_nobody = self.fault == Fault::Cancelled;
             if names_nobody && !told.document["first_failed"].is_null() {
                 problems.push(format!(
                     "rank {} is said to have failed a run that was ended",
@@ -299,8 +299,8 @@ impl Case {
         let lost = self.is_local && matches!(self.fault, Fault::Client(_));
         let expected: &[&str] = match (codes == [0], self.fault) {
             (_, Fault::Client(_)) if self.is_local => &["lost"],
-            (true, _) => &["succeeded", "done"],
-            (false, Fault::Cancelled) => &["failed", "deleted"],
+            (true, _) => &["succeeded"],
+            (false, Fault::Cancelled) => &["cancelled"],
             (false, _) => &["failed"],
         };
         let deadline = Instant::now() + PATIENCE;
@@ -317,7 +317,7 @@ impl Case {
                 break;
             }
             let is_late = Instant::now() > deadline;
-            let is_success = |state: &Value| matches!(state.as_str(), Some("succeeded" | "done"));
+            let is_success = |state: &Value| matches!(state.as_str(), Some("succeeded"));
             let wrong = |state: &Value| is_success(state) && codes != [0] || is_late;
             if wrong(&answer["state"]) || wrong(&listed["state"]) {
                 problems.push(format!("not {expected:?}, but {answer} and {listed}; {}", done.stderr));
