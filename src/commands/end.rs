@@ -154,7 +154,7 @@ mod tests {
         let end = |code, reason| End { code, reason };
         let exited = |code| end(code, Reason::Exited);
         let of = |ends: [End; 2], files| Outcome {
-            ends: BTreeMap::from_iter((0..).zip(ends)),
+            ends: (0..).zip(ends).collect(),
             brought: Some(Brought { files, size: files << 20 }),
             ..Outcome::default()
         };

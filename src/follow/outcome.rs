@@ -237,24 +237,6 @@ mod tests {
         let failed = || end(139, Reason::Signalled { signal: 11 });
         assert_eq!(by_hand(&[stopped(), of_peer(0)]).named_failure(), None);
         assert_eq!(by_hand(&[stopped(), failed()]).named_failure().map(|(rank, _)| rank), Some(1));
-        let cancelled = |code| end(code, Reason::Cancelled { by: "ada".to_owned() });
-        let exited = || end(0, Reason::Exited);
-        for (run, state, code) in [
-            (by_hand(&[stopped(), of_peer(0)]), State::Cancelled, 130),
-            // Saved and exited with 0, or not gone in time.
-            (outcome(&[cancelled(0), cancelled(143)], None), State::Cancelled, 130),
-            (by_hand(&[killed(), end(125, lost())]), State::Cancelled, 130),
-            (by_hand(&[]), State::Cancelled, 130),
-            (outcome(&[cancelled(143), of_peer(0)], Some(0)), State::Cancelled, 130),
-            (outcome(&[cancelled(143), exited()], None), State::Cancelled, 130),
-            // Something else had happened before.
-            (by_hand(&[stopped(), failed()]), State::Failed, 139),
-            (outcome(&[cancelled(143), end(3, Reason::Exited)], Some(1)), State::Failed, 3),
-            (outcome(&[stopped(), of_peer(0)], None), State::Failed, 143),
-            (by_hand(&[exited(), exited()]), State::Succeeded, 0),
-        ] {
-            assert_eq!((run.state(2), run.code(2)), (state, code), "{run:?}");
-        }
         let stalled = || end(124, Reason::Stalled { seconds: 9 });
         let both = outcome(&[stalled(), stalled()], Some(1));
         assert_eq!((both.code(2), both.named_failure()), (124, None));
@@ -276,6 +258,39 @@ mod tests {
         let mut done = outcome(&[end(0, Reason::Exited)], None);
         done.missing_outputs.push("x".to_owned());
         assert_eq!(done.code(1), 125);
+    }
+
+    #[test]
+    fn what_somebody_ended_is_cancelled_unless_it_had_failed_before() {
+        let end = |code, reason| End { code, reason };
+        let lost = || end(125, Reason::Lost { message: "its node is gone".to_owned() });
+        let outcome = |ends: &[End], first_failed| Outcome {
+            ends: (0..).zip(ends.iter().cloned()).collect(),
+            first_failed,
+            ..Outcome::default()
+        };
+        let by_hand = |ends: &[End]| Outcome { ended_by_hand: true, ..outcome(ends, None) };
+        let of_peer = |rank| end(143, Reason::PeerFailed { rank });
+        let (killed, failed) = (end(137, Reason::Signalled { signal: 9 }), end(139, Reason::Signalled { signal: 11 }));
+        let stopped = || end(143, Reason::Stopped { message: "asked".to_owned() });
+        let cancelled = |code| end(code, Reason::Cancelled { by: "ada".to_owned() });
+        let exited = || end(0, Reason::Exited);
+        for (run, state, code) in [
+            (by_hand(&[stopped(), of_peer(0)]), State::Cancelled, 130),
+            // Saved and exited with 0, or not gone in time.
+            (outcome(&[cancelled(0), cancelled(143)], None), State::Cancelled, 130),
+            (by_hand(&[killed.clone(), lost()]), State::Cancelled, 130),
+            (by_hand(&[]), State::Cancelled, 130),
+            (outcome(&[cancelled(143), of_peer(0)], Some(0)), State::Cancelled, 130),
+            (outcome(&[cancelled(143), exited()], None), State::Cancelled, 130),
+            // Something else had happened before.
+            (by_hand(&[stopped(), failed.clone()]), State::Failed, 139),
+            (outcome(&[cancelled(143), end(3, Reason::Exited)], Some(1)), State::Failed, 3),
+            (outcome(&[stopped(), of_peer(0)], None), State::Failed, 143),
+            (by_hand(&[exited(), exited()]), State::Succeeded, 0),
+        ] {
+            assert_eq!((run.state(2), run.code(2)), (state, code), "{run:?}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::shown::{json_shown, lines_shown, shown};
 use super::timings::{Span, Timings};
 use super::waits::Waits;
 use crate::diagnosis::{Diagnosis, Failure, Kind};
-use crate::event::{Event, Events, Phase, RankState};
+use crate::event::{Event, Events, Phase};
 use crate::secret::Mask;
 
 /// Who reads the output.

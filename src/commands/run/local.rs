@@ -73,8 +73,8 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
     let watching = tokio::spawn(tell_states(Arc::clone(&engine), states_tx));
     let folder = folder(&request.project.root, &request.spec.name);
     let collector = Some(Collector::open(&folder)?.with_budget(budget(&request.project.file, context.user_file())?));
-    let around = surroundings(&request.project);
-    let following = follow(Arc::clone(&engine), request.spec.strength(), collector, None, states, &around, events);
+    let (strength, around) = (request.spec.strength(), &surroundings(&request.project));
+    let following = follow(Arc::clone(&engine), strength, collector, None, states, around, events);
     let outcome = until_done_or_cancelled(following, &engine, &request.spec, events).await;
     watching.abort();
     let _ = watching.await;
