@@ -64,11 +64,9 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
     let run = run.inspect_err(|_| record.discard(&request.project.root))?;
     events.send(Event::Finished { phase: Phase::Submit, detail: format!("started {} containers", request.spec.nodes) });
     let (states_tx, states) = mpsc::unbounded_channel();
-    for rank in run.ranks() {
-        // Known at once; all later states are Docker's to tell.
-        let state = RankState::Meeting { message: "its container runs".to_owned() };
-        let _ = states_tx.send((rank, state));
-    }
+    // Known at once; all later states are Docker's to tell.
+    let up = |rank| (rank, RankState::Meeting { message: "its container runs".to_owned() });
+    run.ranks().for_each(|rank| drop(states_tx.send(up(rank))));
     let engine = Arc::new(Engine::Local(Box::new(run)));
     let watching = tokio::spawn(tell_states(Arc::clone(&engine), states_tx));
     let folder = folder(&request.project.root, &request.spec.name);
