@@ -45,7 +45,7 @@ fn when_nobody_gives_a_sign_of_life_all_are_stopped_and_say_where_they_were() {
 fn what_ranks_find_around_them_is_said_once() {
     let all_well = |rank: Rank| rank.option(&["--shm-size", "128m"]);
     let [(_, said), (_, other)] = pair("well", all_well, ["sleep 1"; 2]);
-    assert!(said.contains("preflight: 2 ranks; shm 128.00 MiB, disk "), "{said}");
+    assert!(said.contains("preflight: 2 ranks; shm 128 MiB, disk "), "{said}");
     assert!(!other.contains("preflight"), "{other}");
     // Promised what is not there; and Docker's own /dev/shm, of 64 MiB.
     let poor = |rank: Rank| rank.env("NAUTA_GPUS", "1").env("NAUTA_NODE", "worker-7");

@@ -64,7 +64,16 @@ fn of(it: &Inspection, asked: u32) -> Vec<String> {
     troubles
 }
 
-/// All is well, in one line.
+/// An amount of bytes without its fraction.
+fn whole(amount: u64) -> String {
+    let exact = bytes(amount);
+    match (exact.split_once('.'), exact.split_once(' ')) {
+        (Some((whole, _)), Some((_, unit))) => format!("{whole} {unit}"),
+        _ => exact,
+    }
+}
+
+/// All is well, in one line of a terminal.
 fn summary(found: &BTreeMap<u32, Inspection>, asked: u32) -> String {
     let all = || found.values();
     let machines: std::collections::BTreeSet<&str> = all().filter_map(|it| it.node.as_deref()).collect();
@@ -73,7 +82,7 @@ fn summary(found: &BTreeMap<u32, Inspection>, asked: u32) -> String {
         1 => ", 1 node".to_owned(),
         n => format!(", {n} nodes"),
     };
-    let least = |size: fn(&Inspection) -> Option<u64>| all().filter_map(size).min().map_or("?".to_owned(), bytes);
+    let least = |size: fn(&Inspection) -> Option<u64>| all().filter_map(size).min().map_or("?".to_owned(), whole);
     let apart = all().map(|it| it.clock.unsigned_abs()).max().unwrap_or(0);
     let accelerators = if asked > 0 { format!(", {asked} GPUs each") } else { String::new() };
     format!(
@@ -96,7 +105,7 @@ mod tests {
     #[test]
     fn what_is_well_is_one_line_and_one_rank_needs_none() {
         let found = BTreeMap::from([(0, good("a")), (1, good("b"))]);
-        let line = "preflight: 2 ranks, 2 nodes; shm 1.00 GiB, disk 40.00 GiB, clocks 3 ms";
+        let line = "preflight: 2 ranks, 2 nodes; shm 1 GiB, disk 40 GiB, clocks 3 ms";
         assert_eq!(report(&found, 2, 0), [line]);
         assert!(report(&BTreeMap::from([(0, good("a"))]), 1, 0).is_empty());
     }
