@@ -183,7 +183,11 @@ impl Collector {
     pub(super) fn say_left_out(&mut self, left_out: &LeftOut, events: &Events) {
         let LeftOut { path, files, bytes } = left_out;
         let path = path.escape_debug();
-        let count = if path.clone().last() == Some('/') { format!("{files} files, ") } else { String::new() };
+        let count = match files {
+            _ if path.clone().last() != Some('/') => String::new(),
+            1 => "1 file, ".to_owned(),
+            files => format!("{files} files, "),
+        };
         let size = indicatif::HumanBytes(*bytes);
         let text = format!(
             "`{path}` ({count}{size}) stays behind, as it looks like data that was downloaded; `--outputs {path}` brings it"

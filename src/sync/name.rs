@@ -30,7 +30,7 @@ pub fn acceptable(path: &str, rank: u32) -> Result<(), &'static str> {
     let first = path.split('/').next().unwrap_or_default();
     let is_rank =
         first.strip_prefix("rank-").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()));
-    if rank == 0 && is_rank {
+    if rank == 0 && is_rank && first != "rank-0" {
         return Err("folders of that name belong to the other ranks");
     }
     Ok(())
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn only_plain_paths_come_in() {
-        for path in ["a", "a/b.pt", "\u{e4} \u{f6}", ".hidden", "rank-", "rank-x/a", "a/rank-1", "...", "a b/c"] {
+        for path in ["a", "a/b.pt", "\u{e4} \u{f6}", ".hidden", "rank-", "rank-0/a", "rank-x/a", "a/rank-1", "...", "a b/c"] {
             assert!(acceptable(path, 0).is_ok(), "{path}");
         }
         let long = "x".repeat(256);

@@ -53,7 +53,7 @@ fn what_ranks_make_where_they_run_comes_back_once() {
     let done = workstation.succeeds(&["run", "--local", "-n", "2"]);
     assert!(done.stdout.contains("[1] /workspace/shell"), "{}", done.stdout);
     assert!(done.stderr.contains("`out/away` is not taken: it is a link that leads elsewhere"), "{}", done.stderr);
-    let left = "`data/MNIST/` (1 files, 4 B) stays behind, as it looks like data that was downloaded; \
+    let left = "`data/MNIST/` (1 file, 4 B) stays behind, as it looks like data that was downloaded; \
         `--outputs data/MNIST/` brings it";
     assert_eq!(done.stderr.matches(left).count(), 1, "{}", done.stderr);
     let expected = [
