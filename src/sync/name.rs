@@ -45,7 +45,9 @@ mod tests {
 
     #[test]
     fn only_plain_paths_come_in() {
-        for path in ["a", "a/b.pt", "\u{e4} \u{f6}", ".hidden", "rank-", "rank-0/a", "rank-x/a", "a/rank-1", "...", "a b/c"] {
+        for path in
+            ["a", "a/b.pt", "\u{e4} \u{f6}", ".hidden", "rank-", "rank-0/a", "rank-x/a", "a/rank-1", "...", "a b/c"]
+        {
             assert!(acceptable(path, 0).is_ok(), "{path}");
         }
         let long = "x".repeat(256);
