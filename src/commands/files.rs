@@ -10,10 +10,14 @@ use crate::context::Context;
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::output::{Output, Table, bytes, shown};
 use crate::snapshot::rules::{Rule, Verdict};
-use crate::snapshot::{self, Difference, Entry, Snapshot};
+use crate::snapshot::{self, Difference, Entry, Left, Snapshot};
 
 /// How many of the largest files, and of the differences, are shown to people.
 const SHOWN: usize = 10;
+/// How many paths are named that one rule leaves out.
+const NAMED: usize = 3;
+/// In folders that rules leave out, so many names are counted.
+const COUNTED: usize = 200_000;
 
 /// Say what of this project is sent to runs, and why the rest is not
 ///
@@ -45,18 +49,51 @@ pub fn run(args: &FilesArgs, context: &Context, output: &Output) -> Result<u8> {
     }
     let changes = snapshot::since_last_run(&snapshot, &state);
     let largest = snapshot.largest(SHOWN);
-    let withheld = snapshot.withheld();
+    let (withheld, left) = (snapshot.withheld(), snapshot.left(COUNTED)?);
     let mut text = format!("{} files, {} ({})\n", snapshot.files(), bytes(snapshot.size()), snapshot.digest());
     text.push_str(&table_of(&largest));
     for (path, pattern) in &withheld {
         text.extend(["stays here, may hold a secret: ", &shown(path), " (`", &shown(pattern), "`)\n"]);
     }
+    for left in &left {
+        text.extend([&left_out(left), "\n"]);
+    }
     for path in snapshot.unsendable() {
         text.extend(["stays here, is no file, folder or link (or is named `.wh.…`): ", &shown(&path), "\n"]);
     }
     text.push_str(&difference(changes.as_deref()));
-    output.result(&text, &document(&snapshot, &largest, &withheld, changes.as_deref()));
+    let told = Told { largest: &largest, withheld: &withheld, left: &left };
+    output.result(&text, &document(&snapshot, &told, changes.as_deref()));
     Ok(0)
+}
+
+/// What a rule leaves out, how much that is, and how it would be sent.
+pub(super) fn left_out(left: &Left) -> String {
+    let (count, files) = (left.files, if left.files == 1 { "file" } else { "files" });
+    let least = if left.more { "at least " } else { "" };
+    let names: Vec<String> = left.paths.iter().take(NAMED).map(|path| shown(&path.path)).collect();
+    let more = left.paths.len().saturating_sub(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let (rule, size) = (rule_text(&left.rule), bytes(left.size));
+    let remedy = shown(&left.remedy());
+    format!("{least}{count} {files}, {size} left out by {rule}: {}{more} ({remedy})", names.join(", "))
+}
+
+/// A rule as compilers name places: file, line, text.
+pub(super) fn rule_text(rule: &Rule) -> String {
+    let pattern = shown(&rule.pattern);
+    match (rule.file.as_deref().map(shown), rule.line) {
+        (Some(file), Some(line)) => format!("{file}:{line} `{pattern}`"),
+        (Some(file), None) => format!("{file} `{pattern}`"),
+        _ => format!("`{pattern}`, which nauta leaves out by itself"),
+    }
+}
+
+/// What of a snapshot is told besides its totals.
+struct Told<'a> {
+    largest: &'a [Entry],
+    withheld: &'a [(String, String)],
+    left: &'a [Left],
 }
 
 fn table_of(largest: &[Entry]) -> String {
@@ -92,22 +129,18 @@ const fn kind(change: &Difference) -> &'static str {
     }
 }
 
-fn document(
-    snapshot: &Snapshot,
-    largest: &[Entry],
-    withheld: &[(String, String)],
-    changes: Option<&[Difference]>,
-) -> serde_json::Value {
+fn document(snapshot: &Snapshot, told: &Told<'_>, changes: Option<&[Difference]>) -> serde_json::Value {
     let largest: Vec<_> =
-        largest.iter().map(|entry| json!({ "path": entry.display(), "size": entry.size() })).collect();
-    let withheld: Vec<_> = withheld.iter().map(|(path, pattern)| json!({ "path": path, "pattern": pattern })).collect();
+        told.largest.iter().map(|entry| json!({ "path": entry.display(), "size": entry.size() })).collect();
+    let withheld: Vec<_> =
+        told.withheld.iter().map(|(path, pattern)| json!({ "path": path, "pattern": pattern })).collect();
     let changes = changes.map(|changes| {
         let one = |change| json!({ "path": String::from_utf8_lossy(Difference::path(change)), "kind": kind(change) });
         changes.iter().map(one).collect::<Vec<_>>()
     });
     json!({
         "schema": 1, "files": snapshot.files(), "size": snapshot.size(), "digest": snapshot.digest(),
-        "largest": largest, "withheld": withheld, "unsendable": snapshot.unsendable(), "changes": changes,
+        "largest": largest, "withheld": withheld, "left_out": told.left, "unsendable": snapshot.unsendable(), "changes": changes,
     })
 }
 

@@ -20,7 +20,7 @@ use crate::bounded_file;
 use crate::digest::Digest;
 
 /// Changes with the form.
-const MAGIC: &[u8; 8] = b"nautaix4";
+const MAGIC: &[u8; 8] = b"nautaix5";
 
 /// Where the index of a project is kept, below nauta's state.
 pub(super) fn path(state: &Path, root: &Path) -> PathBuf {

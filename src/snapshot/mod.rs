@@ -9,6 +9,7 @@ mod error;
 pub(crate) mod fuzz;
 mod index;
 mod kept;
+mod left;
 mod read;
 mod record;
 pub mod rules;
@@ -18,5 +19,6 @@ mod walk;
 
 pub use difference::{Difference, differences, since_last_run};
 pub use error::SnapshotError;
+pub use left::{Left, LeftPath};
 pub use read::{explain, is_allowed, take};
 pub use value::{Content, Entry, Snapshot};

@@ -268,6 +268,11 @@ impl Level {
         }
     }
 
+    /// Whether nauta's own list leaves a path out, whatever ignore files say.
+    pub(super) fn is_left_anyway(path: &[u8], is_folder: bool) -> bool {
+        OwnLists::get().defaults.matched(bytes_as_os(path), is_folder).is_ignore()
+    }
+
     /// Whether a `!pattern` in a `.nautaignore` takes a path in.
     pub(super) fn takes(&self, path: &[u8], is_folder: bool) -> bool {
         matches!(self.said(path, is_folder), Some(Said::Take { by_nauta: true }))

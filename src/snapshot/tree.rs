@@ -8,6 +8,7 @@ use std::ops::Range;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::left::looks_like_data;
 use super::record::{Kind, Record, Row, Stamp, describe, field};
 use crate::digest::{Digest, Hasher};
 
@@ -29,6 +30,11 @@ pub(super) struct Folder {
     pub(super) totals: Totals,
 }
 
+/// In [`Totals`]: something stays here that somebody may want to know of.
+const NAMED: u8 = 1;
+/// In [`Totals`]: a rule leaves a file out that looks like data.
+const DATA: u8 = 2;
+
 /// What is right in a folder, all together: most questions need no look at each record.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -40,7 +46,7 @@ pub(super) struct Totals {
     pub(super) size: U64,
     /// Bytes of the largest.
     pub(super) largest: U64,
-    /// 1: something stays here that somebody may want to know of.
+    /// [`NAMED`] and [`DATA`].
     stays: u8,
 }
 
@@ -55,14 +61,20 @@ impl Totals {
                 self.largest = U64::new(self.largest.get().max(size));
             }
             kind if kind.is_taken() => self.taken += 1,
-            Kind::WithheldFile | Kind::WithheldFolder | Kind::Unsendable => self.stays = 1,
+            Kind::WithheldFile | Kind::WithheldFolder | Kind::Unsendable => self.stays |= NAMED,
+            Kind::LeftFile if looks_like_data(&row.name) => self.stays |= DATA,
             _ => {}
         }
     }
 
     /// Whether something is withheld, or can't be sent.
     pub(super) const fn names_something(&self) -> bool {
-        self.stays == 1
+        self.stays & NAMED != 0
+    }
+
+    /// Whether a rule leaves a file out that looks like data.
+    pub(super) const fn leaves_data(&self) -> bool {
+        self.stays & DATA != 0
     }
 }
 

@@ -86,3 +86,34 @@ fn a_large_project_is_warned_about() {
         done.stderr
     );
 }
+
+/// What ignore files keep here is told without being asked for, with the line that sends it; what can be made again is not.
+#[test]
+fn what_ignore_files_leave_out_is_told_with_the_line_that_sends_it() {
+    let mut workstation = Workstation::new();
+    workstation.write("train.py", "").write(".gitignore", "__pycache__/\n\n*.bin\nout/\n");
+    workstation
+        .write("data/train.bin", &"x".repeat(5 << 20))
+        .write("out/ckpt/a", "four")
+        .write("__pycache__/a.pyc", "");
+    let told = workstation.succeeds(&["files"]).stdout;
+    let data =
+        "1 file, 5.00 MiB left out by .gitignore:3 `*.bin`: data/train.bin (`!data/*.bin` in .nautaignore sends it)\n";
+    let out = "1 file, 4 B left out by .gitignore:4 `out/`: out/ (`!/out/` in .nautaignore sends it)\n";
+    assert!(told.contains(data) && told.contains(out) && !told.contains("pycache"), "{told}");
+    let json = workstation.succeeds(&["files", "--json"]).stdout;
+    let document: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let expected = serde_json::json!({
+        "pattern": "*.bin", "file": ".gitignore", "line": 3, "files": 1, "size": 5 << 20, "more": false,
+        "paths": [{ "path": "data/train.bin", "size": 5 << 20 }], "sent_by": "!data/*.bin",
+    });
+    assert_eq!(document["left_out"][0], expected, "{document}");
+    // A run tells of what is large and looks like data.
+    workstation.set("DOCKER_HOST", "unix:///no/such/socket");
+    let run = || workstation.nauta(&["run", "--local"]).stderr;
+    let said = run();
+    assert!(said.contains("this looks like data and stays here: 1 file, 5.00 MiB") && !said.contains("out/"), "{said}");
+    workstation.write(".nautaignore", "!data/*.bin");
+    assert!(!run().contains("stays here"), "{}", run());
+    assert!(workstation.succeeds(&["files", "--all"]).stdout.contains("data/train.bin"));
+}
