@@ -22,6 +22,9 @@ const PYTHON: &str = "python:3.12-slim";
 /// The same for projects with an `environment.yml`.
 const CONDA: &str = "mambaorg/micromamba:2";
 
+/// What environment images are called in Docker.
+const ENVIRONMENTS: &str = "nauta/environment";
+
 /// What builds need from the workstation.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
@@ -75,8 +78,6 @@ pub fn plan_environment(project: &Project, user: &UserFile, snapshot: &Snapshot)
 pub struct LocalEnvironment<'a> {
     /// The engine.
     pub docker: &'a Docker,
-    /// The project's name.
-    pub project_name: &'a str,
     /// Where it is to run, such as `linux/amd64`.
     pub platform: String,
 }
@@ -90,7 +91,7 @@ pub async fn local_environment(
     surroundings: &Surroundings,
     events: &Events,
 ) -> Result<String> {
-    let LocalEnvironment { docker, project_name, platform } = local;
+    let LocalEnvironment { docker, platform } = local;
     events.send(Event::Started { phase: Phase::Environment, detail: plan.describe() });
     let finished = |detail: String| events.send(Event::Finished { phase: Phase::Environment, detail });
     if let EnvironmentPlan::Base { base } = plan
@@ -100,7 +101,8 @@ pub async fn local_environment(
         return Ok(base.value.clone());
     }
     let key = environment_key(plan, snapshot, platform);
-    let tag = format!("nauta/{project_name}:env-{}", key.short());
+    // One for all projects: the key says what it is made of, whoever made it first.
+    let tag = format!("{ENVIRONMENTS}:env-{}", key.short());
     if docker.image(&tag).await?.is_some() {
         finished(format!("{} is unchanged", plan.describe()));
         return Ok(tag);
@@ -111,7 +113,6 @@ pub async fn local_environment(
     build.tags = vec![tag.clone()];
     build.platform = Some(platform.clone()).filter(|platform| *platform != docker.platform());
     build.labels.insert(label::MANAGED_BY.to_owned(), label::MANAGED_BY_NAUTA.to_owned());
-    build.labels.insert(label::PROJECT.to_owned(), (*project_name).to_owned());
     docker.build(&build, events).await?;
     finished(format!("built {}", plan.describe()));
     Ok(tag)

@@ -106,7 +106,7 @@ impl Delivery<'_> {
         }
         let docker = self.context.docker().await?;
         let platform = self.architecture.platform();
-        let local = LocalEnvironment { docker: &docker, project_name: self.project_name, platform };
+        let local = LocalEnvironment { docker: &docker, platform };
         let name = local_environment(self.context, &local, plan, snapshot, surroundings, self.events).await?;
         self.push_from_docker(&docker, &name, &bases, expected).await
     }
