@@ -1,5 +1,7 @@
 //! The command line: global flags, the verbs, and the one match that dispatches them.
 
+mod verbs;
+
 use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -101,7 +103,7 @@ impl Cli {
     pub fn read(arguments: &[OsString]) -> std::result::Result<Self, u8> {
         let error = match Self::try_parse_from(arguments) {
             Ok(cli) => return Ok(cli),
-            Err(error) => error,
+            Err(error) => verbs::suggest(error),
         };
         if !error.use_stderr() {
             // Help and version are results: clap knows where they go.
