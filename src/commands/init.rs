@@ -1,7 +1,7 @@
 //! `nauta init`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::diagnosis::Result;
 use crate::output::{Output, shown};
 use crate::project::template::{self, Template};
-use crate::project::{Found, project_name};
+use crate::project::{Found, programs, project_name};
 
 /// Begin a project: from a template, or with what is in the directory
 ///
@@ -27,21 +27,44 @@ pub struct InitArgs {
     directory: Option<PathBuf>,
 }
 
+/// Of other programs, so many are named.
+const SHOWN: usize = 4;
+
 /// Writes the files.
 pub fn run(args: InitArgs, context: &Context, output: &Output) -> Result<u8> {
     let directory = args.directory.map_or_else(|| context.directory.clone(), |path| context.directory.join(path));
     let template = match &args.template {
         Some(name) => template::find(&context.templates(), name)?,
-        None => from_what_is_there(&directory),
+        None => from_what_is_there(&directory, &programs(&directory)),
     };
     let paths = template.write_to(&directory)?;
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    let next = "try it with `nauta run --local`";
-    output.result(&format!("wrote {}\n{next}\n", shown(&names.join(", "))), &json!({ "schema": 1, "written": names }));
+    let programs = if args.template.is_none() { programs(&directory) } else { Vec::new() };
+    let next = next(&programs, args.template.is_some());
+    let document = json!({ "schema": 1, "written": names, "programs": programs });
+    output.result(&format!("wrote {}\n{next}\n", shown(&names.join(", "))), &document);
     Ok(0)
 }
 
-fn from_what_is_there(directory: &std::path::Path) -> Template {
+/// What to do next.
+fn next(programs: &[String], is_template: bool) -> String {
+    match programs {
+        [] if !is_template => {
+            "no program was found here: `nauta run --local PROGRAM` runs one, `run.command` in nauta.toml keeps it"
+                .to_owned()
+        }
+        [first, others @ ..] if !others.is_empty() => {
+            let others: Vec<_> = others.iter().take(SHOWN).map(|other| format!("`{other}`")).collect();
+            format!(
+                "its command is `{first}`; there is {} as well (`run.command` in nauta.toml)\ntry it with `nauta run --local`",
+                others.join(", ")
+            )
+        }
+        _ => "try it with `nauta run --local`".to_owned(),
+    }
+}
+
+fn from_what_is_there(directory: &Path, programs: &[String]) -> Template {
     let found = Found::in_directory(directory).unwrap_or_default();
     let own = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut text = format!("[project]\nname = \"{}\"\n\n[environment]\n", project_name(&own));
@@ -50,8 +73,12 @@ fn from_what_is_there(directory: &std::path::Path) -> Template {
     } else {
         text.push_str("base = \"python:3.12-slim\"\n");
     }
-    let program = found.program.as_deref().unwrap_or("train.py");
-    let _ = write!(text, "\n[run]\ncommand = \"python3 {program}\"\nnodes = 1\n");
+    text.push_str("\n[run]\n");
+    match programs.first() {
+        Some(program) => drop(writeln!(text, "command = \"{program}\"")),
+        None => text.push_str("# command = \"python3 train.py\"\n"),
+    }
+    text.push_str("nodes = 1\n");
     let files = vec![("nauta.toml".to_owned(), text.into_bytes())];
     Template { name: "found".to_owned(), summary: String::new(), files, folder: None }
 }

@@ -8,6 +8,7 @@ mod name;
 mod root;
 pub mod template;
 
+pub use found::programs;
 pub use found::{Dependencies, Found};
 pub use name::{is_run_name, label_value, project_name, run_name};
 pub use root::{Project, ProjectError};
