@@ -22,5 +22,5 @@ pub use masked::MaskedStderr;
 pub use progress::bytes;
 pub use reporter::{Format, LogStyle, Output, UnwrittenResult};
 pub use shown::shown;
-pub use table::Table;
+pub use table::{Table, terminal_width};
 pub use timings::{Span, timings_text};

@@ -1,6 +1,14 @@
 //! Aligned tables for people.
 
+use std::io::IsTerminal;
+
 use comfy_table::presets::NOTHING;
+
+/// How many columns results have, where somebody reads them at a terminal.
+pub fn terminal_width() -> Option<usize> {
+    let (_, columns) = std::io::stdout().is_terminal().then(|| console::Term::stdout().size_checked())??;
+    (columns > 0).then_some(usize::from(columns))
+}
 
 /// A table with a heading.
 pub struct Table(comfy_table::Table);
@@ -19,6 +27,13 @@ impl Table {
     /// Adds a row; what cannot be seen is spelled out.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.0.add_row(cells.into_iter().map(|cell| super::shown::shown(&cell)));
+    }
+
+    /// The same, where each line is cut to what a terminal of this width shows in one.
+    pub fn render_within(&self, width: Option<usize>) -> String {
+        let text = self.render();
+        let Some(width) = width else { return text };
+        text.lines().flat_map(|line| [console::truncate_str(line, width, "…").into_owned(), "\n".to_owned()]).collect()
     }
 
     /// The table as text, without spaces at the ends of lines.
