@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::complete::{runs, targets};
 use super::record::Record;
+use super::several::each;
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
 use crate::docker::{LocalRun, RunSummary};
@@ -16,23 +17,29 @@ use crate::follow::{Engine, Ways, cancel};
 use crate::job::state::{RunState, State};
 use crate::output::Output;
 
-/// End a run and remove what it has on the cluster or in Docker; outputs that arrived stay
+/// End runs and remove what they have on the cluster or in Docker; outputs that arrived stay
 ///
 /// Example: nauta cancel digits-7k3fq
 #[derive(Args, Debug)]
 pub struct CancelArgs {
-    /// The run
-    #[arg(add = runs())]
-    run: String,
-    /// The target it is on
+    /// The runs
+    #[arg(add = runs(), value_name = "RUN", required = true)]
+    runs: Vec<String>,
+    /// The target they are on
     #[arg(long, value_name = "NAME", add = targets())]
     target: Option<String>,
 }
 
-/// Ends it.
+/// Ends them.
 pub async fn run(args: CancelArgs, context: &Context, output: &Output) -> Result<u8> {
-    let record = context.project().and_then(|project| Ok(Record::find(&project.root, &args.run)?));
-    let target = args.target.or_else(|| record.as_ref().ok().map(|record| record.target.clone()));
+    let CancelArgs { runs, target } = args;
+    let one = async |run: Option<String>| cancel_one(run.unwrap_or_default(), target.clone(), context, output).await;
+    each(runs, output, one).await
+}
+
+async fn cancel_one(run: String, target: Option<String>, context: &Context, output: &Output) -> Result<u8> {
+    let record = context.project().and_then(|project| Ok(Record::find(&project.root, &run)?));
+    let target = target.or_else(|| record.as_ref().ok().map(|record| record.target.clone()));
     let flag = target.as_deref().map(|name| ("--target", name));
     let by = context.user();
     let was_over;
@@ -41,26 +48,26 @@ pub async fn run(args: CancelArgs, context: &Context, output: &Output) -> Result
             let grace = record.as_ref().map_or(Duration::from_secs(10), |record| record.spec.deadlines.grace);
             let docker = context.docker().await?;
             let has_ended = |run: &RunSummary| run.ranks.values().all(RankState::is_end);
-            let known = docker.list_local().await?.into_iter().find(|run| run.run == args.run);
+            let known = docker.list_local().await?.into_iter().find(|known| known.run == run);
             was_over = known.is_none_or(|run| has_ended(&run));
-            match docker.find_local(&args.run).await? {
-                Some(run) => end_local(run, grace, &by).await?,
+            match docker.find_local(&run).await? {
+                Some(found) => end_local(found, grace, &by).await?,
                 None => drop(record?),
             }
         }
         Destination::Cluster(_, target) => {
             let cluster = context.cluster(&target).await?;
-            let summary = cluster.find(&args.run).await?;
+            let summary = cluster.find(&run).await?;
             if !summary.state.is_final() {
-                let engine = Engine::Cluster { cluster: Arc::clone(&cluster), run: args.run.clone() };
+                let engine = Engine::Cluster { cluster: Arc::clone(&cluster), run: run.clone() };
                 cancel(&Ways::at_once(engine), summary.nodes, &by).await;
             }
-            let was = cluster.cancel(&args.run).await?.was;
+            let was = cluster.cancel(&run).await?.was;
             was_over = was.is_final() || was == RunState::Ending;
         }
     }
-    keep(context, &args.run, was_over)?;
-    output.result(&format!("{} is cancelled\n", args.run), &json!({ "schema": 1, "run": args.run, "ended": true }));
+    keep(context, &run, was_over)?;
+    output.result(&format!("{run} is cancelled\n"), &json!({ "schema": 1, "run": run, "ended": true }));
     Ok(0)
 }
 

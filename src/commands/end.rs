@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::left_behind::advised;
 use super::record::{Record, folder};
 use crate::context::Context;
 use crate::diagnosis::Result;
@@ -104,6 +105,7 @@ pub(super) fn report(
     output: &Output,
 ) -> Result<u8> {
     let (run, nodes) = (record.spec.name.clone(), record.spec.nodes);
+    let outcome = &advised(outcome, root);
     tell(outcome, nodes, &place(root, &run, &context.directory), &output.events());
     let (state, code) = (outcome.state(nodes), outcome.code(nodes));
     let cause =

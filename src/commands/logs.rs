@@ -14,8 +14,11 @@ use super::cluster_follow::{Followed, follow_on_cluster};
 use super::complete::{runs, targets};
 use super::end::{place, surroundings, tell};
 use super::interrupt::interrupted;
+use super::left_behind::advised;
+use super::local_follow::{detached, follow_detached};
 use super::log_selection::Selection;
 use super::record::{Record, folder, make_runs};
+use super::several::each;
 use crate::cluster::{Cluster, ClusterError, RunSummary};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Diagnosis, Kind, Result};
@@ -33,15 +36,15 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A run of another terminal is looked for after so many quiet looks.
 const QUIET_LOOKS: u32 = 10;
 
-/// Show what a run's ranks wrote
+/// Show what the ranks of runs wrote
 ///
 /// Example: nauta logs -f --rank 0 --since 10m digits-7k3fq
 #[derive(Args, Debug)]
 pub struct LogsArgs {
-    /// The run; the last one that was started from here where absent
-    #[arg(add = runs())]
-    run: Option<String>,
-    /// Go on until the run ends
+    /// The runs; the last one that was started from here where absent
+    #[arg(add = runs(), value_name = "RUN")]
+    runs: Vec<String>,
+    /// Go on until the run ends, one after the other
     #[arg(long, short = 'f')]
     follow: bool,
     /// Only this rank
@@ -86,19 +89,30 @@ fn parse_since(text: &str) -> std::result::Result<i64, String> {
 
 /// Shows it.
 pub async fn run(args: LogsArgs, context: &Context, output: &Output) -> Result<u8> {
+    output.style_logs(style(&args)?);
+    let is_one = args.runs.len() < 2;
+    each(args.runs.clone(), output, async |run| {
+        if let Some(run) = run.as_ref().filter(|_| !is_one) {
+            output.events().note(format!("{run}:"));
+        }
+        logs_of(run, &args, context, output).await
+    })
+    .await
+}
+
+async fn logs_of(run: Option<String>, args: &LogsArgs, context: &Context, output: &Output) -> Result<u8> {
     let project = context.project()?;
-    let run = Record::chosen(args.run.clone(), &project.root, &output.events())?;
+    let run = Record::chosen(run, &project.root, &output.events())?;
     let record = Record::find(&project.root, &run);
     let name = args.target.clone().or_else(|| record.as_ref().ok().map(|record| record.target.clone()));
     let flag = name.as_deref().map(|name| ("--target", name));
-    output.style_logs(style(&args)?);
-    let selection = Selection::new(&args, output.events());
+    let selection = Selection::new(args, output.events());
     let events = selection.events();
     let code = match context.destination(flag, None)?.value {
         Destination::Cluster(_, target) => {
             let shown = OnCluster {
                 run: &run,
-                args: &args,
+                args,
                 context,
                 target: &target,
                 root: &project.root,
@@ -108,11 +122,24 @@ pub async fn run(args: LogsArgs, context: &Context, output: &Output) -> Result<u
             };
             Box::pin(shown.show(record)).await?
         }
-        Destination::Local if args.follow => follow_here(record?, context, &project.root, &events).await?,
         Destination::Local => {
             let record = record?;
-            show_kept(&record, &project.root, &events)?;
-            0
+            match detached(&record, context).await? {
+                Some(run) if args.follow => {
+                    Box::pin(follow_detached(run, record, context, &events, output)).await?;
+                    0
+                }
+                Some(run) => {
+                    let ways = Ways::at_once(Engine::Local(Box::new(run)));
+                    let ranks = 0..record.spec.nodes;
+                    for rank in ranks.filter(|rank| args.rank.is_none_or(|wanted| wanted == *rank)) {
+                        history(Some(&ways), None, rank, selection.last(), &events).await?;
+                    }
+                    0
+                }
+                None if args.follow => follow_here(record, context, &project.root, &events).await?,
+                None => show_kept(&record, &project.root, &events).map(|()| 0)?,
+            }
         }
     };
     selection.finish();
@@ -227,6 +254,7 @@ impl OnCluster<'_> {
                 if summary.holds_credentials {
                     take_credentials_back(cluster, &summary.name, self.events).await;
                 }
+                let outcome = advised(&outcome, self.root);
                 tell(&outcome, summary.nodes, &place(self.root, self.run, &self.context.directory), self.events);
                 if let Some(mut record) = record {
                     record.end(&outcome, &self.mask);

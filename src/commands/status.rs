@@ -11,6 +11,7 @@ use super::complete::{runs, targets};
 use super::end::{place, verdict};
 use super::list::age;
 use super::record::{Record, folder, live_local};
+use super::several::each;
 use crate::cluster::{Cause, RunStatus};
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
@@ -20,28 +21,33 @@ use crate::job::state::{RankView, RunState, RunView, State, Trouble};
 use crate::output::{Output, Table, shown};
 use crate::settings::Target;
 
-/// Say where a run stands, rank by rank, and why it waits
+/// Say where runs stand, rank by rank, and why they wait
 ///
 /// Example: nauta status digits-7k3fq
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// The run; the last one that was started from here where absent
-    #[arg(add = runs())]
-    run: Option<String>,
-    /// The target it is on
+    /// The runs; the last one that was started from here where absent
+    #[arg(add = runs(), value_name = "RUN")]
+    runs: Vec<String>,
+    /// The target they are on
     #[arg(long, value_name = "NAME", add = targets())]
     target: Option<String>,
 }
 
 /// Says it.
 pub async fn run(args: StatusArgs, context: &Context, output: &Output) -> Result<u8> {
-    let run = match args.run {
+    let StatusArgs { runs, target } = args;
+    each(runs, output, async |run| status_of(run, target.as_deref(), context, output).await).await
+}
+
+async fn status_of(run: Option<String>, target: Option<&str>, context: &Context, output: &Output) -> Result<u8> {
+    let run = match run {
         Some(run) => run,
         None => Record::chosen(None, &context.project()?.root, &output.events())?,
     };
     let record = context.project().and_then(|project| Ok(Record::find(&project.root, &run)?));
     let from_record = record.as_ref().ok().map(|record| record.target.clone());
-    let flag = args.target.clone().or(from_record);
+    let flag = target.map(str::to_owned).or(from_record);
     let flag = flag.as_deref().map(|name| ("--target", name));
     let mut standing = match context.destination(flag, None)?.value {
         Destination::Local => match &record {

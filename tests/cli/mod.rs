@@ -8,6 +8,7 @@ mod install;
 mod login;
 mod manners;
 mod permissions;
+mod typing;
 
 use crate::support::Workstation;
 

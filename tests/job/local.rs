@@ -264,3 +264,40 @@ fn run_whose_engine_tells(telling: Telling) {
     figure(&format!("{telling:?}: over {took:.1?} after the kill; asked for events {} times", proxy.subscriptions()));
     nothing_of(&name);
 }
+
+/// A run that nobody follows keeps what it leaves in its containers, until somebody comes back.
+#[test]
+fn a_run_that_is_left_to_itself_is_come_back_to() {
+    let workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
+    let leave = |script: &str| {
+        let done = workstation.succeeds(&["run", "--local", "-n", "2", "--detach", "sh", "-c", script]);
+        assert!(done.stderr.contains("goes on in Docker") && done.stderr.contains("for 24 h"), "{}", done.stderr);
+        done.stdout.trim().to_owned()
+    };
+    let script = "echo one; echo words > $NAUTA_OUTPUTS/words-$RANK; echo two";
+    let words = |run: &str| std::fs::read_to_string(workstation.project.join("runs").join(run).join("words-0"));
+    let run = leave(script);
+    assert!(workstation.succeeds(&["list"]).stdout.contains("running"));
+    assert!(words(&run).is_err());
+    let followed = workstation.succeeds(&["logs", "-f", &run]);
+    assert!(followed.stdout.contains("[1] one") && followed.stdout.contains("[0] two"), "{followed:?}");
+    assert_eq!(words(&run).expect("brought"), "words\n");
+    nothing_of(&run);
+    // Without what it writes.
+    let run = leave(script);
+    let pulled = workstation.succeeds(&["pull", &run]);
+    assert!(!pulled.stdout.contains("one") && words(&run).is_ok(), "{pulled:?}");
+    nothing_of(&run);
+    let run = leave("sleep 1000");
+    let _ = workstation.succeeds(&["cancel", &run]);
+    nothing_of(&run);
+}
+
+#[test]
+fn a_program_that_misses_what_did_not_travel_is_told_of_the_line_that_sends_it() {
+    let workstation = shell(&environment("NAUTA_TEST_IMAGE_PYTHON"));
+    workstation.write(".gitignore", "*.bin\n").write("data/train.bin", "x").write("train.py", "open('data/train.bin')");
+    let done = workstation.nauta(&["run", "--local", "train.py"]);
+    let told = "`data/train.bin` is here and did not travel: left out by .gitignore:1 `*.bin` (`!data/*.bin` in .nautaignore sends it)";
+    assert!(done.code == 1 && done.stderr.contains(told), "{}", done.stderr);
+}

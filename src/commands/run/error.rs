@@ -12,7 +12,9 @@ pub(super) enum RunError {
     #[error("{what} cannot be {value}")]
     Value { what: String, value: String, hint: String },
     #[error("there is nothing to run in `{directory}`")]
-    NoCommand { directory: String },
+    NoCommand { directory: String, programs: Vec<String> },
+    #[error("`{path}` is not in what is sent of `{}`{}", root.display(), left.as_ref().map(|left| format!(": {left}")).unwrap_or_default())]
+    NoScript { path: String, root: PathBuf, left: Option<String>, near: Option<String> },
     #[error("the directory is empty")]
     Empty,
     #[error(transparent)]
@@ -49,8 +51,14 @@ impl Diagnosis for RunError {
     fn hints(&self) -> Vec<String> {
         let hint = match self {
             Self::Value { hint, .. } => hint.clone(),
-            Self::NoCommand { .. } => {
-                "say it behind `--`, as in `nauta run -- python train.py`, or set `run.command` in nauta.toml"
+            Self::NoCommand { programs, .. } => {
+                let program = programs.first().map_or("python3 train.py", String::as_str);
+                format!("say it, as in `nauta run {program}`, or set `run.command` in nauta.toml")
+            }
+            Self::NoScript { left: Some(_), .. } => "`nauta files` shows what else is left out".to_owned(),
+            Self::NoScript { near: Some(near), .. } => format!("did you mean `{near}`?"),
+            Self::NoScript { .. } => {
+                "paths in a command are relative to the project's folder; `nauta files --all` lists what is sent"
                     .to_owned()
             }
             Self::Empty => "begin with `nauta init --template pytorch`, or go to your program's directory".to_owned(),

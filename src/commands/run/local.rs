@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -12,18 +13,19 @@ use crate::architecture::Architecture;
 use crate::commands::budget::budget;
 use crate::commands::end::{report, surroundings};
 use crate::commands::interrupt::interrupted;
-use crate::commands::record::folder;
+use crate::commands::local_follow::come_back;
+use crate::commands::record::{Record, folder};
 use crate::context::Context;
 use crate::delivery::{DeliveryError, LocalEnvironment, local_environment, supervisor, write_code};
 use crate::diagnosis::Result;
-use crate::docker::{Code, JanitorProgram, LocalPlan};
+use crate::docker::{Code, JanitorProgram, LocalPlan, LocalRun};
 use crate::event::{Event, Events, Phase, RankState};
 use crate::follow::{Collector, Engine, FollowError, Outcome, Ways, cancel, follow};
 use crate::job::{ProgramSecret, RunSpec};
 use crate::output::Output;
 
-/// Runs, and removes everything but the outputs.
-pub(super) async fn run_locally(request: Request, context: &Context, output: &Output) -> Result<u8> {
+/// Runs, and removes everything but the outputs; with `detach`, only begins.
+pub(super) async fn run_locally(request: Request, detach: bool, context: &Context, output: &Output) -> Result<u8> {
     let events = &output.events();
     events.send(Event::Started { phase: Phase::Check, detail: "Docker".to_owned() });
     let docker = context.docker().await?;
@@ -31,8 +33,7 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
     let (plan, snapshot) = (&request.environment, &request.snapshot);
     let architecture: Architecture = docker.architecture().parse().map_err(DeliveryError::from)?;
     let supervisor = supervisor(&context.program, architecture)?;
-    let local =
-        LocalEnvironment { docker: &docker, project_name: &request.spec.project, platform: architecture.platform() };
+    let local = LocalEnvironment { docker: &docker, platform: architecture.platform() };
     let image = local_environment(context, &local, plan, snapshot, &request.surroundings, events).await?;
     let (files, project) = (snapshot.clone(), request.spec.project.clone());
     let plan = LocalPlan {
@@ -49,7 +50,7 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
             .map(|(name, value)| (name.to_owned(), value.clone()))
             .collect(),
         shm_bytes: Some(request.spec.resources.memory.map_or(1 << 30, |memory| memory.bytes / 2)),
-        lease: true,
+        lease: !detach,
         janitor: JanitorProgram { program: context.program.clone(), arguments: vec!["janitor".to_owned()] },
     };
     events.send(Event::Started { phase: Phase::Submit, detail: "making containers".to_owned() });
@@ -63,6 +64,25 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
     }
     let run = run.inspect_err(|_| record.discard(&request.project.root))?;
     events.send(Event::Finished { phase: Phase::Submit, detail: format!("started {} containers", request.spec.nodes) });
+    if detach {
+        return leave(run, &record, output).await;
+    }
+    attend(run, record, &request, context, output).await
+}
+
+/// Leaves a run to itself.
+async fn leave(run: LocalRun, record: &Record, output: &Output) -> Result<u8> {
+    run.detach().await?;
+    come_back(record, &output.events());
+    let name = &record.spec.name;
+    let document = json!({ "schema": 1, "run": name, "target": "local", "timings": output.timings() });
+    output.result(&format!("{name}\n"), &document);
+    Ok(0)
+}
+
+/// Follows a run to its end, and removes everything but the outputs.
+async fn attend(run: LocalRun, record: Record, request: &Request, context: &Context, output: &Output) -> Result<u8> {
+    let events = &output.events();
     let (states_tx, states) = mpsc::unbounded_channel();
     // Known at once; all later states are Docker's to tell.
     let up = |rank| (rank, RankState::Meeting { message: "its container runs".to_owned() });
@@ -86,7 +106,7 @@ pub(super) async fn run_locally(request: Request, context: &Context, output: &Ou
 }
 
 /// Tells what Docker says of the containers, until it is stopped. Docker's stream breaks when it is started anew.
-async fn tell_states(engine: Arc<Engine>, states_tx: mpsc::UnboundedSender<(u32, RankState)>) {
+pub(in crate::commands) async fn tell_states(engine: Arc<Engine>, states_tx: mpsc::UnboundedSender<(u32, RankState)>) {
     const PAUSE: Duration = Duration::from_secs(1);
     let Engine::Local(run) = &*engine else { return };
     loop {

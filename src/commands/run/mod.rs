@@ -6,9 +6,12 @@ mod local;
 mod look;
 mod paths;
 mod request;
+mod script;
 mod secrets;
 
 use clap::Args;
+
+pub(super) use self::local::tell_states;
 
 use self::error::RunError;
 use self::look::begin_look;
@@ -33,7 +36,7 @@ use crate::secret::Secret;
 ///
 /// Ctrl-C leaves a cluster's run alone and says how to come back; with --local it cancels the run, twice kills it.
 ///
-/// Example: nauta run --nodes 4 -- python train.py --epochs 20
+/// Example: nauta run --nodes 4 train.py --epochs 20
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "flags are independent of each other")]
 pub struct RunArgs {
@@ -107,8 +110,8 @@ pub struct RunArgs {
     /// Put a template's files into this directory first, if it is empty
     #[arg(long, value_name = "NAME", add = templates())]
     template: Option<String>,
-    /// Submit to the cluster and return
-    #[arg(long, short = 'd', conflicts_with = "local")]
+    /// Start the run and return; `nauta logs -f`, `status`, `pull` and `cancel` come back to it
+    #[arg(long, short = 'd')]
     detach: bool,
     /// Print the cluster's manifests and submit nothing (the image is pushed: they name it)
     #[arg(long)]
@@ -116,8 +119,9 @@ pub struct RunArgs {
     /// Say how long each step took, at the end
     #[arg(long)]
     timings: bool,
-    /// The program and its arguments
-    #[arg(last = true, value_name = "COMMAND")]
+    /// The program and its arguments: all from the first word that is no flag, or behind `--`. A script is run by python3,
+    /// or by the shell it asks for
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
@@ -146,7 +150,7 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
             let name = name.clone();
             Box::pin(cluster::run_on_cluster(request, look, &name, &args, context, output)).await
         }
-        _ => local::run_locally(request, context, output).await,
+        _ => local::run_locally(request, args.detach, context, output).await,
     };
     let _ = remembering.await;
     if args.timings {

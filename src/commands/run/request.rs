@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::error::RunError;
-use super::{RunArgs, paths, secrets};
+use super::{RunArgs, paths, script, secrets};
 use crate::bounded_file::{self, HAND_WRITTEN};
 use crate::certificates::only_certificates;
+use crate::commands::files::left_out;
 use crate::commands::record::Record;
 use crate::context::{Context, Destination};
 use crate::delivery::{Surroundings, plan_environment};
@@ -23,7 +24,7 @@ use crate::job::{
     Variables, duration,
 };
 use crate::output::{Output, bytes};
-use crate::project::{Project, run_name};
+use crate::project::{Project, programs, run_name};
 use crate::secret::{Secret, names_a_secret};
 use crate::settings::{OutputsSection, RunSection, Setting, Source};
 use crate::snapshot::{self, Snapshot};
@@ -158,7 +159,11 @@ pub(super) fn decide(args: &RunArgs, context: &Context, events: &Events) -> Resu
     let flag =
         if args.local { Some(("--local", "local")) } else { args.target.as_deref().map(|name| ("--target", name)) };
     let destination = context.destination(flag, project.file.run.target.as_deref())?;
-    let spec = spec(args, context, &project)?;
+    let mut spec = spec(args, context, &project)?;
+    if args.detach && destination.value == Destination::Local && args.drain.is_none() {
+        // Nobody is there at its end: what it leaves waits for who comes back.
+        spec.deadlines.drain = project.file.run.drain.as_ref().map_or(spec.deadlines.keep, |_| spec.deadlines.drain);
+    }
     announce(&spec, &destination, events);
     let records_env = args.record_env || project.file.run.record_env;
     Ok(Decided { project, spec, destination, secrets: Vec::new(), records_env })
@@ -176,6 +181,13 @@ pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> R
     }
     for path in snapshot.unsendable() {
         events.warn(format!("`{path}` stays here: it is no file, folder or link, or its name begins with `.wh.`"));
+    }
+    for left in snapshot.left_data()? {
+        events.note(format!("this looks like data and stays here: {}", left_out(&left)));
+    }
+    if !project.found.dockerfile && project.file.environment.dockerfile.is_none() {
+        // An image of one's own may have any file.
+        script::check(&spec.command, &snapshot)?;
     }
     let (files, size) = (snapshot.files(), snapshot.size());
     if size > LARGE {
@@ -337,18 +349,16 @@ fn variables(args: &RunArgs, section: &RunSection) -> Result<Variables> {
 }
 
 fn command(args: &RunArgs, project: &Project) -> Result<Vec<String>> {
+    let root = &project.root;
     if !args.command.is_empty() {
-        return Ok(paths::in_ranks(args.command.clone(), &project.root, &project.name()));
+        return Ok(paths::in_ranks(script::interpreted(args.command.clone(), root), root, &project.name()));
     }
     if let Some(command) = &project.file.run.command {
-        return Ok(command.0.clone());
+        return Ok(script::interpreted(command.0.clone(), root));
     }
-    let program = project
-        .found
-        .program
-        .clone()
-        .ok_or_else(|| RunError::NoCommand { directory: project.root.display().to_string() })?;
-    Ok(vec!["python3".to_owned(), program])
+    let program = project.found.program.clone();
+    let missing = || RunError::NoCommand { directory: root.display().to_string(), programs: programs(root) };
+    Ok(vec!["python3".to_owned(), program.ok_or_else(missing)?])
 }
 
 /// 256 random bits, as 64 hexadecimal digits.

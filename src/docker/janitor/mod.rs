@@ -46,7 +46,8 @@ impl Order {
             settings: settings.clone(),
             run: spec.name.clone(),
             grace: spec.deadlines.grace,
-            deadline: spec.deadlines.run,
+            // At its end, a rank waits for who fetches what it leaves.
+            deadline: spec.deadlines.run.saturating_add(spec.deadlines.drain),
             keep: spec.deadlines.keep,
         }
     }

@@ -1,0 +1,69 @@
+//! Coming back to a run of Docker's that was left to itself (`nauta run --local --detach`).
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::budget::budget;
+use super::end::{report, surroundings};
+use super::interrupt::interrupted;
+use super::record::{Record, folder, live_local, make_runs};
+use super::run::tell_states;
+use crate::context::Context;
+use crate::diagnosis::{Kind, Result};
+use crate::docker::LocalRun;
+use crate::event::{Event, Events, Phase};
+use crate::follow::{Collector, Engine, follow};
+use crate::output::Output;
+
+/// What is said when somebody leaves such a run.
+pub(super) fn come_back(record: &Record, events: &Events) {
+    let (run, keep) = (&record.spec.name, record.spec.deadlines.drain.as_secs());
+    let keep = if keep.is_multiple_of(3600) { format!("{} h", keep / 3600) } else { format!("{keep} s") };
+    events.note(format!(
+        "{run} goes on in Docker; `nauta logs -f {run}` follows it, `nauta pull {run}` waits for its outputs, \
+         `nauta cancel {run}` ends it; its outputs wait in its containers for {keep} after its end"
+    ));
+}
+
+/// The run in Docker, if nobody has seen its end and no nauta answers for it.
+pub(super) async fn detached(record: &Record, context: &Context) -> Result<Option<LocalRun>> {
+    let run = &record.spec.name;
+    let live = live_local(std::slice::from_ref(record), context).await;
+    if !live.iter().any(|found| found.run == *run && !found.leased) {
+        return Ok(None);
+    }
+    Ok(context.docker().await?.find_local(run).await?)
+}
+
+/// Follows it to its end, brings its outputs, and removes what Docker has of it; Ctrl-C leaves it again. Gives the run's exit
+/// code.
+pub(super) async fn follow_detached(
+    run: LocalRun,
+    record: Record,
+    context: &Context,
+    events: &Events,
+    output: &Output,
+) -> Result<u8> {
+    let project = context.project()?;
+    make_runs(&project.root)?;
+    let collector = Collector::open(&folder(&project.root, &record.spec.name))?;
+    let collector = Some(collector.with_budget(budget(&project.file, context.user_file())?));
+    let (states_tx, states) = mpsc::unbounded_channel();
+    let engine = Arc::new(Engine::Local(Box::new(run)));
+    let around = &surroundings(&project);
+    let outcome = tokio::select! {
+        outcome = follow(Arc::clone(&engine), record.spec.strength(), collector, None, states, around, events) => outcome?,
+        () = tell_states(Arc::clone(&engine), states_tx) => return Ok(Kind::Interrupted.exit_code()),
+        () = interrupted() => {
+            come_back(&record, events);
+            return Ok(Kind::Interrupted.exit_code());
+        }
+    };
+    if let Some(Engine::Local(run)) = Arc::into_inner(engine) {
+        events.send(Event::Started { phase: Phase::CleanUp, detail: "removing containers".to_owned() });
+        run.remove().await?;
+        events.send(Event::Finished { phase: Phase::CleanUp, detail: String::new() });
+    }
+    report(&outcome, record, &project.root, context, output)
+}
