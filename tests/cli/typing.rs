@@ -21,7 +21,7 @@ fn a_command_needs_no_dashes_before_it() {
         &["run", "--local", "-n", "2", "./train.py"],
     ] {
         let done = workstation.nauta(words);
-        assert!(done.stderr.contains("with 2 ranks"), "{words:?}: {done:?}");
+        assert!(done.stderr.contains("2 ranks on Docker"), "{words:?}: {done:?}");
         assert!(done.code == 125 && done.stderr.contains("/no/such/socket"), "{words:?}: {done:?}");
     }
     let done = workstation.nauta(&["run", "--local", "--epochs", "3"]);
