@@ -63,10 +63,14 @@ pub mod label {
     pub const RANK: &str = "nauta.dev/rank";
 }
 
-/// The project's files; the program's working directory.
+/// The project's files; the program's working directory. A project may have any name; a folder's is one part of a path, without
+/// what shells would split it at.
 #[must_use]
 pub fn project_folder(project: &str) -> String {
-    format!("{WORKSPACE}/{project}")
+    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+    let name: String = project.chars().map(plain).collect();
+    let name = name.trim_matches(['.', '-']);
+    format!("{WORKSPACE}/{}", if name.is_empty() { "project" } else { name })
 }
 
 /// The host name of a rank: `<run>-<rank>` on both engines; `<run>-<rank>.<run>` resolves to it.
@@ -85,4 +89,23 @@ pub fn peer(run: &str, rank: u32) -> String {
 #[must_use]
 pub fn coordinator(run: &str) -> String {
     peer(run, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_project_has_a_folder_of_its_own_and_no_other() {
+        for (project, folder) in [
+            ("mnist", "/workspace/mnist"),
+            ("MNIST f\u{fc}r alle", "/workspace/MNIST-f\u{fc}r-alle"),
+            ("../../nauta", "/workspace/nauta"),
+            ("a/b", "/workspace/a-b"),
+            ("..", "/workspace/project"),
+            ("x\n$(y)", "/workspace/x---y"),
+        ] {
+            assert_eq!(project_folder(project), folder);
+        }
+    }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use super::steps::Steps;
-use super::tests::in_memory;
+use super::tests::{in_memory, opened};
 use super::{Look, OutputsFolder};
 use crate::digest::Digest;
 use crate::sync;
@@ -337,8 +337,7 @@ fn play(state: &State, round: Round, root: &Path) -> Result<Option<(State, bool)
     let is_undisturbed = round.event.is_none() && world.open.is_none() && is_nautas(&world);
     let world = Arc::new(Mutex::new(world));
     let seen = Arc::default();
-    let observed =
-        |event| OutputsFolder::open_with(root, steps(&world, event, &seen)).map(|folder| folder.expect("nobody else"));
+    let observed = |event| opened(|| OutputsFolder::open_with(root, steps(&world, event, &seen)));
     let mut folder = observed(round.event).map_err(|error| error.to_string());
     if let Ok(open) = &mut folder {
         let received = receive(open, &content, &file);
