@@ -97,8 +97,10 @@ fn two_hundred_planted_secrets_stay_at_home() {
     ));
     let base = environment("NAUTA_TEST_IMAGE_BUSYBOX");
     let unique = format!("{:?}", std::time::SystemTime::now());
+    // Environments are shared among projects, so that the image has no name of this one.
+    let label = format!("planted-secrets={}", std::process::id());
     workstation
-        .write("Dockerfile", &format!("FROM {base}\nCOPY . /app\nRUN echo '{unique}' && ls -R /app\n"))
+        .write("Dockerfile", &format!("FROM {base}\nLABEL {label}\nCOPY . /app\nRUN echo '{unique}' && ls -R /app\n"))
         .write("nauta.toml", "[project]\nname = 'secrets'\n[run]\ncommand = 'true'\n")
         .write("src/train.py", "print('harmless')\n");
     let canary = |number: usize| format!("canary-{number:03}-of-nauta");
@@ -126,7 +128,7 @@ fn two_hundred_planted_secrets_stay_at_home() {
     contents(&server.storage(), &mut found);
     contents(state.path(), &mut found);
     contents(&workstation.project.join("runs"), &mut found);
-    let image = tool("docker", &["images", "-q", "--filter", "label=nauta.dev/project=secrets"]);
+    let image = tool("docker", &["images", "-q", "--filter", &format!("label={label}")]);
     let image = image.lines().next().expect("the environment was built").to_owned();
     for arguments in [&["history", "--no-trunc", &image][..], &["image", "inspect", &image]] {
         found.push((format!("docker {}", arguments.join(" ")), tool("docker", arguments).into_bytes()));

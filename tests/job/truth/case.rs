@@ -340,7 +340,8 @@ impl Case {
     /// What the ranks left in the mailbox: whoever says how the victim ended says it right.
     fn judge_mailbox(&self, run: &str) -> Vec<String> {
         let mut problems = Vec::new();
-        let codes = self.codes();
+        // A rank's end is its program's own, whoever wanted it; only the run's is that of a cancelled one.
+        let codes = if self.fault == Fault::Cancelled { vec![143, 137] } else { self.codes() };
         for rank in 0..self.nodes {
             let Some(end) = mailbox_end(run, rank) else { continue };
             let code = end["code"].as_i64().and_then(|code| i32::try_from(code).ok()).unwrap_or(-1);

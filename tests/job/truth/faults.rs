@@ -58,8 +58,11 @@ pub(crate) fn kill_supervisor(run: &str, rank: u32, is_local: bool) {
 
 /// Kills a rank's program and leaves its supervisor alone.
 pub(crate) fn kill_program(run: &str, rank: u32) {
-    let variables = [format!("NAUTA_RUN={run}"), format!("RANK={rank}")];
-    let found = processes(&variables, "job.sh");
+    // `RANK` is not there with one rank, and the supervisor has the program in its command line.
+    let variables = [format!("NAUTA_RUN={run}"), format!("NAUTA_RANK={rank}")];
+    let supervisors = processes(&variables, "supervise");
+    let mut found = processes(&variables, "job.sh");
+    found.retain(|pid| !supervisors.contains(pid));
     assert!(!found.is_empty(), "{run} has no program of rank {rank}");
     // The shell first: it would tell its child's end as a code of its own.
     for pid in found {
