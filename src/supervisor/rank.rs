@@ -74,7 +74,7 @@ impl Rank {
         if let Some(workspace) = &config.workspace {
             std::env::set_current_dir(workspace).map_err(|error| format!("{}: {error}", workspace.display()))?;
         }
-        let places = Places::new(&config);
+        let places = Places::new(&config).map_err(|error| error.to_string())?;
         let mailbox = config.mailbox.as_ref();
         let outputs = Outputs::new(&config.run, config.rank, &instance, places, mailbox, Arc::clone(&journal))?;
         let (wishes_tx, wishes) = mpsc::unbounded_channel();

@@ -140,7 +140,8 @@ mod tests {
     fn a_file_is_due_once_it_stands_still_and_as_it_is_at_the_end() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let mut looks = Looks::default();
-        let places = Places { outputs: folder.path().to_owned(), workspace: None, rules: OutputRules::default() };
+        let patterns = OutputRules::default().patterns().expect("valid");
+        let places = Places { outputs: folder.path().to_owned(), workspace: None, patterns };
         let mut look = |pass| {
             let mut found = Found::default();
             found.list(&places, &Activity::new());

@@ -134,7 +134,6 @@ impl Outputs {
         let mailbox = mailbox.map(|config| Mailbox::open(config, activity.clone()));
         let mailbox = mailbox.transpose().map_err(|error| error.to_string())?;
         let _ = fs::create_dir_all(&places.outputs);
-        places.rules.patterns().map_err(|error| error.to_string())?;
         let index = Index { schema: 2, run: run.to_owned(), rank, ..Index::default() };
         Ok(Self(Arc::new(Inner {
             run: run.to_owned(),
@@ -268,8 +267,8 @@ impl Inner {
     async fn workspace(self: &Arc<Self>) -> Option<Arc<Workspace>> {
         let remember = || async {
             let inner = Arc::clone(self);
-            let patterns = inner.places.rules.patterns().ok().filter(|_| inner.places.workspace.is_some())?;
-            let remembering = move || Arc::new(Workspace::remember(&inner.places, patterns, &inner.activity));
+            let _ = inner.places.workspace.as_ref()?;
+            let remembering = move || Arc::new(Workspace::remember(&inner.places, &inner.activity));
             tokio::task::spawn_blocking(remembering).await.ok()
         };
         self.workspace.get_or_init(remember).await.clone()

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::job::OutputRules;
+use crate::job::{InvalidPattern, OutputPatterns};
 use crate::supervisor::config::Config;
 use crate::sync::link_inside;
 
@@ -21,14 +21,14 @@ pub(in crate::supervisor) struct Places {
     pub(super) outputs: PathBuf,
     /// `None`: nothing of it comes back.
     pub(super) workspace: Option<PathBuf>,
-    pub(super) rules: OutputRules,
+    pub(super) patterns: OutputPatterns,
 }
 
 impl Places {
     /// As a rank is told.
-    pub(in crate::supervisor) fn new(config: &Config) -> Self {
+    pub(in crate::supervisor) fn new(config: &Config) -> Result<Self, InvalidPattern> {
         let workspace = config.workspace.clone().filter(|_| config.rules.covers(config.rank));
-        Self { outputs: config.outputs.clone(), workspace, rules: config.rules.clone() }
+        Ok(Self { outputs: config.outputs.clone(), workspace, patterns: config.rules.patterns()? })
     }
 
     /// A folder; `None` where there is none.

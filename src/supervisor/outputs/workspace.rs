@@ -8,7 +8,6 @@ use super::files::{Found, Item, Version};
 use super::looks::Pass;
 use super::places::{Places, Root};
 use super::usual::{self, Kind};
-use crate::job::OutputPatterns;
 use crate::sync::LeftOut;
 
 /// Folders that hold data by their names come back up to this size in bytes, and so many files.
@@ -16,7 +15,6 @@ const LARGE: (u64, u64) = (100 * 1024 * 1024, 10_000);
 
 /// The working directory of a program.
 pub(super) struct Workspace {
-    patterns: OutputPatterns,
     /// What was there before the program was, by path, size and time: hashes, as there may be very much.
     before: HashSet<u64>,
     hashing: RandomState,
@@ -50,8 +48,8 @@ struct Data {
 
 impl Workspace {
     /// Remembers what is there now, before the program is.
-    pub(super) fn remember(places: &Places, patterns: OutputPatterns, activity: &Activity) -> Self {
-        let none = Self { patterns, before: HashSet::new(), hashing: RandomState::new() };
+    pub(super) fn remember(places: &Places, activity: &Activity) -> Self {
+        let none = Self { before: HashSet::new(), hashing: RandomState::new() };
         let mut walk = Walk::new(&none, places, activity);
         walk.folder("", Within::default());
         let data = walk.data.values().flat_map(|data| &data.files);
@@ -74,9 +72,9 @@ impl Workspace {
                 files.extend(data.files);
             }
         }
-        let theirs: HashSet<String> = found.files.iter().map(|(path, _)| path.clone()).collect();
         // A copy of the same name in `$NAUTA_OUTPUTS` was put there to come back.
-        files.retain(|(path, _)| !theirs.contains(path));
+        let theirs: HashSet<&str> = found.files.iter().map(|(path, _)| path.as_str()).collect();
+        files.retain(|(path, _)| !theirs.contains(path.as_str()));
         found.files.extend(files);
         found.skipped.extend(own.skipped);
     }
@@ -98,7 +96,7 @@ impl<'a> Walk<'a> {
     fn folder(&mut self, prefix: &str, mut within: Within<'_>) {
         let items = self.found.read_folder(self.places, Root::Workspace, prefix, self.activity);
         let name = |item: &Item| item.path[prefix.len()..].to_owned();
-        let leads = self.workspace.patterns.leads_into(prefix.trim_end_matches('/'));
+        let leads = self.places.patterns.leads_into(prefix.trim_end_matches('/'));
         within.cache |= !prefix.is_empty() && items.iter().any(|item| usual::marks_cache(&name(item)));
         if within.cache && !leads {
             return;
@@ -114,7 +112,7 @@ impl<'a> Walk<'a> {
     }
 
     fn enter(&mut self, path: &str, name: &str, within: Within<'_>) {
-        let patterns = &self.workspace.patterns;
+        let patterns = &self.places.patterns;
         let kind = usual::folder(name);
         let cache = within.cache || kind == Kind::Cache;
         if cache && !patterns.leads_into(path) || patterns.excludes(path, true) && !patterns.has_includes() {
@@ -139,7 +137,7 @@ impl<'a> Walk<'a> {
         if self.workspace.was_there(&path, &version) || !(metadata.is_file() || version.is_link) {
             return;
         }
-        let patterns = &self.workspace.patterns;
+        let patterns = &self.places.patterns;
         let is_included = patterns.includes(&path);
         let is_cached = within.cache || usual::is_cached_file(name);
         if !is_included && (is_cached || patterns.excludes(&path, false)) {
@@ -180,8 +178,9 @@ mod tests {
             for path in files {
                 write(&workspace.join(path), "before");
             }
-            let places = Places { outputs, workspace: Some(workspace), rules: rules.clone() };
-            let workspace = Workspace::remember(&places, rules.patterns().expect("valid"), &Activity::new());
+            let patterns = rules.patterns().expect("valid");
+            let places = Places { outputs, workspace: Some(workspace), patterns };
+            let workspace = Workspace::remember(&places, &Activity::new());
             Self { folder, places, workspace }
         }
 
