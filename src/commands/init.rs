@@ -33,13 +33,14 @@ const SHOWN: usize = 4;
 /// Writes the files.
 pub fn run(args: InitArgs, context: &Context, output: &Output) -> Result<u8> {
     let directory = args.directory.map_or_else(|| context.directory.clone(), |path| context.directory.join(path));
-    let template = match &args.template {
-        Some(name) => template::find(&context.templates(), name)?,
-        None => from_what_is_there(&directory, &programs(&directory)),
+    let (template, programs) = if let Some(name) = &args.template {
+        (template::find(&context.templates(), name)?, Vec::new())
+    } else {
+        let programs = programs(&directory);
+        (from_what_is_there(&directory, &programs), programs)
     };
     let paths = template.write_to(&directory)?;
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    let programs = if args.template.is_none() { programs(&directory) } else { Vec::new() };
     let next = next(&programs, args.template.is_some());
     let document = json!({ "schema": 1, "written": names, "programs": programs });
     output.result(&format!("wrote {}\n{next}\n", shown(&names.join(", "))), &document);
