@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::{parameters, pytorch};
@@ -155,7 +155,7 @@ fn ctrl_c_stops_the_run_and_leaves_nothing() {
 }
 
 /// A run that ends as one that was cancelled, for whoever ran it and for whoever asks; gives its name.
-fn is_cancelled(workstation: &Workstation, child: std::process::Child) -> String {
+fn is_cancelled(workstation: &Workstation, child: Child) -> String {
     let ended = child.wait_with_output().expect("waited");
     let words = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(130), "{words}");
@@ -173,11 +173,9 @@ fn is_cancelled(workstation: &Workstation, child: std::process::Child) -> String
     name
 }
 
-#[test]
-fn cancel_is_cancelled_also_where_the_program_ends_well() {
-    let workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
-    let script = "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done";
-    let mut command = workstation.command(&["run", "--local", "-n", "2", "--", "sh", "-c", script]);
+/// A run of two ranks, from when both have said that they are up, and nothing before; what it says from then on, and its name.
+fn two_that_are_up(workstation: &Workstation, arguments: &[&str]) -> (Child, impl Iterator + use<>, String) {
+    let mut command = workstation.command(arguments);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nauta starts");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     for _ in 0..2 {
@@ -185,6 +183,14 @@ fn cancel_is_cancelled_also_where_the_program_ends_well() {
     }
     let run = workstation.only_run();
     let name = run.file_name().and_then(|name| name.to_str()).expect("text").to_owned();
+    (child, lines, name)
+}
+
+#[test]
+fn cancel_is_cancelled_also_where_the_program_ends_well() {
+    let workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
+    let script = "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done";
+    let (child, _lines, name) = two_that_are_up(&workstation, &["run", "--local", "-n", "2", "--", "sh", "-c", script]);
     assert_eq!(workstation.succeeds(&["cancel", &name]).stdout, format!("{name} is cancelled\n"));
     assert_eq!(is_cancelled(&workstation, child), name);
 }
@@ -245,14 +251,8 @@ fn run_whose_engine_tells(telling: Telling) {
     let proxy = EngineProxy::start(telling);
     let mut workstation = shell(&environment("NAUTA_TEST_IMAGE_BUSYBOX"));
     workstation.set("DOCKER_HOST", &proxy.host());
-    let mut command = workstation.command(&["run", "--local", "-n", "2", "--", "sh", "-c", "echo up; sleep 1000"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nauta starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    for _ in 0..2 {
-        assert!(lines.next().expect("a line").expect("text").ends_with("up"));
-    }
-    let run = workstation.only_run();
-    let name = run.file_name().and_then(|name| name.to_str()).expect("text").to_owned();
+    let (child, _lines, name) =
+        two_that_are_up(&workstation, &["run", "--local", "-n", "2", "--", "sh", "-c", "echo up; sleep 1000"]);
     let killed = std::time::Instant::now();
     let _ = crate::support::tool("docker", &["kill", &format!("nauta-{name}-1")]);
     let ended = child.wait_with_output().expect("waited");

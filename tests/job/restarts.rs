@@ -1,7 +1,7 @@
 //! Runs that begin again after a failure, and go on from their checkpoint.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use super::cluster::{Cleanup, base, shell};
 use super::{parameters, pytorch};
@@ -58,6 +58,18 @@ fn on_the_cluster_it_goes_on_from_its_checkpoint() {
     goes_on_from_its_checkpoint(&workstation, &[]);
 }
 
+/// A run of two ranks that may begin again once, from when both have said that they are up; what it says from then on, and its
+/// name.
+pub(super) fn two_that_are_up(workstation: &Workstation) -> (Child, impl Iterator<Item = String> + use<>, String) {
+    let mut command = workstation.command(&["run", "--nodes", "2", "--restarts", "1"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nauta starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
+    assert_eq!(lines.by_ref().filter(|line| line.ends_with("up")).take(2).count(), 2);
+    let run = workstation.only_run();
+    let name = run.file_name().and_then(|name| name.to_str()).expect("text").to_owned();
+    (child, lines, name)
+}
+
 /// A rank's pod goes, gently or not; another one finds what it had left, and the run ends well.
 #[test]
 fn a_pod_that_is_lost_is_replaced_and_finds_its_checkpoint() {
@@ -67,12 +79,7 @@ fn a_pod_that_is_lost_is_replaced_and_finds_its_checkpoint() {
         let workstation = shell(script);
         workstation.configure_cluster("");
         let _cleanup = Cleanup(&workstation);
-        let mut command = workstation.command(&["run", "--nodes", "2", "--restarts", "1"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nauta starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
-        assert_eq!(lines.by_ref().filter(|line| line.ends_with("up")).take(2).count(), 2);
-        let run = workstation.only_run();
-        let name = run.file_name().and_then(|name| name.to_str()).expect("text").to_owned();
+        let (child, lines, name) = two_that_are_up(&workstation);
         let selector = format!("nauta.dev/run={name},batch.kubernetes.io/job-completion-index={rank}");
         let how: &[&str] = if gently { &["--wait=false"] } else { &["--grace-period=0", "--force"] };
         let _ = kubectl(&[&["delete", "pod", "-l", &selector], how].concat());

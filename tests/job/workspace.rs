@@ -1,11 +1,11 @@
 //! What programs make where they run comes back: from the working directory, without a word of nauta's in the program.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Stdio;
 
 use super::cluster::{Cleanup, shell};
-use crate::support::{Workstation, environment, kubectl};
+use super::restarts::two_that_are_up;
+use super::truth::faults::delete_pod;
+use crate::support::{Workstation, environment};
 
 /// Everything below a folder but nauta's own, with what files hold and where links lead.
 fn all(folder: &Path) -> Vec<String> {
@@ -122,14 +122,8 @@ fn a_pod_in_the_place_of_a_lost_one_finds_what_was_made() {
     workstation.write("log.txt", "before\n");
     workstation.configure_cluster("");
     let _cleanup = Cleanup(&workstation);
-    let mut command = workstation.command(&["run", "--nodes", "2", "--restarts", "1"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nauta starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
-    assert_eq!(lines.by_ref().filter(|line| line.ends_with("up")).take(2).count(), 2);
-    let run = workstation.only_run();
-    let name = run.file_name().and_then(|name| name.to_str()).expect("text").to_owned();
-    let selector = format!("nauta.dev/run={name},batch.kubernetes.io/job-completion-index=1");
-    let _ = kubectl(&["delete", "pod", "-l", &selector, "--wait=false"]);
+    let (child, lines, name) = two_that_are_up(&workstation);
+    delete_pod(&name, 1, false);
     let rest: Vec<String> = lines.collect();
     let done = child.wait_with_output().expect("ended");
     assert!(done.status.success(), "{rest:?} {}", String::from_utf8_lossy(&done.stderr));
@@ -150,5 +144,5 @@ fn a_pod_in_the_place_of_a_lost_one_finds_what_was_made() {
     ];
     let mut expected = expected.map(str::to_owned);
     expected.sort();
-    assert_eq!(all(&run), expected);
+    assert_eq!(all(&workstation.only_run()), expected);
 }

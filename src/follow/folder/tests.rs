@@ -51,6 +51,21 @@ pub(super) fn opened(mut open: impl FnMut() -> io::Result<Option<OutputsFolder>>
     panic!("somebody else has it");
 }
 
+/// Where the file system of a workstation has no links, what a link leads to is there in its place.
+#[test]
+fn a_link_becomes_a_copy_where_there_are_none() {
+    let root = in_memory();
+    let mut folder = open(root.path());
+    assert_eq!(bring(&mut folder, "a/epoch1.ckpt", "weights").expect("brought"), "a/epoch1.ckpt");
+    let link = sync::File::of_link("a/last.ckpt".to_owned(), "epoch1.ckpt".to_owned(), 1_000_000_000);
+    let staged = folder.stage_link("a/last.ckpt", &link).expect("staged");
+    std::fs::remove_file(root.path().join(".nauta").join(staged.name())).expect("there");
+    let copy = folder.stage_copy(staged, "epoch1.ckpt").expect("copied");
+    assert_eq!(folder.put(&[copy]).remove(0).expect("put"), "a/last.ckpt");
+    let last = root.path().join("a/last.ckpt");
+    assert!(!last.is_symlink() && std::fs::read_to_string(last).expect("readable") == "weights");
+}
+
 /// Brings a file as a list of outputs does; gives where it is.
 fn bring(folder: &mut OutputsFolder, path: &str, content: &str) -> io::Result<String> {
     let file = file(path, content);
