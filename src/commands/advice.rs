@@ -1,24 +1,33 @@
-//! Files that a program misses, since ignore files kept them here.
+//! What can be done about a failure, as the project tells: about modules that are missing, and files that ignore files kept here.
 
 use std::path::Path;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::files::rule_text;
+use super::files::why_left;
 use crate::follow::Outcome;
+use crate::job::last_words::Surroundings;
 use crate::layout;
 use crate::output::shown;
-use crate::snapshot::rules::Verdict;
-use crate::snapshot::{Left, SnapshotError, explain};
+use crate::project::{Dependencies, Project};
 
-/// Why a path of the project (relative to it) stays here and how it is sent; nothing where it travels.
-pub(super) fn why_left(root: &Path, path: &str) -> Result<Option<String>, SnapshotError> {
-    let (decided, verdict) = explain(root, path)?;
-    let (Verdict::Leave(rule) | Verdict::Withhold(rule)) = verdict else { return Ok(None) };
-    let is_folder = root.join(&decided).is_dir();
-    let left = Left::one(rule, if is_folder { decided + "/" } else { decided }, 0);
-    Ok(Some(format!("left out by {} ({})", rule_text(&left.rule), shown(&left.remedy()))))
+/// What advices about the program's last words depend on.
+fn surroundings(project: &Project) -> Surroundings {
+    let found = &project.found;
+    let dependencies = match &found.dependencies {
+        _ if found.dockerfile => Some("the Dockerfile".to_owned()),
+        Some(Dependencies::Uv) => Some("pyproject.toml".to_owned()),
+        Some(Dependencies::Requirements(file) | Dependencies::Conda(file)) => Some(file.clone()),
+        None => None,
+    };
+    let entries = std::fs::read_dir(&project.root).into_iter().flatten().flatten();
+    let module = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        let is_package = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        name.strip_suffix(".py").map(str::to_owned).or_else(|| is_package.then_some(name))
+    };
+    Surroundings { dependencies, modules: entries.filter_map(module).collect() }
 }
 
 /// What the last words of a program say that it has not found: as Python, C and the shells write it.
@@ -37,19 +46,22 @@ fn missing_path(words: &str) -> Option<&str> {
     found.and_then(|found| found.get(1)).map(|path| path.as_str())
 }
 
-/// The same outcome with an advice on files that its ranks miss and that did not travel.
-pub(super) fn advised(outcome: &Outcome, root: &Path) -> Outcome {
+/// The same outcome with an advice on what its ranks miss.
+pub(super) fn advised(outcome: &Outcome, project: &Project) -> Outcome {
     let mut outcome = outcome.clone();
     for cause in outcome.causes.values_mut() {
-        cause.advice = advice(&cause.words, root).or(cause.advice.take());
+        let of_module = || Some(surroundings(project).advice(cause.missing_module.as_deref()?));
+        let advice = advice(&cause.words, &project.root, &project.name()).or_else(of_module);
+        cause.advice = advice.or(cause.advice.take());
     }
     outcome
 }
 
 /// What to do where a program's last words name a file that is here and did not travel.
-fn advice(words: &str, root: &Path) -> Option<String> {
+fn advice(words: &str, root: &Path, project: &str) -> Option<String> {
     let missing = missing_path(words)?;
-    let own = root.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let own = layout::project_folder(project);
+    let own = own.rsplit('/').next().unwrap_or_default();
     let inside = missing.strip_prefix(layout::WORKSPACE).map_or(missing, |rest| rest.trim_start_matches('/'));
     let below = inside.strip_prefix(own).and_then(|rest| rest.strip_prefix('/'));
     // With and without the project's own folder: a package may have the project's name.
@@ -96,13 +108,15 @@ mod tests {
         let words = |path: &str| format!("FileNotFoundError: [Errno 2] No such file or directory: '{path}'");
         for path in ["data/train.bin", "./data/train.bin", "/workspace/data/train.bin", "/workspace/gpt/data/train.bin"]
         {
-            let advice = advice(&words(path), &root).expect("advice");
+            let advice = advice(&words(path), &root, "gpt").expect("advice");
             let expected = "`data/train.bin` is here and did not travel: left out by .gitignore:2 `*.bin` \
                             (`!data/*.bin` in .nautaignore sends it)";
             assert_eq!(advice, expected, "{path}");
         }
+        let elsewhere = advice(&words("/workspace/digits/data/train.bin"), &root, "digits");
+        assert!(elsewhere.is_some(), "the folder there has the project's name, not that of the one here");
         for path in ["model.py", "data/other.bin", "/etc/passwd", "../gpt/data/train.bin"] {
-            assert_eq!(advice(&words(path), &root), None, "{path}");
+            assert_eq!(advice(&words(path), &root, "gpt"), None, "{path}");
         }
     }
 }

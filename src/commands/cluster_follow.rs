@@ -16,7 +16,6 @@ use crate::diagnosis::Result;
 use crate::event::{End, Event, Events, RankState, Reason};
 use crate::follow::{Collector, Engine, FollowError, Mailbox, Outcome, follow};
 use crate::job::Nodes;
-use crate::job::last_words::Surroundings;
 use crate::job::state::{RunView, Trouble, TroubleReason};
 
 /// What came of following.
@@ -29,7 +28,6 @@ pub(super) enum Followed {
     Left,
 }
 
-#[expect(clippy::too_many_arguments, reason = "a run, and all that following it takes")]
 /// Follows a run; with `start`, it has that long to begin.
 pub(super) async fn follow_on_cluster(
     cluster: &Arc<Cluster>,
@@ -38,7 +36,6 @@ pub(super) async fn follow_on_cluster(
     start: Option<Duration>,
     collector: Option<Collector>,
     mailbox: Option<Mailbox>,
-    surroundings: &Surroundings,
     events: &Events,
 ) -> Result<Followed> {
     let (states_tx, states) = mpsc::unbounded_channel();
@@ -46,7 +43,7 @@ pub(super) async fn follow_on_cluster(
     let seen = Arc::new(Seen::default());
     let heard = seen.heard(events);
     tokio::select! {
-        outcome = follow(engine, strength, collector, mailbox, states, surroundings, &heard) => {
+        outcome = follow(engine, strength, collector, mailbox, states, &heard) => {
             Ok(Followed::Ended(Outcome { ended_by_hand: seen.is_deleted.load(Relaxed), ..outcome? }))
         }
         cannot = until_it_cannot_start(cluster, run, start, states_tx, &seen, events) => Ok(match cannot {

@@ -4,34 +4,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::left_behind::advised;
+use super::advice::advised;
 use super::record::{Record, folder};
 use crate::context::Context;
 use crate::diagnosis::Result;
 use crate::event::{Event, Events, Phase, STALLED};
 use crate::follow::{Brought, Outcome};
-use crate::job::last_words::Surroundings;
 use crate::job::state::State;
-use crate::output::{Output, bytes};
-use crate::project::{Dependencies, Project};
-
-/// What advices about the program's last words depend on.
-pub(super) fn surroundings(project: &Project) -> Surroundings {
-    let found = &project.found;
-    let dependencies = match &found.dependencies {
-        _ if found.dockerfile => Some("the Dockerfile".to_owned()),
-        Some(Dependencies::Uv) => Some("pyproject.toml".to_owned()),
-        Some(Dependencies::Requirements(file) | Dependencies::Conda(file)) => Some(file.clone()),
-        None => None,
-    };
-    let entries = std::fs::read_dir(&project.root).into_iter().flatten().flatten();
-    let module = |entry: std::fs::DirEntry| {
-        let name = entry.file_name().into_string().ok()?;
-        let is_package = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        name.strip_suffix(".py").map(str::to_owned).or_else(|| is_package.then_some(name))
-    };
-    Surroundings { dependencies, modules: entries.filter_map(module).collect() }
-}
+use crate::output::{Output, bytes, counted};
+use crate::project::Project;
 
 /// A run's folder as somebody in this directory would type it.
 pub(super) fn place(root: &Path, run: &str, directory: &Path) -> PathBuf {
@@ -44,12 +25,10 @@ pub(super) fn place(root: &Path, run: &str, directory: &Path) -> PathBuf {
 
 /// `3 files, 41.00 MiB in runs/x`, or that there are none.
 fn outputs(brought: Brought, place: &Path) -> String {
-    let files = match brought.files {
-        0 => return "no outputs".to_owned(),
-        1 => "1 file".to_owned(),
-        many => format!("{many} files"),
-    };
-    format!("{files}, {} in {}", bytes(brought.size), place.display())
+    if brought.files == 0 {
+        return "no outputs".to_owned();
+    }
+    format!("{}, {} in {}", counted(brought.files, "file"), bytes(brought.size), place.display())
 }
 
 /// How a run ended, in the past tense; without its outputs.
@@ -100,12 +79,13 @@ pub(super) fn tell(outcome: &Outcome, nodes: u32, place: &Path, events: &Events)
 pub(super) fn report(
     outcome: &Outcome,
     mut record: Record,
-    root: &Path,
+    project: &Project,
     context: &Context,
     output: &Output,
 ) -> Result<u8> {
+    let root = &project.root;
     let (run, nodes) = (record.spec.name.clone(), record.spec.nodes);
-    let outcome = &advised(outcome, root);
+    let outcome = &advised(outcome, project);
     tell(outcome, nodes, &place(root, &run, &context.directory), &output.events());
     let (state, code) = (outcome.state(nodes), outcome.code(nodes));
     let cause =
@@ -169,8 +149,8 @@ mod tests {
             ["outputs are not complete: `x` is lost", "Run succeeded, outputs incomplete: 1 file, 1.00 MiB in runs/x"];
         assert_eq!(said(&missing), words);
         let mut failed = of([end(143, Reason::PeerFailed { rank: 1 }), exited(1)], 1);
-        let cause =
-            Cause { words: "ModuleNotFoundError: No module named 'x'".to_owned(), advice: Some("add it".to_owned()) };
+        let words = "ModuleNotFoundError: No module named 'x'".to_owned();
+        let cause = Cause { words, advice: Some("add it".to_owned()), ..Cause::default() };
         failed.causes.insert(1, cause);
         let verdict = "Run failed: rank 1 exited with code 1: ModuleNotFoundError: No module named 'x'";
         assert_eq!(said(&failed), ["Collect 1 file, 1.00 MiB in runs/x", verdict, "hint: add it"]);

@@ -8,9 +8,9 @@ use serde_json::json;
 use crate::bounded_file::relative;
 use crate::context::Context;
 use crate::diagnosis::{Diagnosis, Kind, Result};
-use crate::output::{Output, Table, bytes, shown};
+use crate::output::{Output, Table, bytes, counted, shown};
 use crate::snapshot::rules::{Rule, Verdict};
-use crate::snapshot::{self, Difference, Entry, Left, Snapshot};
+use crate::snapshot::{self, Difference, Entry, Left, Snapshot, SnapshotError};
 
 /// How many of the largest files, and of the differences, are shown to people.
 const SHOWN: usize = 10;
@@ -69,18 +69,27 @@ pub fn run(args: &FilesArgs, context: &Context, output: &Output) -> Result<u8> {
 
 /// What a rule leaves out, how much that is, and how it would be sent.
 pub(super) fn left_out(left: &Left) -> String {
-    let (count, files) = (left.files, if left.files == 1 { "file" } else { "files" });
+    let files = counted(left.files, "file");
     let least = if left.more { "at least " } else { "" };
     let names: Vec<String> = left.paths.iter().take(NAMED).map(|path| shown(&path.path)).collect();
     let more = left.paths.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     let (rule, size) = (rule_text(&left.rule), bytes(left.size));
     let remedy = shown(&left.remedy());
-    format!("{least}{count} {files}, {size} left out by {rule}: {}{more} ({remedy})", names.join(", "))
+    format!("{least}{files}, {size} left out by {rule}: {}{more} ({remedy})", names.join(", "))
+}
+
+/// Why a path of the project (relative to it) stays here and how it is sent; nothing where it travels.
+pub(super) fn why_left(root: &Path, path: &str) -> std::result::Result<Option<String>, SnapshotError> {
+    let (decided, verdict) = snapshot::explain(root, path)?;
+    let (Verdict::Leave(rule) | Verdict::Withhold(rule)) = verdict else { return Ok(None) };
+    let is_folder = root.join(&decided).is_dir();
+    let left = Left::one(rule, if is_folder { decided + "/" } else { decided }, 0);
+    Ok(Some(format!("left out by {} ({})", rule_text(&left.rule), shown(&left.remedy()))))
 }
 
 /// A rule as compilers name places: file, line, text.
-pub(super) fn rule_text(rule: &Rule) -> String {
+fn rule_text(rule: &Rule) -> String {
     let pattern = shown(&rule.pattern);
     match (rule.file.as_deref().map(shown), rule.line) {
         (Some(file), Some(line)) => format!("{file}:{line} `{pattern}`"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::budget::budget;
-use super::end::{report, surroundings};
+use super::end::report;
 use super::interrupt::interrupted;
 use super::record::{Record, folder, live_local, make_runs};
 use super::run::tell_states;
@@ -51,9 +51,8 @@ pub(super) async fn follow_detached(
     let collector = Some(collector.with_budget(budget(&project.file, context.user_file())?));
     let (states_tx, states) = mpsc::unbounded_channel();
     let engine = Arc::new(Engine::Local(Box::new(run)));
-    let around = &surroundings(&project);
     let outcome = tokio::select! {
-        outcome = follow(Arc::clone(&engine), record.spec.strength(), collector, None, states, around, events) => outcome?,
+        outcome = follow(Arc::clone(&engine), record.spec.strength(), collector, None, states, events) => outcome?,
         () = tell_states(Arc::clone(&engine), states_tx) => return Ok(Kind::Interrupted.exit_code()),
         () = interrupted() => {
             come_back(&record, events);
@@ -65,5 +64,5 @@ pub(super) async fn follow_detached(
         run.remove().await?;
         events.send(Event::Finished { phase: Phase::CleanUp, detail: String::new() });
     }
-    report(&outcome, record, &project.root, context, output)
+    report(&outcome, record, &project, context, output)
 }

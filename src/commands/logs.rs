@@ -8,13 +8,13 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 use regex::bytes::Regex;
 
+use super::advice::advised;
 use super::budget::budget;
 use super::cluster_access::{open_mailbox, take_credentials_back};
 use super::cluster_follow::{Followed, follow_on_cluster};
 use super::complete::{runs, targets};
-use super::end::{place, surroundings, tell};
+use super::end::{place, tell};
 use super::interrupt::interrupted;
-use super::left_behind::advised;
 use super::local_follow::{detached, follow_detached};
 use super::log_selection::Selection;
 use super::record::{Record, folder, make_runs};
@@ -240,7 +240,7 @@ impl OnCluster<'_> {
         let address = Some(summary.mailbox.as_str());
         let mailbox = open_mailbox(self.context, self.target, address, self.run, self.events).await?;
         let project = self.context.project()?;
-        let (budget, around) = (budget(&project.file, self.context.user_file())?, surroundings(&project));
+        let budget = budget(&project.file, self.context.user_file())?;
         make_runs(self.root)?;
         let collector = match Collector::open(&folder(self.root, self.run)) {
             Ok(collector) => Some(collector.with_budget(budget)),
@@ -249,12 +249,12 @@ impl OnCluster<'_> {
             Err(error) => return Err(error.into()),
         };
         let (name, strength) = (&summary.name, summary.strength);
-        match follow_on_cluster(cluster, name, strength, None, collector, mailbox, &around, self.events).await? {
+        match follow_on_cluster(cluster, name, strength, None, collector, mailbox, self.events).await? {
             Followed::Ended(outcome) => {
                 if summary.holds_credentials {
                     take_credentials_back(cluster, &summary.name, self.events).await;
                 }
-                let outcome = advised(&outcome, self.root);
+                let outcome = advised(&outcome, &project);
                 tell(&outcome, summary.nodes, &place(self.root, self.run, &self.context.directory), self.events);
                 if let Some(mut record) = record {
                     record.end(&outcome, &self.mask);

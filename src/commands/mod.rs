@@ -19,13 +19,13 @@ pub mod target;
 pub mod template;
 pub mod version;
 
+mod advice;
 mod budget;
 mod cluster_access;
 mod cluster_follow;
 mod complete;
 mod end;
 mod interrupt;
-mod left_behind;
 mod local_follow;
 pub mod rebase;
 mod record;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::gitignore::Gitignore;
 use serde_json::json;
 
 use super::budget::budget;
@@ -14,7 +14,8 @@ use super::record::{Record, folder, make_runs};
 use crate::context::{Context, Destination};
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::event::{Event, Events};
-use crate::follow::{Collector, Listing, Mailbox, Pieces, Received, missing_of};
+use crate::follow::{Collector, Listing, Mailbox, Pieces, Received, missing_of, path_of};
+use crate::job::matcher;
 use crate::output::{Output, shown};
 use crate::sync::Index;
 
@@ -164,20 +165,15 @@ impl Wanted {
         if patterns.is_empty() {
             return Ok(Self(None));
         }
-        let mut builder = GitignoreBuilder::new("");
-        for pattern in patterns {
-            let wrong = |source| PullError::Pattern { pattern: pattern.clone(), source };
-            builder.add_line(None, pattern.trim_start_matches("./")).map_err(wrong)?;
-        }
-        let all = builder.build().map_err(|source| PullError::Pattern { pattern: patterns.join(" "), source })?;
+        let plain: Vec<String> = patterns.iter().map(|pattern| pattern.trim_start_matches("./").to_owned()).collect();
+        let all = matcher(&plain).map_err(|(pattern, source)| PullError::Pattern { pattern, source })?;
         Ok(Self(Some(all)))
     }
 
     /// Whether a rank's file is wanted, by its place in the run's folder.
     fn takes(&self, rank: u32, path: &str) -> bool {
         let Some(patterns) = &self.0 else { return true };
-        let place = if rank == 0 { path.to_owned() } else { format!("rank-{rank}/{path}") };
-        patterns.matched_path_or_any_parents(place, false).is_ignore()
+        patterns.matched_path_or_any_parents(path_of(rank, path), false).is_ignore()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::diagnosis::Result;
 use crate::event::{NOT_RUN, RankState};
 use crate::follow::{Engine, Outcome, Ways, missing_of, states};
 use crate::job::state::{RankView, RunState, RunView, State, Trouble};
-use crate::output::{Output, Table, shown};
+use crate::output::{Output, Table, counted, shown};
 use crate::settings::Target;
 
 /// Say where runs stand, rank by rank, and why they wait
@@ -160,7 +160,7 @@ impl Standing {
         let now = jiff::Timestamp::now().as_second();
         let time = |at: i64| jiff::Timestamp::from_second(at).map_or_else(|_| at.to_string(), |at| at.to_string());
         let took = |from: i64, to: i64| age(to - from);
-        let ranks = if self.nodes == 1 { "1 rank".to_owned() } else { format!("{} ranks", self.nodes) };
+        let ranks = counted(self.nodes.into(), "rank");
         let place = if self.target == "local" { "Docker here".to_owned() } else { self.target.clone() };
         let mut facts = vec![("on", format!("{place}, {ranks}"))];
         facts.extend(self.started.map(|at| match self.ended {

@@ -15,6 +15,7 @@ use super::round::Round;
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::digest::Digest;
 use crate::event::Events;
+use crate::output::{bytes, counted};
 use crate::registry::RegistryError;
 use crate::sync::{self, Budget, LeftOut};
 
@@ -181,14 +182,8 @@ impl Collector {
 
     /// Says once what of the working directory stays behind.
     pub(super) fn say_left_out(&mut self, left_out: &LeftOut, events: &Events) {
-        let LeftOut { path, files, bytes } = left_out;
-        let path = path.escape_debug();
-        let count = match files {
-            _ if path.clone().last() != Some('/') => String::new(),
-            1 => "1 file, ".to_owned(),
-            files => format!("{files} files, "),
-        };
-        let size = indicatif::HumanBytes(*bytes);
+        let count = if left_out.path.ends_with('/') { counted(left_out.files, "file") + ", " } else { String::new() };
+        let (path, size) = (left_out.path.escape_debug(), bytes(left_out.bytes));
         let text = format!(
             "`{path}` ({count}{size}) stays behind, as it looks like data that was downloaded; `--outputs {path}` brings it"
         );
@@ -214,7 +209,8 @@ impl Collector {
 }
 
 /// Where a rank's file goes, relative to the run's folder.
-pub(super) fn path_of(rank: u32, path: &str) -> String {
+#[must_use]
+pub fn path_of(rank: u32, path: &str) -> String {
     if rank == 0 { path.to_owned() } else { format!("rank-{rank}/{path}") }
 }
 

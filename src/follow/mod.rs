@@ -25,7 +25,7 @@ mod stop;
 mod trunk;
 mod ways;
 
-pub use collect::{CollectError, Collector};
+pub use collect::{CollectError, Collector, path_of};
 pub use engine::Engine;
 pub use fetch::Pieces;
 pub use gather::missing_of;

@@ -23,7 +23,7 @@ use crate::control::{PROTOCOL, Reply, Request};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::event::{End, Event, Events, RankState, Reason, Stream};
 use crate::job::Nodes;
-use crate::job::last_words::{self, LastWords, Surroundings};
+use crate::job::last_words::{self, LastWords};
 use crate::sync::Index;
 
 /// What can go wrong while a run is followed.
@@ -74,7 +74,6 @@ pub async fn follow(
     collector: Option<Collector>,
     mailbox: Option<Mailbox>,
     mut engine_states: mpsc::UnboundedReceiver<(u32, RankState)>,
-    surroundings: &Surroundings,
     events: &Events,
 ) -> Result<Outcome, FollowError> {
     let overheard = Overheard::default();
@@ -117,7 +116,7 @@ pub async fn follow(
                 Some(Err(_)) => {}
                 None => {
                     outcome.excuse(strength, &lost);
-                    outcome.causes = overheard.causes(&outcome, surroundings);
+                    outcome.causes = overheard.causes(&outcome);
                     if let Some(collector) = &shared.collector {
                         let mut collector = collector.lock().await;
                         if outcome.missing_outputs.is_empty() {
@@ -150,10 +149,10 @@ impl Overheard {
     }
 
     /// Why ranks failed that failed by themselves.
-    fn causes(&self, outcome: &Outcome, surroundings: &Surroundings) -> BTreeMap<u32, last_words::Cause> {
+    fn causes(&self, outcome: &Outcome) -> BTreeMap<u32, last_words::Cause> {
         let words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = outcome.ends.iter().filter(|(_, end)| !end.is_success() && !end.is_consequence());
-        failed.filter_map(|(rank, _)| Some((*rank, words.get(rank)?.cause(surroundings)?))).collect()
+        failed.filter_map(|(rank, _)| Some((*rank, words.get(rank)?.cause()?))).collect()
     }
 }
 

@@ -3,8 +3,6 @@
 //!
 //! Launchers report their workers' failures in tables and tracebacks of their own: what the workers said before counts.
 
-use serde::Serialize;
-
 /// So much of the end of each stream is remembered, in bytes: the reports of torchrun for some workers.
 const KEPT: usize = 32 * 1024;
 /// The longest quote, in characters.
@@ -18,12 +16,13 @@ pub struct LastWords {
 }
 
 /// Why a program failed, in its own words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cause {
     /// One line of what it wrote.
     pub words: String,
+    /// The Python module that it did not find: what can be done about that, the project tells.
+    pub missing_module: Option<String>,
     /// What can be done.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
 
@@ -48,8 +47,8 @@ impl LastWords {
 
     /// What they say of the failure; standard error first.
     #[must_use]
-    pub fn cause(&self, surroundings: &Surroundings) -> Option<Cause> {
-        [&self.stderr, &self.stdout].into_iter().find_map(|bytes| cause(&String::from_utf8_lossy(bytes), surroundings))
+    pub fn cause(&self) -> Option<Cause> {
+        [&self.stderr, &self.stdout].into_iter().find_map(|bytes| cause(&String::from_utf8_lossy(bytes)))
     }
 }
 
@@ -75,7 +74,7 @@ const CONSEQUENCES: [&str; 6] = [
 
 /// Why a program failed that wrote this.
 #[must_use]
-pub fn cause(text: &str, surroundings: &Surroundings) -> Option<Cause> {
+pub fn cause(text: &str) -> Option<Cause> {
     let lines: Vec<String> = text.lines().map(bare).collect();
     let mut best: Option<(Rank, String)> = None;
     let mut at = 0;
@@ -90,8 +89,9 @@ pub fn cause(text: &str, surroundings: &Surroundings) -> Option<Cause> {
         at = next;
     }
     let (_, words) = best?;
-    let advice = advice(&words, surroundings);
-    Some(Cause { words: cut(&words), advice })
+    let missing_module = quoted_after(&words, "No module named ").map(str::to_owned);
+    let advice = if missing_module.is_some() { None } else { advice(&words) };
+    Some(Cause { words: cut(&words), missing_module, advice })
 }
 
 fn rank_of(words: &str) -> Rank {
@@ -177,11 +177,8 @@ const PACKAGES: [(&str, &str); 10] = [
 ];
 
 /// What can be done about a failure that says this.
-fn advice(words: &str, surroundings: &Surroundings) -> Option<String> {
+fn advice(words: &str) -> Option<String> {
     let has = |part: &str| words.contains(part);
-    if let Some(module) = quoted_after(words, "No module named ") {
-        return Some(of_module(module, surroundings));
-    }
     if has("CUDA out of memory") {
         return Some("a smaller batch, or fewer processes on each accelerator".to_owned());
     }
@@ -209,19 +206,23 @@ fn quoted_after<'a>(words: &'a str, before: &str) -> Option<&'a str> {
     rest.split_once('\'').map(|(name, _)| name).filter(|name| !name.is_empty())
 }
 
-fn of_module(module: &str, surroundings: &Surroundings) -> String {
-    let top = module.split('.').next().unwrap_or(module);
-    if surroundings.modules.iter().any(|own| own == top) {
-        return format!(
-            "`{top}` is in the project, and not where Python looks: `-e PYTHONPATH=.` adds the project's folder"
-        );
+impl Surroundings {
+    /// What can be done about a module that Python does not find.
+    #[must_use]
+    pub fn advice(&self, module: &str) -> String {
+        let top = module.split('.').next().unwrap_or(module);
+        if self.modules.iter().any(|own| own == top) {
+            return format!(
+                "`{top}` is in the project, and not where Python looks: `-e PYTHONPATH=.` adds the project's folder"
+            );
+        }
+        let named = PACKAGES.iter().find(|(name, _)| *name == module || *name == top).map(|(_, package)| *package);
+        let package = named.unwrap_or(top);
+        let file = self.dependencies.as_deref().unwrap_or("requirements.txt");
+        let verb = if self.dependencies.is_some() { "add" } else { "name" };
+        let place = if self.dependencies.is_some() { "to" } else { "in a" };
+        format!("{verb} `{package}` {place} {file}")
     }
-    let named = PACKAGES.iter().find(|(name, _)| *name == module || *name == top).map(|(_, package)| *package);
-    let package = named.unwrap_or(top);
-    let file = surroundings.dependencies.as_deref().unwrap_or("requirements.txt");
-    let verb = if surroundings.dependencies.is_some() { "add" } else { "name" };
-    let place = if surroundings.dependencies.is_some() { "to" } else { "in a" };
-    format!("{verb} `{package}` {place} {file}")
 }
 
 #[cfg(test)]
@@ -231,8 +232,9 @@ mod tests {
     fn of(text: &str) -> (String, String) {
         let surroundings =
             Surroundings { dependencies: Some("requirements.txt".to_owned()), modules: vec!["mingpt".to_owned()] };
-        let cause = cause(text, &surroundings);
-        cause.map(|cause| (cause.words, cause.advice.unwrap_or_default())).unwrap_or_default()
+        let Some(Cause { words, missing_module, advice }) = cause(text) else { return Default::default() };
+        let of_module = missing_module.map(|module| surroundings.advice(&module));
+        (words, of_module.or(advice).unwrap_or_default())
     }
 
     fn words(text: &str) -> String {
@@ -347,11 +349,9 @@ Root Cause (first observed failure):
         let (said, advice) = of(slots);
         assert!(said.ends_with("to satisfy the 4 slots that were requested by the application:"), "{said}");
         assert!(advice.contains("--slots N"));
-        let bare = cause(
-            "Traceback (most recent call last):\n  x\nModuleNotFoundError: No module named 'yaml'\n",
-            &Surroundings::default(),
-        );
-        assert_eq!(bare.and_then(|cause| cause.advice).as_deref(), Some("name `pyyaml` in a requirements.txt"));
+        let bare = cause("Traceback (most recent call last):\n  x\nModuleNotFoundError: No module named 'yaml'\n");
+        let missing = bare.and_then(|cause| cause.missing_module).expect("a module");
+        assert_eq!(Surroundings::default().advice(&missing), "name `pyyaml` in a requirements.txt");
     }
 
     #[test]
@@ -364,7 +364,7 @@ Root Cause (first observed failure):
         assert!(last.stdout.len() <= 2 * KEPT && last.stderr.len() <= 2 * KEPT);
         last.push(false, b"Traceback (most recent call last):\n  x\nValueError: ");
         last.push(false, "\u{e4}".repeat(9999).as_bytes());
-        let cause = last.cause(&Surroundings::default()).expect("a cause");
+        let cause = last.cause().expect("a cause");
         assert_eq!(cause.words.chars().count(), LONGEST + 1);
     }
 }

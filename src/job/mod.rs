@@ -19,7 +19,7 @@ pub mod variables;
 
 pub use launch::Launch;
 pub use nodes::Nodes;
-pub use outputs::{InvalidPattern, OutputPatterns, OutputRules};
+pub use outputs::{InvalidPattern, OutputPatterns, OutputRules, matcher};
 pub use program_secret::{ProgramSecret, SecretValue, is_variable_name};
 pub use quantity::{Cpu, Memory, duration};
 pub use restarts::{RestartOn, Restarts};

@@ -57,23 +57,31 @@ impl OutputRules {
     /// The first pattern that is none.
     pub fn patterns(&self) -> Result<OutputPatterns, InvalidPattern> {
         Ok(OutputPatterns {
-            include: matcher(&self.include)?,
-            exclude: matcher(&self.exclude)?,
+            include: understood(&self.include)?,
+            exclude: understood(&self.exclude)?,
             leads: leads(&self.include),
         })
     }
 }
 
-fn matcher(patterns: &[String]) -> Result<Gitignore, InvalidPattern> {
-    let mut builder = GitignoreBuilder::new("");
+fn understood(patterns: &[String]) -> Result<Gitignore, InvalidPattern> {
     let invalid = |pattern: &str, reason: String| InvalidPattern { pattern: pattern.to_owned(), reason };
-    for pattern in patterns {
-        if pattern.trim().is_empty() || pattern.starts_with(['!', '#']) {
-            return Err(invalid(pattern, "expected one as in a .gitignore, without `!` or `#`".to_owned()));
-        }
-        builder.add_line(None, pattern).map_err(|error| invalid(pattern, error.to_string()))?;
+    if let Some(other) = patterns.iter().find(|text| text.trim().is_empty() || text.starts_with(['!', '#'])) {
+        return Err(invalid(other, "expected one as in a .gitignore, without `!` or `#`".to_owned()));
     }
-    builder.build().map_err(|error| invalid(&patterns.join(" "), error.to_string()))
+    matcher(patterns).map_err(|(pattern, error)| invalid(&pattern, error.to_string()))
+}
+
+/// A matcher of paths by patterns as in a `.gitignore`.
+///
+/// # Errors
+/// The first pattern that is none, and why.
+pub fn matcher(patterns: &[String]) -> Result<Gitignore, (String, ignore::Error)> {
+    let mut builder = GitignoreBuilder::new("");
+    for pattern in patterns {
+        builder.add_line(None, pattern).map_err(|error| (pattern.clone(), error))?;
+    }
+    builder.build().map_err(|error| (patterns.join(" "), error))
 }
 
 /// The folders that patterns name in so many words, which are looked into for their sake.

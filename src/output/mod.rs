@@ -19,7 +19,7 @@ mod timings;
 mod waits;
 
 pub use masked::MaskedStderr;
-pub use progress::bytes;
+pub use progress::{bytes, counted};
 pub use reporter::{Format, LogStyle, Output, UnwrittenResult};
 pub use shown::shown;
 pub use table::{Table, terminal_width};

@@ -12,7 +12,7 @@ use crate::cluster::{Cause, Cluster};
 use crate::commands::budget::budget;
 use crate::commands::cluster_access::take_credentials_back;
 use crate::commands::cluster_follow::{Followed, follow_on_cluster};
-use crate::commands::end::{report, surroundings};
+use crate::commands::end::report;
 use crate::commands::rebase;
 use crate::commands::record::{Record, folder};
 use crate::context::Context;
@@ -144,8 +144,7 @@ async fn attend(
     let folder = folder(&request.project.root, run);
     let collector = Some(Collector::open(&folder)?.with_budget(budget));
     let (strength, start) = (request.spec.strength(), Some(request.spec.deadlines.start));
-    let around = surroundings(&request.project);
-    let outcome = match follow_on_cluster(&cluster, run, strength, start, collector, mailbox, &around, events).await? {
+    let outcome = match follow_on_cluster(&cluster, run, strength, start, collector, mailbox, events).await? {
         Followed::Ended(outcome) => outcome,
         Followed::CannotStart(error) => {
             match cluster.cancel(run).await {
@@ -166,7 +165,7 @@ async fn attend(
     if holds_credentials {
         take_credentials_back(&cluster, run, events).await;
     }
-    report(&outcome, record, &request.project.root, context, output)
+    report(&outcome, record, &request.project, context, output)
 }
 
 fn come_back(run: &str, events: &Events) {

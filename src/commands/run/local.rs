@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use super::request::{Request, random_key};
 use crate::architecture::Architecture;
 use crate::commands::budget::budget;
-use crate::commands::end::{report, surroundings};
+use crate::commands::end::report;
 use crate::commands::interrupt::interrupted;
 use crate::commands::local_follow::come_back;
 use crate::commands::record::{Record, folder};
@@ -91,8 +91,8 @@ async fn attend(run: LocalRun, record: Record, request: &Request, context: &Cont
     let watching = tokio::spawn(tell_states(Arc::clone(&engine), states_tx));
     let folder = folder(&request.project.root, &request.spec.name);
     let collector = Some(Collector::open(&folder)?.with_budget(budget(&request.project.file, context.user_file())?));
-    let (strength, around) = (request.spec.strength(), &surroundings(&request.project));
-    let following = follow(Arc::clone(&engine), strength, collector, None, states, around, events);
+    let strength = request.spec.strength();
+    let following = follow(Arc::clone(&engine), strength, collector, None, states, events);
     let outcome = until_done_or_cancelled(following, &engine, &request.spec, events).await;
     watching.abort();
     let _ = watching.await;
@@ -102,7 +102,7 @@ async fn attend(run: LocalRun, record: Record, request: &Request, context: &Cont
         events.send(Event::Finished { phase: Phase::CleanUp, detail: String::new() });
     }
     let outcome = outcome?;
-    report(&outcome, record, &request.project.root, context, output)
+    report(&outcome, record, &request.project, context, output)
 }
 
 /// Tells what Docker says of the containers, until it is stopped. Docker's stream breaks when it is started anew.

@@ -23,7 +23,7 @@ use crate::job::{
     Cpu, Deadlines, Launch, Memory, Nodes, OutputRules, ProgramSecret, Resources, RestartOn, Restarts, RunSpec,
     Variables, duration,
 };
-use crate::output::{Output, bytes};
+use crate::output::{Output, bytes, counted};
 use crate::project::{Project, programs, run_name};
 use crate::secret::{Secret, names_a_secret};
 use crate::settings::{OutputsSection, RunSection, Setting, Source};
@@ -90,10 +90,10 @@ fn announce(spec: &RunSpec, destination: &Setting<Destination>, events: &Events)
         Destination::Local => "Docker here".to_owned(),
         Destination::Cluster(name, _) => name.clone(),
     };
-    let ranks = match (spec.nodes, spec.min_nodes) {
-        (1, _) => "1 rank".to_owned(),
-        (most, None) => format!("{most} ranks"),
-        (most, Some(least)) => format!("{most} ranks, and goes on with {least}"),
+    let ranks = counted(spec.nodes.into(), "rank");
+    let ranks = match spec.min_nodes.filter(|_| spec.nodes > 1) {
+        Some(least) => format!("{ranks}, and goes on with {least}"),
+        None => ranks,
     };
     let launch = if spec.launch.is_host(spec.nodes - 1) { "; rank 0 starts the programs of all" } else { "" };
     events.note(format!("{}: {ranks} on {place} (from {}){launch}", spec.name, destination.source));

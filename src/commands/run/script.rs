@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::error::RunError;
 use crate::bounded_file::{HAND_WRITTEN, read_text};
-use crate::commands::left_behind::why_left;
+use crate::commands::files::why_left;
 use crate::diagnosis::{Result, nearest};
 use crate::snapshot::Snapshot;
 
