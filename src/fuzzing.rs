@@ -10,7 +10,7 @@ use crate::{registry, settings, snapshot, supervisor, sync};
 pub type Target = fn(&[u8]);
 
 /// All targets by their names, which are those of their folders in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 24] = [
+pub const TARGETS: [(&str, Target); 25] = [
     ("control-frames", control::fuzz::frames),
     ("credential-helper", credentials::fuzz::helper),
     ("docker-config", credentials::fuzz::docker_config),
@@ -32,6 +32,7 @@ pub const TARGETS: [(&str, Target); 24] = [
     ("registry-answer", registry::fuzz::answer),
     ("registry-challenge", registry::fuzz::challenge),
     ("registry-hosting", cluster::fuzz::hosting),
+    ("requirements", image::fuzz::requirements),
     ("run-record", commands::fuzz::record),
     ("saved-image", docker::fuzz::saved_image),
     ("settings", settings::fuzz::files),

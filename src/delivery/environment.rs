@@ -1,17 +1,19 @@
 //! The environment image: what it is made of, and its making by Docker.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::DeliveryError;
 use super::lock::logins;
 use crate::bounded_file::{HAND_WRITTEN, read_text_inside};
 use crate::context::Context;
-use crate::diagnosis::Result;
-use crate::docker::Docker;
+use crate::diagnosis::{Failure, Result};
+use crate::docker::{Docker, DockerError};
 use crate::event::{Event, Events, Phase};
 use crate::image::build_plan::{BuildPlan, ContextFile, Dockerfile};
-use crate::image::{Builder, CA_SECRET, EnvironmentPlan, Recipe, environment_key, render};
-use crate::layout::label;
+use crate::image::inputs::{Inputs, gather};
+use crate::image::{Builder, CA_SECRET, Environment, EnvironmentPlan, Recipe, Site, render};
+use crate::layout::{label, project_folder};
 use crate::project::{Dependencies, Project};
 use crate::secret::Secret;
 use crate::settings::{Setting, Source, UserFile};
@@ -74,6 +76,16 @@ pub fn plan_environment(project: &Project, user: &UserFile, snapshot: &Snapshot)
     Ok(EnvironmentPlan::Generated { base, recipe: Recipe { packages, dependencies } })
 }
 
+/// What a plan's build reads; what a Dockerfile of nauta's own cannot do without has to be there. `state` is nauta's folder for what
+/// may be lost.
+pub fn environment(project: &Project, plan: EnvironmentPlan, snapshot: &Snapshot, state: &Path) -> Result<Environment> {
+    let inputs = gather(&plan, project, snapshot, Some(state))?;
+    if let (EnvironmentPlan::Generated { .. }, Some(problem)) = (&plan, inputs.problems.first()) {
+        return Err(DeliveryError::Input(Box::new(problem.clone())).into());
+    }
+    Ok(Environment { plan, inputs, folder: project_folder(&project.name()) })
+}
+
 /// Where an environment image is made, and what for.
 pub struct LocalEnvironment<'a> {
     /// The engine.
@@ -86,12 +98,12 @@ pub struct LocalEnvironment<'a> {
 pub async fn local_environment(
     context: &Context,
     local: &LocalEnvironment<'_>,
-    plan: &EnvironmentPlan,
-    snapshot: &Snapshot,
+    environment: &Environment,
     surroundings: &Surroundings,
     events: &Events,
 ) -> Result<String> {
     let LocalEnvironment { docker, platform } = local;
+    let plan = &environment.plan;
     events.send(Event::Started { phase: Phase::Environment, detail: plan.describe() });
     let finished = |detail: String| events.send(Event::Finished { phase: Phase::Environment, detail });
     if let EnvironmentPlan::Base { base } = plan
@@ -100,7 +112,7 @@ pub async fn local_environment(
         finished(format!("is {} (from {})", base.value, base.source));
         return Ok(base.value.clone());
     }
-    let key = environment_key(plan, snapshot, platform);
+    let key = environment.key(platform);
     // One for all projects: the key says what it is made of, whoever made it first.
     let tag = format!("{ENVIRONMENTS}:env-{}", key.short());
     if docker.image(&tag).await?.is_some() {
@@ -108,40 +120,57 @@ pub async fn local_environment(
         return Ok(tag);
     }
     let builder = docker.builder().await?;
-    let mut build = build_plan(plan, snapshot, surroundings, builder);
+    let mut build = build_plan(environment, surroundings, builder);
     build.logins = logins(context, plan, events).await?;
     build.tags = vec![tag.clone()];
     build.platform = Some(platform.clone()).filter(|platform| *platform != docker.platform());
     build.labels.insert(label::MANAGED_BY.to_owned(), label::MANAGED_BY_NAUTA.to_owned());
-    docker.build(&build, events).await?;
+    let done = docker.build(&build, events).await;
+    done.map_err(|error| with_hints(error, &environment.inputs))?;
     finished(format!("built {}", plan.describe()));
     Ok(tag)
 }
 
-fn build_plan(plan: &EnvironmentPlan, snapshot: &Snapshot, surroundings: &Surroundings, builder: Builder) -> BuildPlan {
+/// A failure of a build, and what may be the reason: what it was told to read, and is not there.
+fn with_hints(error: DockerError, inputs: &Inputs) -> Failure {
+    let mut failure = Failure::from(error);
+    for problem in &inputs.problems {
+        failure = failure.hinted(format!("{problem}: {}", problem.hint()));
+    }
+    failure
+}
+
+fn build_plan(environment: &Environment, surroundings: &Surroundings, builder: Builder) -> BuildPlan {
+    let Environment { plan, inputs, folder } = environment;
     let mut context = Vec::new();
     let ca = surroundings.ca_bundle.as_ref();
     let (dockerfile, uses_ca) = match plan {
         EnvironmentPlan::Base { base } => (Dockerfile::Text(format!("FROM {}\n", base.value)), false),
         EnvironmentPlan::Dockerfile { path, text } => {
-            context.push((path.clone(), ContextFile::Bytes(text.clone().into_bytes())));
+            context.push((path.clone().into_bytes(), ContextFile::Bytes(text.clone().into_bytes())));
             (Dockerfile::InContext(path.clone()), true)
         }
         EnvironmentPlan::Generated { base, recipe } => {
-            (Dockerfile::Text(render(&base.value, recipe, builder, ca.is_some())), true)
+            (Dockerfile::Text(render(&base.value, recipe, &Site::new(inputs, folder), builder, ca.is_some())), true)
         }
     };
-    for entry in plan.inputs(snapshot) {
-        let path = entry.display();
-        if matches!(entry.content, Content::File { .. }) && !context.iter().any(|(known, _)| *known == path) {
-            context.push((path, ContextFile::Path(entry.path_below(snapshot.root()))));
-        }
+    let is_dockerfile = |path: &[u8]| matches!(&dockerfile, Dockerfile::InContext(own) if own.as_bytes() == path);
+    for (path, input) in inputs.files.iter().filter(|(path, _)| !is_dockerfile(path)) {
+        let file = match &input.content {
+            _ if input.hollow => ContextFile::Bytes(Vec::new()),
+            Content::Directory => ContextFile::Folder,
+            Content::Link { target } => ContextFile::Link(target.clone()),
+            Content::File { digest, executable, .. } => {
+                ContextFile::Version { path: inputs.place(path), digest: digest.clone(), executable: *executable }
+            }
+        };
+        context.push((path.clone(), file));
     }
     let mut build = BuildPlan::new(dockerfile, builder);
     if let Some(certificates) = ca.filter(|_| uses_ca) {
         match builder {
             Builder::BuildKit => build.secrets.push((CA_SECRET.to_owned(), Secret::new(certificates))),
-            Builder::Classic => context.push((CA_SECRET.to_owned(), ContextFile::Bytes(certificates.clone().into()))),
+            Builder::Classic => context.push((CA_SECRET.into(), ContextFile::Bytes(certificates.clone().into()))),
         }
     }
     build.context = context;

@@ -16,9 +16,8 @@ use crate::digest::Digest;
 use crate::docker::{Docker, ExportedLayer};
 use crate::event::{Event, Phase};
 use crate::image::compose::{self, ComposeError, Image, Layer, config_of, select_platform};
-use crate::image::{EnvironmentPlan, ImageReference, environment_key};
+use crate::image::{Environment, EnvironmentPlan, ImageReference};
 use crate::registry::{Blob, MAX_MANIFEST, Registry, RegistryError, Taken};
-use crate::snapshot::Snapshot;
 
 /// Requests that only ask are cheap.
 const ASK_AT_ONCE: usize = 8;
@@ -29,26 +28,25 @@ fn tag_of(key: &Digest) -> String {
 
 impl Delivery<'_> {
     /// What the environment image is called.
-    pub(super) fn environment_tag(&self, plan: &EnvironmentPlan, snapshot: &Snapshot) -> String {
-        tag_of(&environment_key(plan, snapshot, self.architecture.name()))
+    pub(super) fn environment_tag(&self, environment: &Environment) -> String {
+        tag_of(&environment.key(self.architecture.name()))
     }
 
-    fn expected(&self, plan: &EnvironmentPlan, snapshot: &Snapshot) -> Expected {
+    fn expected(&self, environment: &Environment) -> Expected {
         let architecture = self.architecture.name();
-        Expected { key: environment_key(plan, snapshot, architecture), bases: plan.bases(), architecture }
+        Expected { key: environment.key(architecture), bases: environment.plan.bases(), architecture }
     }
 
     /// The environment image in the registry: the one made before, or the base itself, or one that Docker builds. Without
     /// `trust`, what is known and what the registry's tags promise is looked at layer by layer.
     pub(super) async fn environment(
         &self,
-        plan: &EnvironmentPlan,
-        snapshot: &Snapshot,
+        environment: &Environment,
         surroundings: &Surroundings,
         known: &mut Known,
         trust: bool,
     ) -> Result<Image> {
-        let expected = self.expected(plan, snapshot);
+        let (plan, expected) = (&environment.plan, self.expected(environment));
         let tag = tag_of(&expected.key);
         let unchanged = |by: &str| {
             let detail = format!("{} is unchanged{by}", plan.describe());
@@ -66,7 +64,7 @@ impl Delivery<'_> {
             known.add_environment(&tag, image.clone());
             return Ok(image);
         }
-        let image = self.make_environment(plan, snapshot, surroundings, &expected).await?;
+        let image = self.make_environment(environment, surroundings, &expected).await?;
         known.add_environment(&tag, image.clone());
         Ok(image)
     }
@@ -87,11 +85,11 @@ impl Delivery<'_> {
 
     async fn make_environment(
         &self,
-        plan: &EnvironmentPlan,
-        snapshot: &Snapshot,
+        environment: &Environment,
         surroundings: &Surroundings,
         expected: &Expected,
     ) -> Result<Image> {
+        let plan = &environment.plan;
         let mut bases = Vec::new();
         for name in plan.bases() {
             let Ok(reference) = name.parse::<ImageReference>() else { continue };
@@ -107,7 +105,7 @@ impl Delivery<'_> {
         let docker = self.context.docker().await?;
         let platform = self.architecture.platform();
         let local = LocalEnvironment { docker: &docker, platform };
-        let name = local_environment(self.context, &local, plan, snapshot, surroundings, self.events).await?;
+        let name = local_environment(self.context, &local, environment, surroundings, self.events).await?;
         self.push_from_docker(&docker, &name, &bases, expected).await
     }
 

@@ -6,6 +6,7 @@ use crate::architecture::Architecture;
 use crate::bounded_file;
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::image::compose::ComposeError;
+use crate::image::inputs::Problem;
 
 /// What went wrong on the way from a project to an image.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum DeliveryError {
         /// Who named it.
         source_text: String,
     },
+    /// What a build needs cannot be read.
+    #[error("{0}")]
+    Input(Box<Problem>),
     /// A file of the project is not one that is read.
     #[error("cannot read `{}`", path.display())]
     ProjectFile {
@@ -108,6 +112,7 @@ impl Diagnosis for DeliveryError {
                 ]
             }
             Self::NoFile { .. } => vec!["check its name, and the ignore rules of the project".to_owned()],
+            Self::Input(problem) => vec![problem.hint()],
             Self::Secret { path, .. } => vec![
                 format!("take it out of the file, or leave the file out with a line `{path}` in .nautaignore"),
                 format!("`!{path}` in .nautaignore sends it nonetheless"),

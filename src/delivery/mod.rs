@@ -21,7 +21,7 @@ mod supervisor_layer;
 
 pub use access::{HostAccess, open_registry};
 pub use code::write_code;
-pub use environment::{LocalEnvironment, Surroundings, local_environment, plan_environment};
+pub use environment::{LocalEnvironment, Surroundings, environment, local_environment, plan_environment};
 pub use error::DeliveryError;
 pub use lock::{pin, update};
 pub use run_image::{Delivery, RunImage, Work, rebase, run_image};

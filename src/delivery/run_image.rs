@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::diagnosis::Result;
 use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
-use crate::image::EnvironmentPlan;
+use crate::image::Environment;
 use crate::image::compose::{self, Composed, Image, Layer, compose};
 use crate::layout::label;
 use crate::registry::{Blob, Registry, RegistryError, Sent, Taken};
@@ -72,7 +72,7 @@ pub struct Delivery<'a> {
 /// Makes sure that the delivery's repository has the run image.
 pub async fn run_image(
     delivery: &Delivery<'_>,
-    plan: &EnvironmentPlan,
+    environment: &Environment,
     snapshot: &Snapshot,
     surroundings: &Surroundings,
 ) -> Result<RunImage> {
@@ -80,9 +80,9 @@ pub async fn run_image(
     let mut known = Known::open(&state, &delivery.place());
     let mut stack = Stack::open(&state, &delivery.place(), snapshot.root(), delivery.project_name);
     for trust in [true, false] {
-        let environment = delivery.environment(plan, snapshot, surroundings, &mut known, trust).await?;
-        check_platform(&environment, delivery.architecture)?;
-        if let Some(digest) = delivery.put_together(&environment, snapshot, &mut known, &mut stack, trust).await? {
+        let image = delivery.environment(environment, surroundings, &mut known, trust).await?;
+        check_platform(&image, delivery.architecture)?;
+        if let Some(digest) = delivery.put_together(&image, snapshot, &mut known, &mut stack, trust).await? {
             return Ok(RunImage { digest, is_heavy: stack.is_heavy() });
         }
         // The registry has lost something (a garbage collection, a new disk): nothing that is remembered counts.
@@ -123,11 +123,11 @@ struct Code {
 
 impl Delivery<'_> {
     /// How much there is to do, by what is remembered.
-    pub fn work(&self, plan: &EnvironmentPlan, snapshot: &Snapshot) -> Work {
+    pub fn work(&self, environment: &Environment, snapshot: &Snapshot) -> Work {
         let state = self.context.state_folder();
         let known = Known::open(&state, &self.place());
         let stack = Stack::open(&state, &self.place(), snapshot.root(), self.project_name);
-        match known.environment(&self.environment_tag(plan, snapshot)) {
+        match known.environment(&self.environment_tag(environment)) {
             Some(_) if stack.leads_to(snapshot) => Work::None,
             Some(_) if stack.height() > 0 => Work::Edit,
             _ => Work::Much,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Builder;
+use crate::digest::Digest;
 use crate::secret::{Credential, Secret};
 
 /// Where a generated Dockerfile is put in the build context; no project has this folder.
@@ -31,8 +32,9 @@ pub const PROXY_VARIABLES: &[&str] = &[
 pub struct BuildPlan {
     /// What to do.
     pub dockerfile: Dockerfile,
-    /// The files that the Dockerfile may copy, by their path in the build context (relative, with `/`).
-    pub context: Vec<(String, ContextFile)>,
+    /// The files that the Dockerfile may copy, by their path in the build context (relative, with `/`; bytes, since Linux names are
+    /// no text).
+    pub context: Vec<(Vec<u8>, ContextFile)>,
     /// Names for the image, `repository:tag`.
     pub tags: Vec<String>,
     /// Labels for the image.
@@ -65,6 +67,19 @@ pub enum ContextFile {
     Bytes(Vec<u8>),
     /// A file on the workstation.
     Path(PathBuf),
+    /// The same, as it was when it had this digest.
+    Version {
+        /// Where it is.
+        path: PathBuf,
+        /// What it holds.
+        digest: Digest,
+        /// Whether anyone may execute it.
+        executable: bool,
+    },
+    /// A symbolic link.
+    Link(Vec<u8>),
+    /// A folder, which may be empty.
+    Folder,
 }
 
 /// Credentials for one registry.

@@ -3,11 +3,17 @@
 use std::fmt::Write;
 
 use super::Builder;
-use super::environment::dependency_files;
+use super::inputs::Inputs;
+use super::recipe::{self, Step};
 use crate::project::Dependencies;
 
 /// The build secret that holds the certificates builds must trust; also the name of the file for the classic builder.
 pub const CA_SECRET: &str = "nauta-ca";
+
+/// Where the inputs of a build are that leave nothing of themselves behind but what is installed.
+const NOWHERE: &str = "/nauta/environment";
+/// Where a repository is of which something above the project is installed: it stays there.
+const REPOSITORY: &str = "/nauta/source";
 
 /// What goes on top of a base.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,27 +24,78 @@ pub struct Recipe {
     pub dependencies: Option<Dependencies>,
 }
 
+/// Where a build's inputs are in the image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Site {
+    /// The folder of the project's code in ranks, where something is installed such that its code is there; else empty.
+    folder: String,
+    /// Where the project is in the build's context; empty: it is all of it.
+    prefix: String,
+}
+
+impl Site {
+    /// The place for these inputs; `folder` is that of the project's code in ranks.
+    pub fn new(inputs: &Inputs, folder: &str) -> Self {
+        let folder = if inputs.is_located { folder.to_owned() } else { String::new() };
+        Self { folder, prefix: inputs.project.clone() }
+    }
+
+    /// Where the context is put.
+    fn source(&self) -> &str {
+        match (self.folder.is_empty(), self.prefix.is_empty()) {
+            (true, _) => NOWHERE,
+            (false, true) => &self.folder,
+            (false, false) => REPOSITORY,
+        }
+    }
+
+    /// Where the project is in it.
+    pub(super) fn project(&self) -> String {
+        let source = self.source();
+        if self.prefix.is_empty() { source.to_owned() } else { format!("{source}/{}", self.prefix) }
+    }
+
+    /// What is done when all is installed: the project's code comes with each run, and nothing of it is to be left.
+    fn leave(&self) -> String {
+        let (source, project, folder) = (self.source(), quote(&self.project()), quote(&self.folder));
+        if source != REPOSITORY {
+            return format!("rm -rf {}", quote(source));
+        }
+        format!("rm -rf {project} {source}/.nauta-build {source}/{CA_SECRET} && ln -s {folder} {project}")
+    }
+}
+
+/// A word for a shell.
+pub(super) fn quote(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| String::from("''"), std::borrow::Cow::into_owned)
+}
+
 /// The Dockerfile's text. With `ca`, the build trusts the certificates handed over as [`CA_SECRET`]: BuildKit mounts
 /// them for the one step that needs them; the classic builder has to copy them in, which is no leak (certificates are
 /// public), and removes them again.
-pub fn render(base: &str, recipe: &Recipe, builder: Builder, ca: bool) -> String {
+pub fn render(base: &str, recipe: &Recipe, site: &Site, builder: Builder, ca: bool) -> String {
     let mut text = format!("FROM {base}\nUSER 0\n");
     if ca && builder == Builder::Classic {
         let _ = writeln!(text, "COPY {CA_SECRET} {}", ca_path(builder));
     }
     if !recipe.packages.is_empty() {
-        let packages = recipe.packages.join(" ");
-        let caches = ["/var/cache/apt", "/var/lib/apt/lists"];
-        let command = format!(
-            "export DEBIAN_FRONTEND=noninteractive; apt-get update && apt-get install -y --no-install-recommends {packages}{}",
-            // With a cache mount there is nothing to clean; without one the lists would stay in the layer.
-            if builder == Builder::Classic { " && rm -rf /var/lib/apt/lists/*" } else { "" },
-        );
-        step(&mut text, builder, ca, &caches, &command);
+        let step = recipe::packages(&recipe.packages, builder);
+        run(&mut text, builder, ca, &step);
     }
     if let Some(dependencies) = &recipe.dependencies {
-        let _ = writeln!(text, "COPY {} /nauta/environment/", dependency_files(dependencies).join(" "));
-        dependency_steps(&mut text, dependencies, builder, ca);
+        let steps = recipe::steps(dependencies, site);
+        for step in &steps.before {
+            run(&mut text, builder, ca, step);
+        }
+        let source = site.source();
+        let _ = writeln!(text, "COPY [\".\", {}]", serde_json::Value::from(format!("{source}/")));
+        for step in &steps.install {
+            run(&mut text, builder, ca, step);
+        }
+        let _ = writeln!(text, "RUN {}", site.leave());
+        for (name, value) in &steps.variables {
+            let _ = writeln!(text, "ENV {name}={value}");
+        }
     }
     if ca && builder == Builder::Classic {
         let _ = writeln!(text, "RUN rm -f {}", ca_path(builder));
@@ -46,60 +103,33 @@ pub fn render(base: &str, recipe: &Recipe, builder: Builder, ca: bool) -> String
     text
 }
 
-fn dependency_steps(text: &mut String, dependencies: &Dependencies, builder: Builder, ca: bool) {
-    let file = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
-    // Debian marks its Python as managed by apt; in an image of one purpose there is nobody to protect.
-    let pip = "PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore python3 -m pip install";
-    match dependencies {
-        Dependencies::Requirements(path) => {
-            let command = format!("{pip} -r /nauta/environment/{}", file(path));
-            step(text, builder, ca, &["/root/.cache/pip"], &command);
-        }
-        Dependencies::Uv => {
-            step(text, builder, ca, &["/root/.cache/pip"], &format!("command -v uv >/dev/null || {pip} uv"));
-            let command = "cd /nauta/environment && UV_PROJECT_ENVIRONMENT=/opt/nauta/venv UV_LINK_MODE=copy \
-                           uv sync --frozen --no-dev --no-install-project --system-certs";
-            step(text, builder, ca, &["/root/.cache/uv"], command);
-            text.push_str("ENV PATH=/opt/nauta/venv/bin:$PATH VIRTUAL_ENV=/opt/nauta/venv\n");
-        }
-        Dependencies::Conda(path) => {
-            let file = file(path);
-            let command = format!(
-                "cd /nauta/environment; \
-                 if command -v micromamba >/dev/null; then micromamba install --yes --name base --file {file}; \
-                 elif command -v mamba >/dev/null; then mamba env update --name base --file {file}; \
-                 elif command -v conda >/dev/null; then conda env update --name base --file {file}; \
-                 else echo 'the base image has none of micromamba, mamba and conda, which {file} needs' >&2; exit 1; fi"
-            );
-            step(text, builder, ca, &["/opt/conda/pkgs"], &command);
-            // Nothing activates the environment: its programs are found because they come first.
-            text.push_str("ENV PATH=/opt/conda/bin:$PATH\n");
-        }
-    }
-}
-
 /// One `RUN`, with its caches and the certificates mounted where the builder can.
-fn step(text: &mut String, builder: Builder, ca: bool, caches: &[&str], command: &str) {
+fn run(text: &mut String, builder: Builder, ca: bool, step: &Step) {
     text.push_str("RUN ");
     if builder == Builder::BuildKit {
-        for cache in caches {
-            let _ = write!(text, "--mount=type=cache,target={cache},sharing=locked ");
+        for (cache, sharing) in &step.caches {
+            // One for all projects: a cache is known by its path.
+            let _ = write!(text, "--mount=type=cache,target={cache},sharing={sharing} ");
         }
         if ca {
             let _ = write!(text, "--mount=type=secret,id={CA_SECRET},mode=0444 ");
         }
     }
+    text.push_str("set -e");
     if ca {
         let path = ca_path(builder);
         // Each tool has a variable of its own for this; apt reads its from APT_CONFIG alone, so it gets a file.
         let _ = write!(
             text,
-            "export SSL_CERT_FILE={path} PIP_CERT={path} REQUESTS_CA_BUNDLE={path} CURL_CA_BUNDLE={path} \
+            "; export SSL_CERT_FILE={path} PIP_CERT={path} REQUESTS_CA_BUNDLE={path} CURL_CA_BUNDLE={path} \
              APT_CONFIG=/tmp/nauta-apt.conf; echo 'Acquire::https::CaInfo \"{path}\";' > $APT_CONFIG; \
-             trap 'rm -f /tmp/nauta-apt.conf' EXIT; "
+             trap 'rm -f /tmp/nauta-apt.conf' EXIT"
         );
     }
-    text.push_str(command);
+    for command in &step.commands {
+        text.push_str("; \\\n    ");
+        text.push_str(command);
+    }
     text.push('\n');
 }
 
@@ -110,23 +140,41 @@ const fn ca_path(builder: Builder) -> &'static str {
     }
 }
 
+/// Where what nauta installs is.
+pub(super) const VENV: &str = "/opt/nauta/venv";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn requirements() -> Recipe {
+        let dependencies = Some(Dependencies::Requirements("deps/requirements.txt".to_owned()));
+        Recipe { packages: vec!["git".to_owned()], dependencies }
+    }
+
     #[test]
     fn secrets_and_caches_are_mounts_where_the_builder_has_them() {
-        let recipe = Recipe {
-            packages: vec!["git".to_owned()],
-            dependencies: Some(Dependencies::Requirements("deps/requirements.txt".to_owned())),
-        };
-        let text = render("debian:12", &recipe, Builder::BuildKit, true);
+        let site = Site::default();
+        let text = render("debian:12", &requirements(), &site, Builder::BuildKit, true);
         assert!(text.starts_with("FROM debian:12\n"));
         assert!(text.contains("--mount=type=cache,target=/root/.cache/pip"), "{text}");
         assert!(text.contains("--mount=type=secret,id=nauta-ca"), "{text}");
-        assert!(text.contains("COPY deps/requirements.txt /nauta/environment/\n"), "{text}");
-        let text = render("debian:12", &recipe, Builder::Classic, true);
+        assert!(text.contains("COPY [\".\", \"/nauta/environment/\"]\n"), "{text}");
+        let text = render("debian:12", &requirements(), &site, Builder::Classic, true);
         assert!(!text.contains("--mount") && text.ends_with("RUN rm -f /nauta/environment/nauta-ca\n"), "{text}");
-        assert!(!render("debian:12", &recipe, Builder::BuildKit, false).contains("CERT"));
+        assert!(!render("debian:12", &requirements(), &site, Builder::BuildKit, false).contains("CERT"));
+    }
+
+    #[test]
+    fn what_is_installed_in_place_is_installed_where_the_code_will_be() {
+        let (folder, none) = ("/workspace/p".to_owned(), String::new());
+        let text = |site: &Site| render("x", &requirements(), site, Builder::BuildKit, false);
+        let inside = text(&Site { folder: folder.clone(), prefix: none });
+        assert!(inside.contains("COPY [\".\", \"/workspace/p/\"]\n"), "{inside}");
+        assert!(inside.contains("cd /workspace/p;") && inside.contains("\nRUN rm -rf /workspace/p\n"), "{inside}");
+        let above = text(&Site { folder, prefix: "apps/p".to_owned() });
+        assert!(above.contains("COPY [\".\", \"/nauta/source/\"]\n"), "{above}");
+        assert!(above.contains("cd /nauta/source/apps/p;"), "{above}");
+        assert!(above.contains("ln -s /workspace/p /nauta/source/apps/p"), "{above}");
     }
 }

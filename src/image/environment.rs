@@ -3,13 +3,14 @@
 use crate::digest::{Digest, Hasher};
 use crate::project::Dependencies;
 use crate::settings::Setting;
-use crate::snapshot::{Content, Entry, Snapshot};
+use crate::snapshot::Content;
 
 use super::dockerfile::Recipe;
-use super::instructions::{bases, copied_sources, pinned};
+use super::inputs::Inputs;
+use super::instructions::{bases, pinned};
 
 /// Raised when the generated Dockerfile changes in a way that makes old environments wrong.
-const RECIPE_VERSION: &str = "1";
+const RECIPE_VERSION: &str = "2";
 
 /// Which builder reads the Dockerfile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,17 +81,6 @@ impl EnvironmentPlan {
             Self::Dockerfile { path, text } => Self::Dockerfile { path, text: pinned(&text, pin) },
         }
     }
-
-    /// Paths of the project's files that the build reads, relative to the project, as far as they exist.
-    pub fn inputs(&self, snapshot: &Snapshot) -> Vec<Entry> {
-        let named: Vec<String> = match self {
-            Self::Base { .. } => Vec::new(),
-            Self::Generated { recipe, .. } => recipe.dependencies.as_ref().map(dependency_files).unwrap_or_default(),
-            Self::Dockerfile { text, .. } => copied_sources(text),
-        };
-        let named: Vec<&str> = named.iter().map(|name| name.trim_matches('/')).collect();
-        snapshot.entries_at(&named).collect()
-    }
 }
 
 /// An image's name without its digest, for people.
@@ -106,39 +96,55 @@ fn dependency_file(dependencies: &Dependencies) -> &str {
     }
 }
 
-/// All files that the build of these dependencies reads.
-pub(crate) fn dependency_files(dependencies: &Dependencies) -> Vec<String> {
-    match dependencies {
-        Dependencies::Uv => vec!["pyproject.toml".to_owned(), "uv.lock".to_owned()],
-        Dependencies::Requirements(path) | Dependencies::Conda(path) => vec![path.clone()],
-    }
+/// An environment: how it is made, and what that reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// How.
+    pub plan: EnvironmentPlan,
+    /// What it reads.
+    pub inputs: Inputs,
+    /// The folder that the project's code has in ranks (see [`crate::layout::project_folder`]).
+    pub folder: String,
 }
 
-/// The environment's key: the digest of all that it is made from. The base counts by its name, and so by its digest
-/// where the project's lock file pins it.
-pub fn environment_key(plan: &EnvironmentPlan, snapshot: &Snapshot, platform: &str) -> Digest {
-    let mut hasher = Hasher::default();
-    let mut field = |text: &[u8]| {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text);
-    };
-    field(format!("nauta environment {RECIPE_VERSION} {platform}").as_bytes());
-    match plan {
-        EnvironmentPlan::Base { base } => field(base.value.as_bytes()),
-        EnvironmentPlan::Dockerfile { text, .. } => field(text.as_bytes()),
-        EnvironmentPlan::Generated { base, recipe } => {
-            field(base.value.as_bytes());
-            for package in &recipe.packages {
-                field(package.as_bytes());
+impl Environment {
+    /// Its key: the digest of all that it is made from. The base counts by its name, and so by its digest where the project's lock
+    /// file pins it.
+    pub fn key(&self, platform: &str) -> Digest {
+        let mut hasher = Hasher::default();
+        let mut field = |text: &[u8]| {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text);
+        };
+        field(format!("nauta environment {RECIPE_VERSION} {platform}").as_bytes());
+        match &self.plan {
+            EnvironmentPlan::Base { base } => field(base.value.as_bytes()),
+            EnvironmentPlan::Dockerfile { text, .. } => field(text.as_bytes()),
+            EnvironmentPlan::Generated { base, recipe } => {
+                field(base.value.as_bytes());
+                for package in &recipe.packages {
+                    field(package.as_bytes());
+                }
+                field(format!("{:?}", recipe.dependencies).as_bytes());
             }
         }
-    }
-    for entry in plan.inputs(snapshot) {
-        field(&entry.path);
-        if let Content::File { digest, executable, .. } = &entry.content {
-            field(digest.as_str().as_bytes());
-            field(&[u8::from(*executable)]);
+        if self.inputs.is_located {
+            // Others have their code elsewhere.
+            field(self.folder.as_bytes());
         }
+        field(self.inputs.project.as_bytes());
+        for (path, input) in &self.inputs.files {
+            field(path);
+            match &input.content {
+                _ if input.hollow => field(b"hollow"),
+                Content::File { digest, executable, .. } => {
+                    field(digest.as_str().as_bytes());
+                    field(&[u8::from(*executable)]);
+                }
+                Content::Link { target } => field(&[b"link ", target.as_slice()].concat()),
+                Content::Directory => field(b"folder"),
+            }
+        }
+        hasher.finish()
     }
-    hasher.finish()
 }

@@ -26,6 +26,11 @@ pub(crate) fn dockerfile(bytes: &[u8]) {
     let _ = instructions::copied_sources(&text);
 }
 
+/// A file of requirements.
+pub(crate) fn requirements(bytes: &[u8]) {
+    super::inputs::fuzz_requirements(&String::from_utf8_lossy(bytes));
+}
+
 /// A name says the same once it is written anew.
 pub(crate) fn name(bytes: &[u8]) {
     let Ok(reference) = String::from_utf8_lossy(bytes).parse::<ImageReference>() else { return };

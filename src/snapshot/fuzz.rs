@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::rules::{IGNORE_FILES, Level, Verdict};
+use super::rules::{IGNORE_FILES, Level, Reads, Verdict};
 
 /// A path, a byte 0, and the text of each of the files: every path has a verdict, and one that names a line names one there is.
 pub(crate) fn rules(bytes: &[u8]) {
@@ -10,7 +10,9 @@ pub(crate) fn rules(bytes: &[u8]) {
     let (path, text) = bytes.split_at(cut);
     let path = if path.is_empty() || path.contains(&b'/') { &b"folder/name"[..] } else { path };
     let files = IGNORE_FILES.iter().map(|name| (name.as_bytes().to_vec(), text.to_vec())).collect();
-    let Ok(level) = Level::top(Path::new("/")).expect("no rules there").in_folder(b"", files) else { return };
+    let Ok(level) = Level::top(Path::new("/"), Reads::All).expect("no rules there").in_folder(b"", files) else {
+        return;
+    };
     let lines = String::from_utf8_lossy(text).lines().count();
     for is_folder in [true, false] {
         if let Verdict::Leave(rule) | Verdict::Withhold(rule) = level.verdict(path, is_folder) {

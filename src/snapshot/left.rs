@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::disk::rules_in;
 use super::error::SnapshotError;
 use super::record::Kind;
-use super::rules::{Level, Rule, Verdict};
+use super::rules::{Level, Reads, Rule, Verdict};
 use super::tree::{Folder, Tree, join};
 use super::value::Snapshot;
 use crate::bounded_file::Enclosure;
@@ -193,7 +193,7 @@ struct Levels<'s> {
 impl<'s> Levels<'s> {
     fn of(root: &Path, tree: &'s Tree) -> Result<Self, SnapshotError> {
         let project = Enclosure::open(root).map_err(|error| SnapshotError::unreadable(b"", error))?;
-        Ok(Self { project, tree, made: HashMap::new(), top: Level::top(root)? })
+        Ok(Self { project, tree, made: HashMap::new(), top: Level::top(root, Reads::All)? })
     }
 
     /// Those that hold in the folder of this path.

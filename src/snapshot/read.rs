@@ -1,13 +1,13 @@
 //! Taking a snapshot: the walk, and the index that makes the next one quick.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::rules_in;
 use super::error::SnapshotError;
 use super::kept::Kept;
 use super::record::Row;
-use super::rules::{Level, Verdict};
+use super::rules::{Level, Reads, Verdict};
 use super::tree::Tree;
 use super::value::Snapshot;
 use super::walk::{Listed, New, walk};
@@ -17,10 +17,19 @@ use crate::bounded_file::Enclosure;
 /// Reads the project's files below `root` (absolute). With `state`, nauta's folder for what may be lost, what has not changed
 /// since the last time is not read again.
 pub fn take(root: &Path, state: Option<&Path>) -> Result<Snapshot, SnapshotError> {
-    let kept = state.map(|state| index::path(state, root));
+    take_by(root, Reads::All, state.map(|state| index::path(state, root)))
+}
+
+/// Reads a folder that a build is told to read (absolute): Git's rules do not count below it, since what is built from is often what
+/// Git ignores.
+pub fn take_for_build(root: &Path, state: Option<&Path>) -> Result<Snapshot, SnapshotError> {
+    take_by(root, Reads::AllButGits, state.map(|state| index::path(state, root).with_extension("build")))
+}
+
+fn take_by(root: &Path, reads: Reads, kept: Option<PathBuf>) -> Result<Snapshot, SnapshotError> {
     let (known, file) = kept.as_deref().and_then(index::load).unzip();
     let mut known = known.unwrap_or_default();
-    let listed = walk(root, Level::top(root)?, &known)?;
+    let listed = walk(root, Level::top(root, reads)?, &known)?;
     let mut is_same = vec![false; known.folders.len()];
     let mut news = Vec::new();
     for folder in listed {
@@ -107,7 +116,7 @@ pub fn is_allowed(root: &Path, wanted: &str) -> Result<bool, SnapshotError> {
 /// seen enough.
 fn descend(root: &Path, wanted: &str, mut look: impl FnMut(&Level, &str, bool) -> bool) -> Result<(), SnapshotError> {
     let project = Enclosure::open(root).map_err(|error| SnapshotError::unreadable(b"", error))?;
-    let mut level = Level::top(root)?;
+    let mut level = Level::top(root, Reads::All)?;
     let mut folder = String::new();
     let mut parts = wanted.split('/').filter(|part| !part.is_empty() && *part != ".").peekable();
     while let Some(part) = parts.next() {

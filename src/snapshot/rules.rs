@@ -89,9 +89,28 @@ pub const SECRETS: &[&str] = &[
 ];
 
 /// Files whose patterns say what is left out, the strongest first: what one says of a path, the next cannot take back.
-pub const IGNORE_FILES: &[&str] = &[".nautaignore", ".dockerignore", ".gitignore"];
+pub const IGNORE_FILES: &[&str] = &[".nautaignore", ".dockerignore", GITS];
+/// The one that is Git's.
+const GITS: &str = ".gitignore";
 /// Git's own list for one working copy, weaker than all of them.
 const EXCLUDE: &str = ".git/info/exclude";
+
+/// Whose rules count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reads {
+    /// Everybody's.
+    #[default]
+    All,
+    /// All but Git's: what a build is told to read is often what Git ignores, since it is made.
+    AllButGits,
+}
+
+impl Reads {
+    /// Whether the files of this rank in [`IGNORE_FILES`] count.
+    fn has(self, rank: usize) -> bool {
+        self == Self::All || IGNORE_FILES.get(rank).is_some_and(|name| *name != GITS)
+    }
+}
 
 /// What says that a path is left out.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -102,6 +121,13 @@ pub struct Rule {
     pub file: Option<String>,
     /// The line in that file, from 1.
     pub line: Option<usize>,
+}
+
+impl Rule {
+    /// Whether it is Git's.
+    pub fn is_gits(&self) -> bool {
+        self.file.as_deref().is_some_and(|file| file.ends_with(GITS) || file.ends_with(EXCLUDE))
+    }
 }
 
 /// What becomes of a path.
@@ -161,6 +187,7 @@ pub(super) struct Level {
     above: Vec<u8>,
     /// Names all rules that hold here.
     digest: [u8; 32],
+    reads: Reads,
 }
 
 /// Whether a name is that of a file with rules.
@@ -171,8 +198,11 @@ pub(super) fn is_ignore_file(name: &[u8]) -> bool {
 impl Level {
     /// The rules that hold in the project's folder before its own files are read: nauta's own lists, and what the repository
     /// above the project says.
-    pub(super) fn top(root: &Path) -> Result<Arc<Self>, SnapshotError> {
+    pub(super) fn top(root: &Path, reads: Reads) -> Result<Arc<Self>, SnapshotError> {
         let mut hasher = Hasher::default();
+        if reads == Reads::AllButGits {
+            hasher.update(b"all but Git's\n");
+        }
         for pattern in DEFAULT_IGNORES.iter().chain(SECRETS) {
             hasher.update(pattern.as_bytes());
             hasher.update(b"\n");
@@ -183,18 +213,20 @@ impl Level {
             folder: Vec::new(),
             above: Vec::new(),
             digest: hasher.finish_bytes(),
+            reads,
         });
         let Some(repository) = root.ancestors().find(|folder| folder.join(".git").exists()) else { return Ok(level) };
         let mut folders: Vec<&Path> = root.ancestors().take_while(|folder| *folder != repository).collect();
         folders.push(repository);
         for folder in folders.into_iter().rev() {
             let mut files = Vec::new();
-            if folder == repository {
+            if folder == repository && reads == Reads::All {
                 // Git's own, and no part of what a clone brings.
                 let text = bounded_file::read(&folder.join(EXCLUDE), HAND_WRITTEN).ok();
                 files.extend(text.map(|text| IgnoreFile::new(IGNORE_FILES.len(), &folder.join(EXCLUDE), &text)));
             }
-            for (rank, name) in IGNORE_FILES.iter().enumerate().filter(|_| folder != root) {
+            let counts = |(rank, _): &(usize, &&str)| folder != root && reads.has(*rank);
+            for (rank, name) in IGNORE_FILES.iter().enumerate().filter(counts) {
                 let path = folder.join(name);
                 match bounded_file::read_inside(repository, &path, HAND_WRITTEN) {
                     Ok(text) => files.push(IgnoreFile::new(rank, &path, &text)),
@@ -217,7 +249,8 @@ impl Level {
     ) -> Result<Arc<Self>, BrokenRule> {
         let mut kept = Vec::new();
         for (name, text) in files {
-            let Some(rank) = IGNORE_FILES.iter().position(|known| known.as_bytes() == name) else { continue };
+            let rank = IGNORE_FILES.iter().position(|known| known.as_bytes() == name);
+            let Some(rank) = rank.filter(|rank| self.reads.has(*rank)) else { continue };
             let path = String::from_utf8_lossy(&super::tree::join(folder, &name)).into_owned();
             let text = String::from_utf8_lossy(&text).into_owned();
             if rank == 0 {
@@ -241,7 +274,7 @@ impl Level {
             }
         }
         let (folder, above, digest) = (folder.to_vec(), above.to_vec(), hasher.finish_bytes());
-        Arc::new(Self { parent: Some(Arc::clone(self)), files, folder, above, digest })
+        Arc::new(Self { parent: Some(Arc::clone(self)), files, folder, above, digest, reads: self.reads })
     }
 
     /// Names all rules that hold here: the same digest, the same verdicts.

@@ -129,6 +129,17 @@ impl Snapshot {
         })
     }
 
+    /// Whether something below a path stays here by a rule.
+    pub fn leaves_below(&self, path: &str) -> bool {
+        let below = format!("{path}/");
+        let is_below = |folder: &&Folder| {
+            let place = self.tree.path(folder);
+            place == path.as_bytes() || place.starts_with(below.as_bytes())
+        };
+        let mut all = self.tree.within(self.tree.folders.iter().filter(is_below));
+        all.any(|(_, record)| matches!(record.kind(), Kind::LeftFile | Kind::LeftFolder))
+    }
+
     /// The entry at a path, if there is one.
     pub fn entry(&self, path: &str) -> Option<Entry> {
         let (folder, name) = split(path);

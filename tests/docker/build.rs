@@ -55,8 +55,8 @@ async fn both_builders_build_the_same_and_tell_what_they_do() {
             &format!("COPY a/ /a/\nRUN echo {stamp} && /a/script.sh && cat /a/data.txt; printf '10%%\\r20%%\\n'\n"),
             builder,
         );
-        plan.context.push(("a/data.txt".to_owned(), ContextFile::Bytes(b"some data\n".to_vec())));
-        plan.context.push(("a/script.sh".to_owned(), ContextFile::Path(script.clone())));
+        plan.context.push(("a/data.txt".into(), ContextFile::Bytes(b"some data\n".to_vec())));
+        plan.context.push(("a/script.sh".into(), ContextFile::Path(script.clone())));
         let (events, seen) = recorder();
         let built = docker.build(&plan, &events).await.unwrap();
         let lines = lines(&seen);
@@ -170,7 +170,7 @@ async fn proxies_reach_commands_and_not_the_image() {
 #[tokio::test]
 async fn a_context_file_that_is_not_there_is_named() {
     let (mut plan, _tag) = plan("COPY x /\n", Builder::BuildKit);
-    plan.context.push(("x".to_owned(), ContextFile::Path("/nonexistent/x".into())));
+    plan.context.push(("x".into(), ContextFile::Path("/nonexistent/x".into())));
     let error = docker().await.build(&plan, &Events::none()).await.expect_err("no such file");
     assert!(error.to_string().contains("/nonexistent/x"), "{error}");
 }
@@ -219,15 +219,21 @@ async fn packages_are_installed_with_a_ca_bundle_that_does_not_stay() {
     };
     for builder in [Builder::BuildKit, Builder::Classic] {
         let tag = Tag(format!("{}:1", unique("pip")));
-        let text = nauta::image::render(&super::image("NAUTA_TEST_IMAGE_PYTHON"), &recipe, builder, true);
+        let text = nauta::image::render(
+            &super::image("NAUTA_TEST_IMAGE_PYTHON"),
+            &recipe,
+            &nauta::image::Site::default(),
+            builder,
+            true,
+        );
         let mut plan = BuildPlan::new(Dockerfile::Text(text), builder);
         plan.tags.push(tag.0.clone());
         let requirements = format!("# {}\niniconfig==2.0.0\n", unique("run"));
-        plan.context.push(("requirements.txt".to_owned(), ContextFile::Bytes(requirements.into_bytes())));
+        plan.context.push(("requirements.txt".into(), ContextFile::Bytes(requirements.into_bytes())));
         let ca = nauta::image::CA_SECRET.to_owned();
         match builder {
             Builder::BuildKit => plan.secrets.push((ca, Secret::new(std::fs::read_to_string(bundle).unwrap()))),
-            Builder::Classic => plan.context.push((ca, ContextFile::Path(bundle.into()))),
+            Builder::Classic => plan.context.push((ca.into(), ContextFile::Path(bundle.into()))),
         }
         docker.build(&plan, &Events::none()).await.unwrap_or_else(|error| panic!("{builder:?}: {error:?}"));
         let check = "import iniconfig, os; assert not os.path.exists('/nauta/environment/nauta-ca'); \

@@ -100,8 +100,8 @@ async fn deliver(
         architecture: seen.architecture,
         events,
     };
-    let (plan, snapshot) = (&request.environment, &request.snapshot);
-    let work = delivery.work(plan, snapshot);
+    let (environment, snapshot) = (&request.environment, &request.snapshot);
+    let work = delivery.work(environment, snapshot);
     let (admission, cluster, place) = (&mut seen.admission, &seen.cluster, &seen.place);
     let admit = async {
         admission.answer().await?;
@@ -111,7 +111,7 @@ async fn deliver(
         events.send(Event::Finished { phase: Phase::Check, detail: format!("{target_name} takes the run") });
         Ok(())
     };
-    let deliver = run_image(&delivery, plan, snapshot, &request.surroundings);
+    let deliver = run_image(&delivery, environment, snapshot, &request.surroundings);
     let image = if work == Work::Much {
         admit.await?;
         deliver.await?

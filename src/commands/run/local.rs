@@ -30,11 +30,11 @@ pub(super) async fn run_locally(request: Request, detach: bool, context: &Contex
     events.send(Event::Started { phase: Phase::Check, detail: "Docker".to_owned() });
     let docker = context.docker().await?;
     events.send(Event::Finished { phase: Phase::Check, detail: String::new() });
-    let (plan, snapshot) = (&request.environment, &request.snapshot);
+    let (environment, snapshot) = (&request.environment, &request.snapshot);
     let architecture: Architecture = docker.architecture().parse().map_err(DeliveryError::from)?;
     let supervisor = supervisor(&context.program, architecture)?;
     let local = LocalEnvironment { docker: &docker, platform: architecture.platform() };
-    let image = local_environment(context, &local, plan, snapshot, &request.surroundings, events).await?;
+    let image = local_environment(context, &local, environment, &request.surroundings, events).await?;
     let (files, project) = (snapshot.clone(), request.spec.project.clone());
     let plan = LocalPlan {
         spec: request.spec.clone(),

@@ -143,7 +143,7 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
         return Err(RunError::DryRunLocal.into());
     }
     let mut request = resolve(decided, context, &events)?;
-    request.environment = pin(context, &request.project.root, request.environment, &events).await?;
+    request.environment.plan = pin(context, &request.project.root, request.environment.plan, &events).await?;
     let remembering = request.remember(context);
     let code = match (&request.destination.value, look) {
         (Destination::Cluster(name, _), Some(look)) => {

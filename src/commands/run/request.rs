@@ -14,11 +14,11 @@ use crate::certificates::only_certificates;
 use crate::commands::files::left_out;
 use crate::commands::record::Record;
 use crate::context::{Context, Destination};
-use crate::delivery::{Surroundings, plan_environment};
+use crate::delivery::{Surroundings, environment, plan_environment};
 use crate::diagnosis::Result;
 use crate::digest::Digest;
 use crate::event::{Event, Events, Phase};
-use crate::image::EnvironmentPlan;
+use crate::image::Environment;
 use crate::job::{
     Cpu, Deadlines, Launch, Memory, Nodes, OutputRules, ProgramSecret, Resources, RestartOn, Restarts, RunSpec,
     Variables, duration,
@@ -41,7 +41,7 @@ const MOST_SLOTS: u32 = 1024;
 pub(super) struct Request {
     pub(super) project: Project,
     pub(super) snapshot: Snapshot,
-    pub(super) environment: EnvironmentPlan,
+    pub(super) environment: Environment,
     pub(super) spec: RunSpec,
     pub(super) destination: Setting<Destination>,
     pub(super) surroundings: Surroundings,
@@ -199,7 +199,8 @@ pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> R
         ));
     }
     events.send(Event::Finished { phase: Phase::Snapshot, detail: format!("{files} files, {size} bytes") });
-    let environment = plan_environment(&project, context.user_file(), &snapshot)?;
+    let plan = plan_environment(&project, context.user_file(), &snapshot)?;
+    let environment = environment(&project, plan, &snapshot, &context.state_folder())?;
     spec.snapshot = snapshot.digest().clone();
     let surroundings = Surroundings { ca_bundle: ca_bundle(&project, context)?, proxies: context.proxies() };
     Ok(Request { project, snapshot, environment, spec, destination, surroundings, secrets, records_env })

@@ -22,14 +22,19 @@ pub(super) fn dockerfile(plan: &BuildPlan) -> &str {
 pub(super) fn upload(plan: &BuildPlan) -> Upload {
     let mut files = plan.context.clone();
     if let Dockerfile::Text(text) = &plan.dockerfile {
-        files.push((DOCKERFILE.to_owned(), ContextFile::Bytes(text.clone().into_bytes())));
+        files.push((DOCKERFILE.into(), ContextFile::Bytes(text.clone().into_bytes())));
     }
     files.sort_by(|a, b| a.0.cmp(&b.0));
     upload::archive(move |archive| files.iter().try_for_each(|(name, file)| add(archive, name, file)))
 }
 
-fn add<W: std::io::Write>(archive: &mut Writer<W>, name: &str, file: &ContextFile) -> Result<(), ArchiveError> {
+fn add<W: std::io::Write>(archive: &mut Writer<W>, name: &[u8], file: &ContextFile) -> Result<(), ArchiveError> {
     match file {
+        ContextFile::Version { path, digest, executable } => {
+            archive.version(name, path, attributes(*executable), digest, |_| Ok(()))
+        }
+        ContextFile::Link(target) => archive.symlink(name, target, attributes(true)),
+        ContextFile::Folder => archive.directory(name, attributes(true)),
         ContextFile::Bytes(content) => archive.bytes(name, content, attributes(false)),
         ContextFile::Path(path) => archive.file(name, path, attributes(is_executable(path))).map(drop),
     }

@@ -1,0 +1,172 @@
+//! How each tool installs what a project depends on, as commands for a shell.
+//!
+//! Whoever a rank runs as, it reads what is installed: nothing of it lies in root's home.
+
+use super::Builder;
+use super::dockerfile::{Site, VENV, quote};
+use crate::project::Dependencies;
+
+/// Where uv's own interpreters are.
+const PYTHONS: &str = "/opt/nauta/python";
+/// Caches that live on between builds, of all projects.
+const PIP_CACHE: (&str, &str) = ("/root/.cache/pip", "shared");
+const UV_CACHE: (&str, &str) = ("/root/.cache/uv", "shared");
+const CONDA_CACHE: (&str, &str) = ("/root/.cache/conda", "locked");
+
+/// One `RUN`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Step {
+    /// Folders that are kept between builds, and how builds share them.
+    pub(super) caches: Vec<(&'static str, &'static str)>,
+    /// What is done.
+    pub(super) commands: Vec<String>,
+}
+
+/// Everything that an installation takes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Steps {
+    /// What depends on no file of the project.
+    pub(super) before: Vec<Step>,
+    /// What is done with them.
+    pub(super) install: Vec<Step>,
+    /// Variables of the image.
+    pub(super) variables: Vec<(&'static str, String)>,
+}
+
+/// Debian packages.
+pub(super) fn packages(packages: &[String], builder: Builder) -> Step {
+    let packages: Vec<String> = packages.iter().map(|package| quote(package)).collect();
+    let mut commands = vec![
+        "export DEBIAN_FRONTEND=noninteractive".to_owned(),
+        "apt-get update".to_owned(),
+        format!("apt-get install -y --no-install-recommends {}", packages.join(" ")),
+    ];
+    if builder == Builder::Classic {
+        // With a cache mount there is nothing to clean; without one the lists would stay in the layer.
+        commands.push("rm -rf /var/lib/apt/lists/*".to_owned());
+    }
+    Step { caches: vec![("/var/cache/apt", "locked"), ("/var/lib/apt/lists", "locked")], commands }
+}
+
+/// How these dependencies are installed.
+pub(super) fn steps(dependencies: &Dependencies, site: &Site) -> Steps {
+    match dependencies {
+        Dependencies::Requirements(path) => pip(site, path, &format!("-r {}", quote(path))),
+        Dependencies::Uv => uv(site),
+        Dependencies::Conda(path) => conda(site, path),
+    }
+}
+
+/// The image's programs are found behind those that were installed.
+fn path_first(folder: &str) -> (&'static str, String) {
+    ("PATH", format!("{folder}:$PATH"))
+}
+
+/// Whether Python belongs to the distribution, whose packages pip cannot replace: `python` is put into a shell's condition.
+const IS_THE_DISTRIBUTIONS: &str = "python3 -c 'import os, sys, sysconfig; \
+    marker = os.path.join(sysconfig.get_path(\"stdlib\"), \"EXTERNALLY-MANAGED\"); \
+    own = os.path.exists(marker) or \"/usr/lib/python3/dist-packages\" in sys.path; \
+    sys.exit(not (own and sys.prefix == sys.base_prefix))'";
+
+/// Programs of the base's packages (`torchrun`) that see what is installed beside them.
+const BASES_PROGRAMS: &str = "import importlib.metadata as m, os; \
+    [(open(p, \"w\").write(\"#!/opt/nauta/venv/bin/python3\\nimport sys\\nfrom %s import %s\\nsys.exit(%s())\\n\" \
+    % (e.module, e.attr.split(\".\")[0], e.attr)), os.chmod(p, 0o755)) \
+    for d in m.distributions() for e in d.entry_points if e.group == \"console_scripts\" \
+    for p in [\"/opt/nauta/venv/bin/\" + e.name] if not os.path.exists(p)]";
+
+/// Commands after which `$python` is a Python with pip that may be installed into: the base's own, or an environment that sees
+/// the base's packages where the distribution owns them.
+fn python_with_pip(needs: &str) -> Vec<String> {
+    let lacks = |what: &str, package: &str| {
+        format!(
+            "{{ echo 'error: the base image has no {what}, which {needs} needs; \
+             add \"{package}\" to `packages` under [environment] in nauta.toml, or choose another `base`' >&2; exit 1; }}",
+            needs = needs.replace('\'', "")
+        )
+    };
+    vec![
+        "export PIP_CACHE_DIR=/root/.cache/pip PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1".to_owned(),
+        format!("command -v python3 >/dev/null || {}", lacks("python3", "python3-pip")),
+        "python=python3".to_owned(),
+        format!(
+            "if {IS_THE_DISTRIBUTIONS}; then python={VENV}/bin/python3; \
+             [ -e $python ] || python3 -m venv --without-pip --system-site-packages {VENV}; fi"
+        ),
+        format!("$python -m pip --version >/dev/null 2>&1 || {}", lacks("pip", "python3-pip")),
+    ]
+}
+
+fn pip(site: &Site, needs: &str, what: &str) -> Steps {
+    let mut commands = python_with_pip(needs);
+    commands.extend([
+        format!("cd {}", quote(&site.project())),
+        format!("$python -m pip install {what}"),
+        format!("[ $python = python3 ] || $python -c '{BASES_PROGRAMS}'"),
+    ]);
+    let install = vec![Step { caches: vec![PIP_CACHE], commands }];
+    Steps { install, variables: vec![path_first(&format!("{VENV}/bin"))], ..Steps::default() }
+}
+
+fn uv(site: &Site) -> Steps {
+    let get = Step {
+        caches: vec![PIP_CACHE],
+        commands: vec![
+            "export PIP_CACHE_DIR=/root/.cache/pip PIP_ROOT_USER_ACTION=ignore PIP_BREAK_SYSTEM_PACKAGES=1".to_owned(),
+            "command -v uv >/dev/null || python3 -m pip install uv || { echo 'error: the base image has no uv, which uv.lock needs, \
+             and no pip that could bring it; add \"python3-pip\" to `packages` under [environment] in nauta.toml, or choose another \
+             `base`' >&2; exit 1; }"
+                .to_owned(),
+            // Whoever a rank runs as has no way into root's home.
+            "case $(command -v uv) in /root/*) cp \"$(command -v uv)\" /usr/local/bin/uv;; esac".to_owned(),
+            // So are the interpreters that it has there.
+            format!(
+                "mkdir -p {PYTHONS}; for bin in \"$(uv python dir)\"/*/bin; do found=${{bin%/bin}}; \
+                 if [ -d \"$bin\" ] && [ ! -L \"$found\" ] && [ ! -e {PYTHONS}/\"${{found##*/}}\" ]; then \
+                 cp -a \"$found\" {PYTHONS}/; fi; done"
+            ),
+        ],
+    };
+    let sync = Step {
+        caches: vec![UV_CACHE],
+        commands: vec![
+            format!(
+                "export UV_CACHE_DIR=/root/.cache/uv UV_LINK_MODE=copy UV_PYTHON_INSTALL_DIR={PYTHONS} \
+                 UV_PROJECT_ENVIRONMENT={VENV} UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1"
+            ),
+            format!("cd {}", quote(&site.project())),
+            "uv sync --frozen".to_owned(),
+            format!("chmod -R a+rX {VENV} {PYTHONS}"),
+        ],
+    };
+    let variables = vec![
+        path_first(&format!("{VENV}/bin")),
+        ("VIRTUAL_ENV", VENV.to_owned()),
+        ("UV_PYTHON_INSTALL_DIR", PYTHONS.to_owned()),
+        // `uv run` in a rank takes what was built.
+        ("UV_PROJECT_ENVIRONMENT", VENV.to_owned()),
+        ("UV_NO_SYNC", "1".to_owned()),
+    ];
+    Steps { before: vec![get], install: vec![sync], variables }
+}
+
+fn conda(site: &Site, path: &str) -> Steps {
+    let (folder, file) = path.rsplit_once('/').unwrap_or((".", path));
+    let file = quote(file);
+    let commands = vec![
+        "export CONDA_PKGS_DIRS=/root/.cache/conda PIP_CACHE_DIR=/root/.cache/pip PIP_ROOT_USER_ACTION=ignore"
+            .to_owned(),
+        format!("cd {}", quote(&format!("{}/{folder}", site.project()))),
+        format!(
+            "if command -v micromamba >/dev/null; then micromamba install --yes --name base --file {file}; \
+             elif command -v mamba >/dev/null; then mamba env update --name base --file {file}; \
+             elif command -v conda >/dev/null; then conda env update --name base --file {file}; \
+             else echo 'error: the base image has none of micromamba, mamba and conda, which {file} needs; choose another `base`' >&2; \
+             exit 1; fi",
+            file = file
+        ),
+    ];
+    // Nothing activates the environment: its programs are found because they come first.
+    let variables = vec![path_first("/opt/conda/bin")];
+    Steps { install: vec![Step { caches: vec![CONDA_CACHE, PIP_CACHE], commands }], variables, ..Steps::default() }
+}
