@@ -86,6 +86,40 @@ pub fn names_a_secret(name: &str) -> bool {
     is_key || has_secret || ends.iter().any(|end| name.ends_with(end))
 }
 
+/// Whether a build secret can be called so: it is a file's name in builds, and a part of `--mount`. A few names are nauta's own.
+#[must_use]
+pub fn is_secret_id(id: &str) -> bool {
+    let is_word = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
+    (1..=100).contains(&id.len())
+        && id.bytes().all(is_word)
+        && !id.starts_with(['.', '-'])
+        && !id.to_ascii_lowercase().starts_with("nauta")
+}
+
+/// Whether a URL in a text holds a password, as `https://ada:word@host`; one that is a variable's or left out is none.
+#[must_use]
+pub fn has_password(text: &str) -> bool {
+    let after = text.split("://").skip(1);
+    after.map(|rest| rest.split(|c: char| c.is_whitespace() || "/\"'`<>?#".contains(c)).next().unwrap_or_default()).any(
+        |authority| {
+            let user = authority.rsplit_once('@').map(|(user, _)| user);
+            user.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| is_literal(password))
+        },
+    )
+}
+
+/// Whether a password is one, and no placeholder: `$TOKEN`, `${TOKEN}`, `{token}`, `%(token)s`, `***`, `xxx`.
+#[must_use]
+pub fn is_literal(password: &str) -> bool {
+    let marks = ["$", "{", "}", "%(", "***", "..."];
+    let words = ["password", "passwd", "pass", "token", "secret", "pw", "pat"];
+    let lower = password.to_ascii_lowercase();
+    !password.is_empty()
+        && !marks.iter().any(|mark| password.contains(mark))
+        && !words.contains(&lower.as_str())
+        && !lower.bytes().all(|byte| byte == b'x')
+}
+
 /// What convinces a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
@@ -104,7 +138,7 @@ pub enum Credential {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mask, Secret, names_a_secret};
+    use super::{Mask, Secret, has_password, is_secret_id, names_a_secret};
 
     #[test]
     fn every_form_of_a_secret_is_masked() {
@@ -135,6 +169,42 @@ mod tests {
             ["TOKENIZERS_PARALLELISM", "MAX_TOKENS", "MONKEY", "KEYBOARD", "EPOCHS", "CUDA_VISIBLE_DEVICES", "PWD"]
         {
             assert!(!names_a_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn passwords_in_urls_are_told_from_placeholders() {
+        for text in [
+            "--index-url https://ada:tok-123@index.example/simple",
+            "http://:hunter2@h",
+            "a https://h/x b https://u:p%40q@h:8080/",
+            "url = \"https://u:hunter2@h\"",
+        ] {
+            assert!(has_password(text), "{text}");
+        }
+        for text in [
+            "https://h/a:b@c",
+            "https://ada@h/",
+            "https://u:${TOKEN}@h/",
+            "https://u:$TOKEN@h",
+            "https://<user>:<password>@h",
+            "https://user:password@h",
+            "https://u:{token}@h",
+            "git+ssh://git@h:22/x",
+            "https://u:***@h",
+            "see https://h and mail a:b@c",
+        ] {
+            assert!(!has_password(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_of_build_secrets_are_words() {
+        for id in ["token", "pip.conf", "aws-credentials", "HF_TOKEN", "x"] {
+            assert!(is_secret_id(id), "{id}");
+        }
+        for id in ["", ".netrc", "a/b", "a,b", "a b", "id=x", "nauta-ca", "NAUTA_X", &"x".repeat(101)] {
+            assert!(!is_secret_id(id), "{id}");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::project::{Dependencies, Project};
 fn surroundings(project: &Project) -> Surroundings {
     let found = &project.found;
     let dependencies = match &found.dependencies {
-        _ if found.dockerfile => Some("the Dockerfile".to_owned()),
+        _ if found.dockerfile.is_some() => Some("the Dockerfile".to_owned()),
         Some(Dependencies::Uv) => Some("pyproject.toml".to_owned()),
         Some(Dependencies::Requirements(file) | Dependencies::Conda(file)) => Some(file.clone()),
         None => None,

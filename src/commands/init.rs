@@ -69,8 +69,8 @@ fn from_what_is_there(directory: &Path, programs: &[String]) -> Template {
     let found = Found::in_directory(directory).unwrap_or_default();
     let own = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut text = format!("[project]\nname = \"{}\"\n\n[environment]\n", project_name(&own));
-    if found.dockerfile {
-        text.push_str("dockerfile = \"Dockerfile\"\n");
+    if let Some(name) = found.dockerfile {
+        text.extend(["dockerfile = \"", &name, "\"\n"]);
     } else {
         text.push_str("base = \"python:3.12-slim\"\n");
     }

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::delivery::{pin, plan_environment, update};
 use crate::diagnosis::Result;
+use crate::image::BuildOptions;
 use crate::output::{Output, Table};
 use crate::settings::LockFile;
 use crate::snapshot;
@@ -27,7 +28,10 @@ pub async fn run(args: LockArgs, context: &Context, output: &Output) -> Result<u
     let project = context.project()?;
     let events = output.events();
     let snapshot = snapshot::take(&project.root, Some(&context.state_folder()))?;
-    let plan = plan_environment(&project, context.user_file(), &snapshot)?;
+    let section = &project.file.environment;
+    let options =
+        BuildOptions { args: section.args.clone(), target: section.target.clone(), ..BuildOptions::default() };
+    let plan = plan_environment(&project, context.user_file(), &snapshot, options)?;
     let mut names = plan.bases();
     names.sort();
     names.dedup();

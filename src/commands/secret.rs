@@ -1,4 +1,4 @@
-//! `nauta secret`: values that programs are given, kept on this workstation.
+//! `nauta secret`: values that programs and builds are given, kept on this workstation.
 
 use std::path::Path;
 
@@ -11,18 +11,19 @@ use crate::credentials::{self, Credential, CredentialSources, CredentialsError, 
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::job::is_variable_name;
 use crate::output::Output;
-use crate::secret::Secret;
+use crate::secret::{Secret, is_secret_id};
 
 /// The user that keyrings and helpers are told: they have a place for one.
 const USER: &str = "nauta-secret";
 
-/// Keep secrets for programs, in the system's keyring
+/// Keep secrets for programs and builds, in the system's keyring
 ///
-/// `nauta run --secret NAME` gives one to the program, as does a project whose nauta.toml names it in `[secrets]`.
+/// `nauta run --secret NAME` gives one to the program, as does a project whose nauta.toml names it in `[secrets]`; the
+/// environment's build gets those that `[environment.secrets]` names.
 #[derive(Subcommand, Debug)]
 #[command(after_help = "Example: nauta secret set WANDB_API_KEY < key-file")]
 pub enum SecretCommand {
-    /// Keep a secret for programs of this project
+    /// Keep a secret for programs and builds of this project
     ///
     /// The value is asked for without showing it, or read from standard input where that is no terminal.
     Set(SetArgs),
@@ -43,7 +44,7 @@ pub struct SetArgs {
 /// Which secret.
 #[derive(Args, Debug)]
 pub struct Which {
-    /// Its name: that of the program's variable
+    /// Its name: that of the program's variable, or the build secret's id
     name: String,
     /// For all projects, also those that name it in their nauta.toml without asking you
     #[arg(long)]
@@ -52,7 +53,9 @@ pub struct Which {
 
 #[derive(Debug, thiserror::Error)]
 enum SecretError {
-    #[error("this is no name of a secret: letters, digits and `_`, as a variable's, and not nauta's own")]
+    #[error(
+        "this is no name of a secret: letters, digits and `_`, as a variable's (for builds also `-` and `.`), and not nauta's own"
+    )]
     Name,
     #[error("there is no safe place for `{name}`{reasons}")]
     NowhereSafe { name: String, reasons: String },
@@ -79,7 +82,7 @@ impl Diagnosis for SecretError {
 /// Keeps or forgets one.
 pub async fn run(command: SecretCommand, context: &Context, output: &Output) -> Result<u8> {
     let (SecretCommand::Set(SetArgs { which, .. }) | SecretCommand::Remove(which)) = &command;
-    if !is_variable_name(&which.name) {
+    if !is_variable_name(&which.name) && !is_secret_id(&which.name) {
         return Err(SecretError::Name.into());
     }
     let root = if which.everywhere { None } else { Some(context.project()?.root) };

@@ -43,7 +43,8 @@ impl Helper {
             return Err("its name is none".to_owned());
         }
         let file = format!("docker-credential-{name}");
-        let program = programs::locate(&file, path).ok_or_else(|| format!("`{file}` is not in PATH"))?;
+        let absent = || format!("`{file}` is not in PATH; install it, or take it out of Docker's `config.json`");
+        let program = programs::locate(&file, path).ok_or_else(absent)?;
         Ok(Self { program, limit: LIMIT })
     }
 

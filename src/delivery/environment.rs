@@ -1,18 +1,18 @@
 //! The environment image: what it is made of, and its making by Docker.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::DeliveryError;
-use super::lock::logins;
+use super::logins::Logins;
 use crate::bounded_file::{HAND_WRITTEN, read_text_inside};
 use crate::context::Context;
 use crate::diagnosis::{Failure, Result};
-use crate::docker::{Docker, DockerError};
+use crate::docker::Docker;
 use crate::event::{Event, Events, Phase};
 use crate::image::build_plan::{BuildPlan, ContextFile, Dockerfile};
 use crate::image::inputs::{Inputs, gather};
-use crate::image::{Builder, CA_SECRET, Environment, EnvironmentPlan, Recipe, Site, render};
+use crate::image::{BuildOptions, Builder, CA_SECRET, Environment, EnvironmentPlan, Mounts, Recipe, Site, render};
 use crate::layout::{label, project_folder};
 use crate::project::{Dependencies, Project};
 use crate::secret::Secret;
@@ -34,10 +34,19 @@ pub struct Surroundings {
     pub ca_bundle: Option<String>,
     /// Proxy variables.
     pub proxies: BTreeMap<String, Secret>,
+    /// Build secrets by id.
+    pub secrets: Vec<(String, Secret)>,
+    /// Sockets of SSH agents by id.
+    pub agents: Vec<(String, PathBuf)>,
 }
 
-/// Decides how the environment is made. `snapshot` tells whether named files are there.
-pub fn plan_environment(project: &Project, user: &UserFile, snapshot: &Snapshot) -> Result<EnvironmentPlan> {
+/// Decides how the environment is made. `snapshot` tells whether named files are there; `options` are for a Dockerfile.
+pub fn plan_environment(
+    project: &Project,
+    user: &UserFile,
+    snapshot: &Snapshot,
+    options: BuildOptions,
+) -> Result<EnvironmentPlan> {
     let section = &project.file.environment;
     let named = |path: &String, key: &'static str| {
         let clean = path.trim_start_matches("./").to_owned();
@@ -52,13 +61,17 @@ pub fn plan_environment(project: &Project, user: &UserFile, snapshot: &Snapshot)
     ]);
     let dockerfile = match &section.dockerfile {
         Some(path) => Some(named(path, "environment.dockerfile")?),
-        None if section.base.is_none() && project.found.dockerfile => Some("Dockerfile".to_owned()),
+        None if section.base.is_none() => project.found.dockerfile.clone(),
         None => None,
     };
     if let Some(path) = dockerfile {
         let text = read_text_inside(&project.root, &path, HAND_WRITTEN)
             .map_err(|source| DeliveryError::ProjectFile { path: path.clone().into(), source })?;
-        return Ok(EnvironmentPlan::Dockerfile { path, text });
+        return Ok(EnvironmentPlan::Dockerfile { path, text, options });
+    }
+    if !options.args.is_empty() || options.target.is_some() {
+        let what = if options.args.is_empty() { "target stage" } else { "build argument" };
+        return Err(DeliveryError::NoDockerfile { what }.into());
     }
     let dependencies = match &section.requirements {
         Some(path) => Some(Dependencies::Requirements(named(path, "environment.requirements")?)),
@@ -120,20 +133,23 @@ pub async fn local_environment(
         return Ok(tag);
     }
     let builder = docker.builder().await?;
+    say_how_to_trust(plan, surroundings, builder, events);
+    let logins = Logins::new(context);
     let mut build = build_plan(environment, surroundings, builder);
-    build.logins = logins(context, plan, events).await?;
+    if builder == Builder::Classic {
+        build.logins = logins.of(plan).await;
+    }
     build.tags = vec![tag.clone()];
     build.platform = Some(platform.clone()).filter(|platform| *platform != docker.platform());
     build.labels.insert(label::MANAGED_BY.to_owned(), label::MANAGED_BY_NAUTA.to_owned());
-    let done = docker.build(&build, events).await;
-    done.map_err(|error| with_hints(error, &environment.inputs))?;
+    let done = docker.build_asking(&build, Some(logins.finder()), events).await;
+    done.map_err(|error| with_hints(logins.explain(error), &environment.inputs))?;
     finished(format!("built {}", plan.describe()));
     Ok(tag)
 }
 
 /// A failure of a build, and what may be the reason: what it was told to read, and is not there.
-fn with_hints(error: DockerError, inputs: &Inputs) -> Failure {
-    let mut failure = Failure::from(error);
+fn with_hints(mut failure: Failure, inputs: &Inputs) -> Failure {
     for problem in &inputs.problems {
         failure = failure.hinted(format!("{problem}: {}", problem.hint()));
     }
@@ -143,15 +159,17 @@ fn with_hints(error: DockerError, inputs: &Inputs) -> Failure {
 fn build_plan(environment: &Environment, surroundings: &Surroundings, builder: Builder) -> BuildPlan {
     let Environment { plan, inputs, folder } = environment;
     let mut context = Vec::new();
-    let ca = surroundings.ca_bundle.as_ref();
-    let (dockerfile, uses_ca) = match plan {
+    let mut options = BuildOptions::default();
+    let (dockerfile, is_built) = match plan {
         EnvironmentPlan::Base { base } => (Dockerfile::Text(format!("FROM {}\n", base.value)), false),
-        EnvironmentPlan::Dockerfile { path, text } => {
+        EnvironmentPlan::Dockerfile { path, text, options: own } => {
             context.push((path.clone().into_bytes(), ContextFile::Bytes(text.clone().into_bytes())));
+            options = own.clone();
             (Dockerfile::InContext(path.clone()), true)
         }
         EnvironmentPlan::Generated { base, recipe } => {
-            (Dockerfile::Text(render(&base.value, recipe, &Site::new(inputs, folder), builder, ca.is_some())), true)
+            let site = Site::new(inputs, folder);
+            (Dockerfile::Text(render(&base.value, recipe, &site, builder, &mounts(surroundings))), true)
         }
     };
     let is_dockerfile = |path: &[u8]| matches!(&dockerfile, Dockerfile::InContext(own) if own.as_bytes() == path);
@@ -167,13 +185,44 @@ fn build_plan(environment: &Environment, surroundings: &Surroundings, builder: B
         context.push((path.clone(), file));
     }
     let mut build = BuildPlan::new(dockerfile, builder);
-    if let Some(certificates) = ca.filter(|_| uses_ca) {
-        match builder {
-            Builder::BuildKit => build.secrets.push((CA_SECRET.to_owned(), Secret::new(certificates))),
-            Builder::Classic => context.push((CA_SECRET.into(), ContextFile::Bytes(certificates.clone().into()))),
+    (build.args, build.target) = (options.args, options.target);
+    if is_built {
+        build.secrets = surroundings.secrets.clone();
+        build.agents = surroundings.agents.clone();
+        match (builder, &surroundings.ca_bundle) {
+            (_, None) => {}
+            (Builder::BuildKit, Some(ca)) => build.secrets.push((CA_SECRET.to_owned(), Secret::new(ca))),
+            (Builder::Classic, Some(ca)) => context.push((CA_SECRET.into(), ContextFile::Bytes(ca.clone().into()))),
         }
     }
     build.context = context;
     build.proxies = surroundings.proxies.clone();
     build
+}
+
+/// What the steps of a Dockerfile that nauta writes get.
+fn mounts(surroundings: &Surroundings) -> Mounts {
+    Mounts {
+        ca: surroundings.ca_bundle.is_some(),
+        secrets: surroundings.secrets.iter().map(|(id, _)| id.clone()).collect(),
+        agents: surroundings.agents.iter().map(|(id, _)| id.clone()).collect(),
+        ..Mounts::default()
+    }
+}
+
+/// A Dockerfile of the user's own trusts what it says itself: certificates are offered to it, and that is said.
+fn say_how_to_trust(plan: &EnvironmentPlan, surroundings: &Surroundings, builder: Builder, events: &Events) {
+    let EnvironmentPlan::Dockerfile { path, text, .. } = plan else { return };
+    if surroundings.ca_bundle.is_none() || text.contains(CA_SECRET) {
+        return;
+    }
+    events.note(match builder {
+        Builder::BuildKit => format!(
+            "{path} does not use the certificates of `ca_bundle`: a step gets them with `RUN --mount=type=secret,id={CA_SECRET},mode=0444`, \
+             as /run/secrets/{CA_SECRET}, and trusts them with `SSL_CERT_FILE=/run/secrets/{CA_SECRET} PIP_CERT=/run/secrets/{CA_SECRET} …`"
+        ),
+        Builder::Classic => format!(
+            "{path} does not use the certificates of `ca_bundle`: they are the file `{CA_SECRET}` for its COPY instructions"
+        ),
+    });
 }

@@ -17,6 +17,12 @@ pub enum DeliveryError {
         /// The project.
         root: PathBuf,
     },
+    /// Something for a Dockerfile, and there is none.
+    #[error("a {what} is for a Dockerfile, and this environment is made without one")]
+    NoDockerfile {
+        /// What.
+        what: &'static str,
+    },
     /// A named file is not in the project.
     #[error("`{path}` (from {source_text}) is not among the project's files")]
     NoFile {
@@ -108,6 +114,12 @@ impl Diagnosis for DeliveryError {
             Self::NoBase { .. } => {
                 vec![
                     "set `base` under `[environment]` in nauta.toml, or begin with `nauta init --template pytorch`"
+                        .to_owned(),
+                ]
+            }
+            Self::NoDockerfile { .. } => {
+                vec![
+                    "write a Dockerfile, or leave out `--build-arg`, `--build-target` and their keys in nauta.toml"
                         .to_owned(),
                 ]
             }

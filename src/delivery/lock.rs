@@ -11,9 +11,8 @@ use crate::diagnosis::Result;
 use crate::digest::Digest;
 use crate::docker::Docker;
 use crate::event::Events;
-use crate::image::build_plan::RegistryLogin;
 use crate::image::{EnvironmentPlan, ImageReference};
-use crate::registry::{Endpoint, Patience};
+use crate::registry::Patience;
 use crate::settings::LockFile;
 
 /// How long a run waits for a registry that does not answer, only to pin an image: a workstation may be offline, and Docker
@@ -61,20 +60,6 @@ pub async fn update(context: &Context, names: &[String], events: &Events) -> Res
         lock.images.insert(name.clone(), digest);
     }
     Ok(lock)
-}
-
-/// The logins that building this needs.
-pub(super) async fn logins(context: &Context, plan: &EnvironmentPlan, events: &Events) -> Result<Vec<RegistryLogin>> {
-    let references = plan.bases().into_iter().filter_map(|name| name.parse::<ImageReference>().ok());
-    let hosts: BTreeSet<String> = references.map(|reference| reference.host).collect();
-    let mut logins = Vec::new();
-    for host in hosts {
-        if let Some(login) = open_registry(context, &host, None, events).await?.login {
-            let registry = Endpoint::new(&host)?.authority().to_owned();
-            logins.extend(RegistryLogin::new(registry, login));
-        }
-    }
-    Ok(logins)
 }
 
 fn is_lockable(name: &str, lock: &LockFile) -> bool {

@@ -11,6 +11,7 @@ mod error;
 mod known;
 mod layer;
 mod lock;
+mod logins;
 mod parts;
 mod provenance;
 mod run_image;

@@ -294,6 +294,12 @@ impl DockerError {
         }
     }
 
+    /// Whether a build failed since a registry wanted a login, or another one.
+    pub fn wants_login(&self) -> bool {
+        let (Self::BuildRefused { message, .. } | Self::Rejected { message, .. }) = self else { return false };
+        LOGIN_WORDS.iter().any(|words| message.contains(words))
+    }
+
     /// Whether the engine said that it has no such thing.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Self::Rejected { status: 404, .. })
@@ -328,6 +334,16 @@ impl Diagnosis for DockerError {
         hints::of(self)
     }
 }
+
+/// What builders say when a registry wants a login.
+pub(super) const LOGIN_WORDS: [&str; 6] = [
+    "401 Unauthorized",
+    "403 Forbidden",
+    "pull access denied",
+    "authorization failed",
+    "insufficient_scope",
+    "no basic auth credentials",
+];
 
 /// Whether a builder's message says that a registry could not be reached.
 pub(super) fn is_about_the_network(message: &str) -> bool {

@@ -1,7 +1,7 @@
 //! What to do about each [`DockerError`].
 
 use super::endpoint::{Endpoint, HOST_VARIABLE, Origin};
-use super::error::{DockerError, is_about_the_network};
+use super::error::{DockerError, LOGIN_WORDS, is_about_the_network};
 use crate::diagnosis::{Diagnosis, nearest};
 
 /// Actions, most likely first.
@@ -48,11 +48,48 @@ pub(super) fn of(error: &DockerError) -> Vec<String> {
 
 fn failed_build_hints(lines: &[String]) -> Vec<String> {
     let mut hints: Vec<String> = lines.last().map(|line| format!("its last words: {line}")).into_iter().collect();
+    if let Some(line) = lines.iter().find(|line| is_about_trust(line)) {
+        hints.push(format!("it did not trust a certificate: {}", line.trim()));
+        hints.push(
+            "if a company's proxy looks into connections, name its certificates: `ca_bundle` under `[environment]` in nauta.toml, or \
+             under `[defaults]` in your configuration"
+                .to_owned(),
+        );
+    } else if lines.iter().any(|line| wants_index_login(line)) {
+        hints.push(
+            "the package index wants a login: keep it in `~/.netrc`, pip.conf or a variable such as `UV_INDEX_NAME_PASSWORD`, which builds \
+             get as secrets; a Dockerfile of your own gets one with `--build-secret`"
+                .to_owned(),
+        );
+    }
     if lines.iter().any(|line| line.contains("exec format error")) {
         hints.push("its programs are for other processors, which this machine has to emulate: install QEMU's user emulation (Debian: `qemu-user-static` and `binfmt-support`)".to_owned());
     }
     hints.push("mend what the step needs, and run again: the steps before it are kept".to_owned());
     hints
+}
+
+/// Whether a line says that a certificate is not trusted, in the words of OpenSSL, curl, git, Go and rustls.
+pub(super) fn is_about_trust(line: &str) -> bool {
+    const WORDS: [&str; 7] = [
+        "CERTIFICATE_VERIFY_FAILED",
+        "certificate verify failed",
+        "SSL certificate problem",
+        "unable to get local issuer certificate",
+        "certificate signed by unknown authority",
+        "invalid peer certificate",
+        "server certificate verification failed",
+    ];
+    WORDS.iter().any(|words| line.contains(words))
+}
+
+/// Whether a line is pip's, uv's or conda's about an index that wants a login.
+pub(super) fn wants_index_login(line: &str) -> bool {
+    let is_code =
+        ["401 Unauthorized", "401 Client Error", "HTTP error 401", "HTTP 401", "403 Forbidden", "403 Client Error"]
+            .iter()
+            .any(|words| line.contains(words));
+    is_code || line.contains("401 Error, Credentials not correct") || line.trim_start().starts_with("User for ")
 }
 
 fn context_hints(context: &str, known: &[String]) -> Vec<String> {
@@ -94,6 +131,11 @@ fn refused_hints(endpoint: &Endpoint) -> Vec<String> {
     }
 }
 
+/// Builders without here-documents take the first line of one for an instruction.
+fn is_here_document(message: &str) -> bool {
+    message.contains("unknown instruction") && message.contains("<<")
+}
+
 fn refused_build_hints(message: &str) -> Vec<String> {
     if is_about_the_network(message) {
         vec![
@@ -102,10 +144,14 @@ fn refused_build_hints(message: &str) -> Vec<String> {
         ]
     } else if message.contains("--mount option requires BuildKit") {
         vec!["this Docker engine has no BuildKit: update it to 20.10 or later".to_owned()]
-    } else if ["pull access denied", "not found", "authorization failed", "insufficient_scope"]
-        .iter()
-        .any(|words| message.contains(words))
+    } else if message.contains("could not parse ssh")
+        || message.contains("no SSH key")
+        || message.contains("no SSH agent")
     {
+        vec!["hand your agent on: `--build-ssh default`".to_owned()]
+    } else if message.contains("Unknown flag") || message.contains("unknown flag") || is_here_document(message) {
+        vec!["this engine's own builder is older than that: begin the Dockerfile with `# syntax=docker/dockerfile:1`, or update Docker".to_owned()]
+    } else if message.contains("not found") || LOGIN_WORDS.iter().any(|words| message.contains(words)) {
         vec!["check the base image's name; if it is private, run `docker login` for its registry".to_owned()]
     } else {
         vec!["check the Dockerfile and the base image it names".to_owned()]

@@ -19,7 +19,7 @@ mod saved;
 mod transport;
 mod upload;
 
-pub use build::BuiltImage;
+pub use build::{BuiltImage, FindLogin};
 pub use endpoint::{DockerSettings, Endpoint, Origin};
 pub use engine::Docker;
 pub use error::DockerError;

@@ -41,9 +41,15 @@ pub struct BuildPlan {
     pub labels: BTreeMap<String, String>,
     /// Values for [`PROXY_VARIABLES`]; they may hold passwords.
     pub proxies: BTreeMap<String, Secret>,
+    /// Values for the Dockerfile's `ARG` instructions; the image's history shows them.
+    pub args: BTreeMap<String, String>,
+    /// The stage to build; the last one where absent.
+    pub target: Option<String>,
     /// Build secrets by id; the classic builder knows none.
     pub secrets: Vec<(String, Secret)>,
-    /// Credentials for the registries of private base images.
+    /// Sockets of SSH agents by id; the classic builder knows none.
+    pub agents: Vec<(String, PathBuf)>,
+    /// Credentials for the registries of private base images, for the classic builder: BuildKit asks for them.
     pub logins: Vec<RegistryLogin>,
     /// The platform to build for, such as `linux/amd64`; absent: the engine's own.
     pub platform: Option<String>,
@@ -87,20 +93,8 @@ pub enum ContextFile {
 pub struct RegistryLogin {
     /// The registry, `host[:port]`; Docker Hub is `registry-1.docker.io`.
     pub registry: String,
-    /// The user's name.
-    pub username: String,
-    /// The password or token.
-    pub password: Secret,
-}
-
-impl RegistryLogin {
-    /// A login as builders take it: a name and a password; none for a token.
-    pub fn new(registry: String, credential: Credential) -> Option<Self> {
-        match credential {
-            Credential::Password { user, password } => Some(Self { registry, username: user, password }),
-            Credential::IdentityToken(_) | Credential::RegistryToken(_) => None,
-        }
-    }
+    /// What convinces it.
+    pub credential: Credential,
 }
 
 impl BuildPlan {
@@ -113,7 +107,10 @@ impl BuildPlan {
             tags: Vec::new(),
             labels: BTreeMap::new(),
             proxies: BTreeMap::new(),
+            args: BTreeMap::new(),
+            target: None,
             secrets: Vec::new(),
+            agents: Vec::new(),
             logins: Vec::new(),
             platform: None,
             builder,

@@ -4,11 +4,9 @@ use std::fmt::Write;
 
 use super::Builder;
 use super::inputs::Inputs;
+use super::mounts::{CA_SECRET, Mounts, ca_path};
 use super::recipe::{self, Step};
 use crate::project::Dependencies;
-
-/// The build secret that holds the certificates builds must trust; also the name of the file for the classic builder.
-pub const CA_SECRET: &str = "nauta-ca";
 
 /// Where the inputs of a build are that leave nothing of themselves behind but what is installed.
 const NOWHERE: &str = "/nauta/environment";
@@ -70,74 +68,54 @@ pub(super) fn quote(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| String::from("''"), std::borrow::Cow::into_owned)
 }
 
-/// The Dockerfile's text. With `ca`, the build trusts the certificates handed over as [`CA_SECRET`]: BuildKit mounts
-/// them for the one step that needs them; the classic builder has to copy them in, which is no leak (certificates are
-/// public), and removes them again.
-pub fn render(base: &str, recipe: &Recipe, site: &Site, builder: Builder, ca: bool) -> String {
+/// The Dockerfile's text; its steps get the `mounts`. The classic builder has to copy certificates in, which is no leak
+/// (certificates are public), and removes them again.
+pub fn render(base: &str, recipe: &Recipe, site: &Site, builder: Builder, mounts: &Mounts) -> String {
     let mut text = format!("FROM {base}\nUSER 0\n");
-    if ca && builder == Builder::Classic {
+    if mounts.ca && builder == Builder::Classic {
         let _ = writeln!(text, "COPY {CA_SECRET} {}", ca_path(builder));
     }
     if !recipe.packages.is_empty() {
         let step = recipe::packages(&recipe.packages, builder);
-        run(&mut text, builder, ca, &step);
+        run(&mut text, builder, mounts, &step);
     }
     if let Some(dependencies) = &recipe.dependencies {
         let steps = recipe::steps(dependencies, site);
         for step in &steps.before {
-            run(&mut text, builder, ca, step);
+            run(&mut text, builder, mounts, step);
         }
         let source = site.source();
         let _ = writeln!(text, "COPY [\".\", {}]", serde_json::Value::from(format!("{source}/")));
         for step in &steps.install {
-            run(&mut text, builder, ca, step);
+            run(&mut text, builder, mounts, step);
         }
         let _ = writeln!(text, "RUN {}", site.leave());
         for (name, value) in &steps.variables {
             let _ = writeln!(text, "ENV {name}={value}");
         }
     }
-    if ca && builder == Builder::Classic {
+    if mounts.ca && builder == Builder::Classic {
         let _ = writeln!(text, "RUN rm -f {}", ca_path(builder));
     }
     text
 }
 
-/// One `RUN`, with its caches and the certificates mounted where the builder can.
-fn run(text: &mut String, builder: Builder, ca: bool, step: &Step) {
+/// One `RUN`, with its caches and what it gets from the workstation.
+fn run(text: &mut String, builder: Builder, mounts: &Mounts, step: &Step) {
     text.push_str("RUN ");
     if builder == Builder::BuildKit {
         for (cache, sharing) in &step.caches {
             // One for all projects: a cache is known by its path.
             let _ = write!(text, "--mount=type=cache,target={cache},sharing={sharing} ");
         }
-        if ca {
-            let _ = write!(text, "--mount=type=secret,id={CA_SECRET},mode=0444 ");
-        }
     }
+    text.push_str(&mounts.flags(builder));
     text.push_str("set -e");
-    if ca {
-        let path = ca_path(builder);
-        // Each tool has a variable of its own for this; apt reads its from APT_CONFIG alone, so it gets a file.
-        let _ = write!(
-            text,
-            "; export SSL_CERT_FILE={path} PIP_CERT={path} REQUESTS_CA_BUNDLE={path} CURL_CA_BUNDLE={path} \
-             APT_CONFIG=/tmp/nauta-apt.conf; echo 'Acquire::https::CaInfo \"{path}\";' > $APT_CONFIG; \
-             trap 'rm -f /tmp/nauta-apt.conf' EXIT"
-        );
-    }
-    for command in &step.commands {
+    for command in mounts.commands(builder).iter().chain(&step.commands) {
         text.push_str("; \\\n    ");
         text.push_str(command);
     }
     text.push('\n');
-}
-
-const fn ca_path(builder: Builder) -> &'static str {
-    match builder {
-        Builder::BuildKit => "/run/secrets/nauta-ca",
-        Builder::Classic => "/nauta/environment/nauta-ca",
-    }
 }
 
 /// Where what nauta installs is.
@@ -155,20 +133,21 @@ mod tests {
     #[test]
     fn secrets_and_caches_are_mounts_where_the_builder_has_them() {
         let site = Site::default();
-        let text = render("debian:12", &requirements(), &site, Builder::BuildKit, true);
+        let certificates = Mounts { ca: true, ..Mounts::default() };
+        let text = render("debian:12", &requirements(), &site, Builder::BuildKit, &certificates);
         assert!(text.starts_with("FROM debian:12\n"));
         assert!(text.contains("--mount=type=cache,target=/root/.cache/pip"), "{text}");
         assert!(text.contains("--mount=type=secret,id=nauta-ca"), "{text}");
         assert!(text.contains("COPY [\".\", \"/nauta/environment/\"]\n"), "{text}");
-        let text = render("debian:12", &requirements(), &site, Builder::Classic, true);
+        let text = render("debian:12", &requirements(), &site, Builder::Classic, &certificates);
         assert!(!text.contains("--mount") && text.ends_with("RUN rm -f /nauta/environment/nauta-ca\n"), "{text}");
-        assert!(!render("debian:12", &requirements(), &site, Builder::BuildKit, false).contains("CERT"));
+        assert!(!render("debian:12", &requirements(), &site, Builder::BuildKit, &Mounts::default()).contains("CERT"));
     }
 
     #[test]
     fn what_is_installed_in_place_is_installed_where_the_code_will_be() {
         let (folder, none) = ("/workspace/p".to_owned(), String::new());
-        let text = |site: &Site| render("x", &requirements(), site, Builder::BuildKit, false);
+        let text = |site: &Site| render("x", &requirements(), site, Builder::BuildKit, &Mounts::default());
         let inside = text(&Site { folder: folder.clone(), prefix: none });
         assert!(inside.contains("COPY [\".\", \"/workspace/p/\"]\n"), "{inside}");
         assert!(inside.contains("cd /workspace/p;") && inside.contains("\nRUN rm -rf /workspace/p\n"), "{inside}");

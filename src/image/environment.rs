@@ -5,9 +5,10 @@ use crate::project::Dependencies;
 use crate::settings::Setting;
 use crate::snapshot::Content;
 
+use super::build_options::BuildOptions;
 use super::dockerfile::Recipe;
 use super::inputs::Inputs;
-use super::instructions::{bases, pinned};
+use super::stages::{bases, pinned};
 
 /// Raised when the generated Dockerfile changes in a way that makes old environments wrong.
 const RECIPE_VERSION: &str = "2";
@@ -35,6 +36,8 @@ pub enum EnvironmentPlan {
         path: String,
         /// Its text.
         text: String,
+        /// What it is built with.
+        options: BuildOptions,
     },
     /// A Dockerfile that nauta writes.
     Generated {
@@ -66,7 +69,7 @@ impl EnvironmentPlan {
     pub fn bases(&self) -> Vec<String> {
         match self {
             Self::Base { base } | Self::Generated { base, .. } => vec![base.value.clone()],
-            Self::Dockerfile { text, .. } => bases(text),
+            Self::Dockerfile { text, options, .. } => bases(text, &options.args),
         }
     }
 
@@ -78,7 +81,10 @@ impl EnvironmentPlan {
         match self {
             Self::Base { base } => Self::Base { base: named(base) },
             Self::Generated { base, recipe } => Self::Generated { base: named(base), recipe },
-            Self::Dockerfile { path, text } => Self::Dockerfile { path, text: pinned(&text, pin) },
+            Self::Dockerfile { path, text, options } => {
+                let text = pinned(&text, &options.args, pin);
+                Self::Dockerfile { path, text, options }
+            }
         }
     }
 }
@@ -119,7 +125,10 @@ impl Environment {
         field(format!("nauta environment {RECIPE_VERSION} {platform}").as_bytes());
         match &self.plan {
             EnvironmentPlan::Base { base } => field(base.value.as_bytes()),
-            EnvironmentPlan::Dockerfile { text, .. } => field(text.as_bytes()),
+            EnvironmentPlan::Dockerfile { text, options, .. } => {
+                field(text.as_bytes());
+                options.fields().for_each(|text| field(text.as_bytes()));
+            }
             EnvironmentPlan::Generated { base, recipe } => {
                 field(base.value.as_bytes());
                 for package in &recipe.packages {

@@ -1,7 +1,9 @@
 //! Any bytes as what others say of images, and as Dockerfiles.
 
+use std::collections::BTreeMap;
+
 use super::compose::{Image, compose, config_of, select_platform};
-use super::{ImageReference, instructions};
+use super::{ImageReference, instructions, stages};
 
 /// A manifest and, behind a byte 0, a configuration. What is composed on an image is an image.
 pub(crate) fn documents(bytes: &[u8]) {
@@ -17,11 +19,12 @@ pub(crate) fn documents(bytes: &[u8]) {
 /// A Dockerfile says the same where its bases are named as before, and has others where they are pinned.
 pub(crate) fn dockerfile(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let bases = instructions::bases(&text);
-    assert_eq!(instructions::pinned(&text, |_| None), text);
+    let none = BTreeMap::new();
+    let bases = stages::bases(&text, &none);
+    assert_eq!(stages::pinned(&text, &none, |_| None), text);
     // A name may have been broken into lines, and is whole afterwards.
-    assert_eq!(instructions::bases(&instructions::pinned(&text, |name| Some(name.to_owned()))), bases);
-    let pinned = instructions::pinned(&text, |_| Some("pinned".to_owned()));
+    assert_eq!(stages::bases(&stages::pinned(&text, &none, |name| Some(name.to_owned())), &none), bases);
+    let pinned = stages::pinned(&text, &none, |_| Some("pinned".to_owned()));
     assert!(bases.is_empty() || pinned.contains("pinned"));
     let _ = instructions::copied_sources(&text);
 }

@@ -1,39 +1,6 @@
-//! What a Dockerfile of the user's own says: the images it is built on, and the files it copies.
+//! What a Dockerfile of the user's own says: the files it copies.
 
-use parse_dockerfile::{Dockerfile, Flag, FromInstruction, Instruction, Source, parse};
-
-/// The images that a Dockerfile's stages begin with, without those that are stages themselves or are named by a variable.
-/// None where the Dockerfile cannot be understood: whoever builds it says why.
-pub(super) fn bases(text: &str) -> Vec<String> {
-    let Ok(dockerfile) = parse(text) else { return Vec::new() };
-    froms(&dockerfile).map(|from| from.image.value.clone().into_owned()).collect()
-}
-
-/// The same Dockerfile with other names for its bases, where `pin` gives one.
-pub(super) fn pinned(text: &str, pin: impl Fn(&str) -> Option<String>) -> String {
-    let Ok(dockerfile) = parse(text) else { return text.to_owned() };
-    let mut out = String::with_capacity(text.len());
-    let mut done = 0;
-    for from in froms(&dockerfile) {
-        if let Some(pinned) = pin(&from.image.value) {
-            out.push_str(&text[done..from.image.span.start]);
-            out.push_str(&pinned);
-            done = from.image.span.end;
-        }
-    }
-    out + &text[done..]
-}
-
-fn froms<'d>(dockerfile: &'d Dockerfile<'_>) -> impl Iterator<Item = &'d FromInstruction<'d>> {
-    let mut stages = Vec::new();
-    dockerfile.instructions.iter().filter_map(move |instruction| {
-        let Instruction::From(from) = instruction else { return None };
-        let name = &*from.image.value;
-        let is_image = name != "scratch" && !name.contains('$') && !stages.contains(&name.to_ascii_lowercase());
-        stages.extend(from.as_.as_ref().map(|(_, stage)| stage.value.to_ascii_lowercase()));
-        is_image.then_some(from)
-    })
-}
+use parse_dockerfile::{Flag, Instruction, Source, parse};
 
 /// Something of the project that a Dockerfile reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,16 +94,5 @@ mod tests {
         }
         assert_eq!(sources("ONBUILD COPY a /x"), "a");
         assert_eq!(found("\nCOPY a \\\n  b /x")[1].line, Some(4));
-    }
-
-    #[test]
-    fn bases_are_pinned_and_all_else_stays() {
-        let text = "# syntax=docker/dockerfile:1\nARG V=1\nFROM python:3.12 AS Build # no comment\nFROM scratch\nFROM build\n\
-            RUN <<E\nfrom x import y\nFROM z\nE\nFROM --platform=linux/amd64 \\\n  b.example:5000/c\nFROM a:$V\nFROM python:3.12";
-        assert_eq!(bases(&text.replace(" # no comment", "")), ["python:3.12", "b.example:5000/c", "python:3.12"]);
-        let text = text.replace(" # no comment", "");
-        let pin = |name: &str| name.starts_with("python").then(|| "python@sha256:1".to_owned());
-        assert_eq!(pinned(&text, pin), text.replace("python:3.12", "python@sha256:1"));
-        assert_eq!(pinned("FORM x", pin), "FORM x");
     }
 }

@@ -3,6 +3,7 @@
 //! Owns: [`EnvironmentPlan`], what its build reads ([`inputs`]) and its key, the generated Dockerfile, the composed run image. Does not own: building
 //! (`docker`) or sending (`registry`). Start reading at [`EnvironmentPlan`], then [`compose`].
 
+mod build_options;
 pub mod build_plan;
 pub mod compose;
 mod dockerfile;
@@ -10,9 +11,13 @@ mod environment;
 pub(crate) mod fuzz;
 pub mod inputs;
 mod instructions;
+mod mounts;
 mod recipe;
 mod reference;
+mod stages;
 
-pub use dockerfile::{CA_SECRET, Recipe, Site, render};
+pub use build_options::BuildOptions;
+pub use dockerfile::{Recipe, Site, render};
 pub use environment::{Builder, Environment, EnvironmentPlan};
+pub use mounts::{CA_SECRET, CONDARC_SECRET, Mounts, NETRC_SECRET, VARIABLES_SECRET};
 pub use reference::{ImageReference, InvalidReference, is_repository, is_tag};

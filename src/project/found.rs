@@ -7,6 +7,8 @@ use crate::bounded_file::{self, HAND_WRITTEN};
 
 /// Names that programs usually have, the likeliest first.
 const KNOWN: [&str; 2] = ["train.py", "main.py"];
+/// Names that Dockerfiles usually have, the likeliest first.
+const DOCKERFILES: [&str; 2] = ["Dockerfile", "Containerfile"];
 /// So many names of a directory are looked at.
 const MOST: usize = 10_000;
 
@@ -24,8 +26,8 @@ pub enum Dependencies {
 /// What a directory holds that says how to run it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// `Dockerfile`.
-    pub dockerfile: bool,
+    /// `Dockerfile`, else `Containerfile`.
+    pub dockerfile: Option<String>,
     /// Files that name dependencies, the most exact first.
     pub dependencies: Option<Dependencies>,
     /// The Python program to run: `train.py`, else `main.py`.
@@ -50,12 +52,13 @@ impl Found {
                 .map(|n| Dependencies::Conda(n.to_owned()))
         };
         let program = KNOWN.into_iter().find(|name| has(name)).map(str::to_owned);
-        Ok(Self { dockerfile: has("Dockerfile"), dependencies, program, any_file })
+        let dockerfile = DOCKERFILES.into_iter().find(|name| has(name)).map(str::to_owned);
+        Ok(Self { dockerfile, dependencies, program, any_file })
     }
 
     /// Whether anything here says how to run it.
     pub const fn says_anything(&self) -> bool {
-        self.dockerfile || self.dependencies.is_some() || self.program.is_some()
+        self.dockerfile.is_some() || self.dependencies.is_some() || self.program.is_some()
     }
 }
 

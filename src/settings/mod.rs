@@ -16,6 +16,6 @@ pub use command_line::CommandLine;
 pub use lock_file::LockFile;
 pub use parse::{SettingsError, parse_project_file, parse_user_file};
 pub use project_file::{EnvironmentSection, OutputsSection, ProjectFile, ProjectSection, RunSection};
-pub use secrets_section::SecretsSection;
+pub use secrets_section::{BuildSecretsSection, SecretsSection};
 pub use setting::{Setting, Source};
 pub use user_file::{Defaults, MailboxPolicy, OutputsDefaults, Target, UserFile, registry_address, registry_host};

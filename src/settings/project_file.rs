@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{CommandLine, SecretsSection};
+use super::{BuildSecretsSection, CommandLine, SecretsSection};
 use crate::job::{Launch, Nodes, Variables};
 
 /// `nauta.toml`: makes a project's choices permanent. Every key may be left out.
@@ -46,6 +46,12 @@ pub struct EnvironmentSection {
     pub packages: Vec<String>,
     /// A file of certificates that builds must trust, in the project (company proxies).
     pub ca_bundle: Option<String>,
+    /// Values for the Dockerfile's `ARG` instructions. The image's history shows them: they are no place for secrets.
+    pub args: BTreeMap<String, String>,
+    /// The stage of the Dockerfile to build; its last one where absent.
+    pub target: Option<String>,
+    /// The secrets that the build needs, by name.
+    pub secrets: BuildSecretsSection,
 }
 
 /// How the program runs.

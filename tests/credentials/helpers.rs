@@ -132,7 +132,8 @@ async fn a_broken_place_does_not_hide_the_next_one() {
     assert_eq!(lookup.found.expect("is in the file").credential, ada());
     assert_eq!(
         lookup.skipped[1].to_string(),
-        "Docker's credential helper `not-there` was not asked: `docker-credential-not-there` is not in PATH"
+        "Docker's credential helper `not-there` was not asked: `docker-credential-not-there` is not in PATH; install it, or \
+         take it out of Docker's `config.json`"
     );
     let broken = Home::new("{\"auths\": {\"a.com\": {\"auth\": \"canary");
     let lookup = find("a.com", &broken.sources()).await;

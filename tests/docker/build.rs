@@ -217,6 +217,7 @@ async fn packages_are_installed_with_a_ca_bundle_that_does_not_stay() {
         packages: Vec::new(),
         dependencies: Some(nauta::project::Dependencies::Requirements("requirements.txt".to_owned())),
     };
+    let mounts = nauta::image::Mounts { ca: true, ..nauta::image::Mounts::default() };
     for builder in [Builder::BuildKit, Builder::Classic] {
         let tag = Tag(format!("{}:1", unique("pip")));
         let text = nauta::image::render(
@@ -224,7 +225,7 @@ async fn packages_are_installed_with_a_ca_bundle_that_does_not_stay() {
             &recipe,
             &nauta::image::Site::default(),
             builder,
-            true,
+            &mounts,
         );
         let mut plan = BuildPlan::new(Dockerfile::Text(text), builder);
         plan.tags.push(tag.0.clone());

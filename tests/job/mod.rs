@@ -5,6 +5,7 @@ mod architecture;
 pub(crate) mod cluster;
 mod code;
 mod delivery;
+mod dockerfiles;
 mod doctor;
 mod elastic;
 mod environment;

@@ -170,7 +170,7 @@ pub(crate) fn tool(program: &str, arguments: &[&str]) -> String {
     said(command)
 }
 
-fn said(mut command: Command) -> String {
+pub(crate) fn said(mut command: Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()

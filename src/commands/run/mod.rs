@@ -1,5 +1,6 @@
 //! `nauta run`: `request` decides, `look` sees whether the target takes runs, then `local` or `cluster` does it.
 
+mod build;
 mod cluster;
 mod error;
 mod local;
@@ -107,6 +108,8 @@ pub struct RunArgs {
     /// with `!` before it, leave files there
     #[arg(long, value_name = "PATTERN")]
     outputs: Vec<String>,
+    #[command(flatten)]
+    build: build::BuildFlags,
     /// Put a template's files into this directory first, if it is empty
     #[arg(long, value_name = "NAME", add = templates())]
     template: Option<String>,
@@ -138,6 +141,7 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
     }
     let mut decided = decide(&args, context, &events)?;
     decided.find_secrets(&args, context, output).await?;
+    decided.find_build(&args, context, output).await?;
     let look = begin_look(&decided, context, &events);
     if args.dry_run && look.is_none() {
         return Err(RunError::DryRunLocal.into());

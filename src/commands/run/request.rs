@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::build::{self, Build};
 use super::error::RunError;
 use super::{RunArgs, paths, script, secrets};
 use crate::bounded_file::{self, HAND_WRITTEN};
@@ -133,10 +134,18 @@ pub(super) struct Decided {
     pub(super) spec: RunSpec,
     pub(super) destination: Setting<Destination>,
     pub(super) secrets: Vec<ProgramSecret>,
+    build: Build,
     records_env: bool,
 }
 
 impl Decided {
+    /// Finds what the environment is built with.
+    pub(super) async fn find_build(&mut self, args: &RunArgs, context: &Context, output: &Output) -> Result<()> {
+        let Project { file, root, .. } = &self.project;
+        self.build = build::find(&args.build, &file.environment, root, context, output).await?;
+        Ok(())
+    }
+
     /// Finds the program's secrets, which take the place of variables of their names.
     pub(super) async fn find_secrets(&mut self, args: &RunArgs, context: &Context, output: &Output) -> Result<()> {
         let (named, root) = (&self.project.file.secrets.names, &self.project.root);
@@ -166,12 +175,12 @@ pub(super) fn decide(args: &RunArgs, context: &Context, events: &Events) -> Resu
     }
     announce(&spec, &destination, events);
     let records_env = args.record_env || project.file.run.record_env;
-    Ok(Decided { project, spec, destination, secrets: Vec::new(), records_env })
+    Ok(Decided { project, spec, destination, secrets: Vec::new(), build: Build::default(), records_env })
 }
 
 /// Takes the snapshot, and decides the rest.
 pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> Result<Request> {
-    let Decided { project, mut spec, destination, secrets, records_env } = decided;
+    let Decided { project, mut spec, destination, secrets, build, records_env } = decided;
     events.send(Event::Started { phase: Phase::Snapshot, detail: project.root.display().to_string() });
     let snapshot = snapshot::take(&project.root, Some(&context.state_folder()))?;
     for (path, pattern) in snapshot.withheld() {
@@ -185,7 +194,7 @@ pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> R
     for left in snapshot.left_data()? {
         events.note(format!("this looks like data and stays here: {}", left_out(&left)));
     }
-    if !project.found.dockerfile && project.file.environment.dockerfile.is_none() {
+    if project.found.dockerfile.is_none() && project.file.environment.dockerfile.is_none() {
         // An image of one's own may have any file.
         script::check(&spec.command, &snapshot)?;
     }
@@ -199,10 +208,15 @@ pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> R
         ));
     }
     events.send(Event::Finished { phase: Phase::Snapshot, detail: format!("{files} files, {size} bytes") });
-    let plan = plan_environment(&project, context.user_file(), &snapshot)?;
+    let plan = plan_environment(&project, context.user_file(), &snapshot, build.options)?;
     let environment = environment(&project, plan, &snapshot, &context.state_folder())?;
     spec.snapshot = snapshot.digest().clone();
-    let surroundings = Surroundings { ca_bundle: ca_bundle(&project, context)?, proxies: context.proxies() };
+    let surroundings = Surroundings {
+        ca_bundle: ca_bundle(&project, context)?,
+        proxies: context.proxies(),
+        secrets: build.secrets,
+        agents: build.agents,
+    };
     Ok(Request { project, snapshot, environment, spec, destination, surroundings, secrets, records_env })
 }
 

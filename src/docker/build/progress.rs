@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bollard::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog};
+use bollard::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
 
 use crate::docker::error::DockerError;
+use crate::docker::hints::{is_about_trust, wants_index_login};
 use crate::event::{Event, Events, Phase};
 
 /// How many of a step's last lines an error shows.
@@ -31,6 +32,10 @@ struct Step {
     /// Bytes of a line that has not ended yet.
     partial: Vec<u8>,
     last_lines: VecDeque<String>,
+    /// Bytes that have come, and all of them, by what they are of.
+    transfers: BTreeMap<String, (i64, i64)>,
+    /// The first line that tells of a cause, which may be far above the last words.
+    cause: Option<String>,
 }
 
 impl Progress {
@@ -39,6 +44,7 @@ impl Progress {
         for vertex in status.vertexes {
             self.vertex(&vertex, events);
         }
+        self.transfers(&status.statuses, events);
         for log in status.logs {
             self.log(&log, events);
         }
@@ -67,6 +73,23 @@ impl Progress {
                 if vertex.cached { format!("{} (cached)", one_line(&vertex.name)) } else { one_line(&vertex.name) };
             self.report(detail, events);
         }
+    }
+
+    /// How far the bytes are that a step fetches: a base may have gigabytes.
+    fn transfers(&mut self, statuses: &[VertexStatus], events: &Events) {
+        let mut moved = None;
+        for status in statuses.iter().filter(|status| status.total > 0) {
+            let index = self.step_of(&status.vertex);
+            self.steps[index].transfers.insert(status.id.clone(), (status.current, status.total));
+            moved = Some(index);
+        }
+        let Some(step) = moved.map(|index| &self.steps[index]).filter(|step| !step.done && !step.name.is_empty())
+        else {
+            return;
+        };
+        let (current, total) = step.transfers.values().fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+        let detail = format!("{}: {} of {} MB", step.name, current / 1_000_000, total / 1_000_000);
+        self.report(detail, events);
     }
 
     fn step_of(&mut self, digest: &str) -> usize {
@@ -134,7 +157,8 @@ impl Progress {
             }
             (Some(code), Some(index)) => {
                 let step = self.steps.swap_remove(index);
-                DockerError::BuildFailed { step: step.name, code: Some(code), lines: step.last_lines.into() }
+                let lines = step.last_words();
+                DockerError::BuildFailed { step: step.name, code: Some(code), lines }
             }
             (None, failed) => {
                 let step = failed.map(|index| self.steps.swap_remove(index).name);
@@ -149,6 +173,12 @@ impl Progress {
 }
 
 impl Step {
+    /// Its last lines, and before them the one that tells of a cause.
+    fn last_words(&self) -> Vec<String> {
+        let cause = self.cause.iter().filter(|cause| !self.last_lines.contains(cause));
+        cause.chain(&self.last_lines).cloned().collect()
+    }
+
     fn output(&mut self, bytes: &[u8], events: &Events) {
         for byte in bytes {
             match byte {
@@ -169,6 +199,9 @@ impl Step {
         let line = visible(&String::from_utf8_lossy(&std::mem::take(&mut self.partial)));
         if self.last_lines.len() == LAST_LINES {
             self.last_lines.pop_front();
+        }
+        if self.cause.is_none() && (is_about_trust(&line) || wants_index_login(&line)) {
+            self.cause = Some(line.clone());
         }
         self.last_lines.push_back(line.clone());
         events.send(Event::BuildOutput { line });

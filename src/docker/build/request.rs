@@ -5,21 +5,25 @@ use std::pin::pin;
 
 use bollard::BollardRequest;
 use bollard::models::{BuildInfo, BuildInfoAux};
+use bytes::Bytes;
 use futures::TryStreamExt;
 use http::Response;
 use hyper::body::Incoming;
 
 use super::context;
 use super::progress::Progress;
-use super::session::{Session, check_secrets};
+use super::session::{FindLogin, Session, check_secrets};
 use crate::docker::Docker;
 use crate::docker::error::DockerError;
 use crate::docker::transport;
 use crate::docker::upload::UploadStream;
-use crate::event::Events;
+use crate::event::{Event, Events, Phase};
 use crate::image::Builder;
-use crate::image::build_plan::BuildPlan;
-use crate::secret::Secret;
+use crate::image::build_plan::{BuildPlan, Dockerfile, RegistryLogin};
+use crate::secret::{Credential, Secret};
+
+/// So many bytes leave between two words about them.
+const TELL_EVERY: u64 = 8 * 1024 * 1024;
 
 /// An image that was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,23 +36,40 @@ impl Docker {
     /// Which builder the engine has. BuildKit is there when the engine opens a session; its version says nothing, since
     /// other engines speak this API, too.
     pub async fn builder(&self) -> Result<Builder, DockerError> {
-        Ok(if Session::open(self, &[], &[]).await?.is_some() { Builder::BuildKit } else { Builder::Classic })
+        let nothing = BuildPlan::new(Dockerfile::Text(String::new()), Builder::BuildKit);
+        Ok(if Session::open(self, &nothing, None).await?.is_some() { Builder::BuildKit } else { Builder::Classic })
     }
 
     /// Builds an image; what the builder says becomes events. Dropping this cancels the build.
     pub async fn build(&self, plan: &BuildPlan, events: &Events) -> Result<BuiltImage, DockerError> {
+        self.build_asking(plan, None, events).await
+    }
+
+    /// The same, where BuildKit asks `logins` for those of registries as it comes to them.
+    pub async fn build_asking(
+        &self,
+        plan: &BuildPlan,
+        logins: Option<FindLogin>,
+        events: &Events,
+    ) -> Result<BuiltImage, DockerError> {
         check_secrets(&plan.secrets)?;
+        let hidden = || plan.secrets.iter().map(|(id, _)| id).chain(plan.agents.iter().map(|(id, _)| id)).next();
         match plan.builder {
-            Builder::BuildKit => self.build_with_buildkit(plan, events).await,
-            Builder::Classic => match plan.secrets.first() {
-                Some((id, _)) => Err(DockerError::SecretsNeedBuildKit { id: id.clone() }),
+            Builder::BuildKit => self.build_with_buildkit(plan, logins, events).await,
+            Builder::Classic => match hidden() {
+                Some(id) => Err(DockerError::SecretsNeedBuildKit { id: id.clone() }),
                 None => self.run_build(plan, None, events).await,
             },
         }
     }
 
-    async fn build_with_buildkit(&self, plan: &BuildPlan, events: &Events) -> Result<BuiltImage, DockerError> {
-        let session = Session::open(self, &plan.secrets, &plan.logins).await?;
+    async fn build_with_buildkit(
+        &self,
+        plan: &BuildPlan,
+        logins: Option<FindLogin>,
+        events: &Events,
+    ) -> Result<BuiltImage, DockerError> {
+        let session = Session::open(self, plan, logins).await?;
         let session = session.ok_or_else(|| DockerError::NoBuildKit { endpoint: self.endpoint().clone() })?;
         let session_id = session.id().to_owned();
         let mut building = pin!(self.run_build(plan, Some(&session_id), events));
@@ -66,8 +87,9 @@ impl Docker {
         events: &Events,
     ) -> Result<BuiltImage, DockerError> {
         let upload = context::upload(plan);
+        let body = told(upload.body, events.clone());
         let built = async {
-            let response = self.send("build the image", request(plan, session, upload.body)).await?;
+            let response = self.send("build the image", request(plan, session, body)).await?;
             self.follow_build(response, events).await
         };
         upload.outcome.explain(built.await).await
@@ -104,6 +126,20 @@ impl Docker {
     }
 }
 
+/// The same bytes; every few megabytes it is said how many there were, since nothing else is while they leave.
+fn told(body: UploadStream, events: Events) -> UploadStream {
+    let (mut done, mut told) = (0, 0);
+    let tell = move |piece: &Bytes| {
+        done += piece.len() as u64;
+        if done - told >= TELL_EVERY {
+            told = done;
+            let detail = "sending the build's files to Docker".to_owned();
+            events.send(Event::Progress { phase: Phase::Environment, done, total: None, detail });
+        }
+    };
+    Box::pin(body.inspect_ok(tell))
+}
+
 fn request(plan: &BuildPlan, session: Option<&str>, body: UploadStream) -> BollardRequest {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("dockerfile", context::dockerfile(plan)).append_pair("rm", "1").append_pair("forcerm", "1");
@@ -111,8 +147,12 @@ fn request(plan: &BuildPlan, session: Option<&str>, body: UploadStream) -> Bolla
         query.append_pair("t", tag);
     }
     query.append_pair("labels", &json(&plan.labels));
-    let proxies: BTreeMap<&String, &str> = plan.proxies.iter().map(|(name, value)| (name, value.expose())).collect();
-    query.append_pair("buildargs", &json(&proxies));
+    let mut args: BTreeMap<&String, &str> = plan.proxies.iter().map(|(name, value)| (name, value.expose())).collect();
+    args.extend(plan.args.iter().map(|(name, value)| (name, value.as_str())));
+    query.append_pair("buildargs", &json(&args));
+    if let Some(target) = &plan.target {
+        query.append_pair("target", target);
+    }
     if let Some(platform) = &plan.platform {
         query.append_pair("platform", platform);
     }
@@ -135,23 +175,25 @@ fn json(value: &impl serde::Serialize) -> String {
 /// The credentials as the classic builder takes them: a JSON object by registry, in base64.
 fn registry_config(plan: &BuildPlan) -> Secret {
     use base64::Engine as _;
-    #[derive(serde::Serialize)]
-    struct Login<'a> {
-        username: &'a str,
-        password: &'a str,
-        serveraddress: &'a str,
-    }
-    let logins: BTreeMap<&str, Login> = plan
-        .logins
-        .iter()
-        .map(|login| {
-            // The one registry that engines have always called by another name.
-            let registry = match login.registry.as_str() {
-                "registry-1.docker.io" => "https://index.docker.io/v1/",
-                registry => registry,
-            };
-            (registry, Login { username: &login.username, password: login.password.expose(), serveraddress: registry })
-        })
-        .collect();
+    let form = |login: &RegistryLogin| {
+        // The one registry that engines have always called by another name.
+        let registry = match login.registry.as_str() {
+            "registry-1.docker.io" => "https://index.docker.io/v1/",
+            registry => registry,
+        };
+        let form = match &login.credential {
+            Credential::Password { user, password } => {
+                serde_json::json!({ "username": user, "password": password.expose(), "serveraddress": registry })
+            }
+            Credential::IdentityToken(token) => {
+                serde_json::json!({ "identitytoken": token.expose(), "serveraddress": registry })
+            }
+            Credential::RegistryToken(token) => {
+                serde_json::json!({ "registrytoken": token.expose(), "serveraddress": registry })
+            }
+        };
+        (registry.to_owned(), form)
+    };
+    let logins: serde_json::Map<String, serde_json::Value> = plan.logins.iter().map(form).collect();
     Secret::new(base64::engine::general_purpose::URL_SAFE.encode(json(&logins)))
 }

@@ -2,6 +2,7 @@
 //! own that the engine turns around.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bollard::health::health_check_response::ServingStatus;
 use bollard::health::health_server::{Health, HealthServer};
@@ -13,17 +14,23 @@ use bollard::moby::filesync::v1::{
     CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse, GetTokenAuthorityRequest,
     GetTokenAuthorityResponse, VerifyTokenAuthorityRequest, VerifyTokenAuthorityResponse,
 };
+use bollard::moby::sshforward::v1::ssh_server::SshServer;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, async_trait};
 
+use super::agent::Agents;
 use crate::docker::Docker;
 use crate::docker::error::DockerError;
 use crate::docker::transport::Stream;
-use crate::image::build_plan::RegistryLogin;
-use crate::secret::Secret;
+use crate::image::build_plan::BuildPlan;
+use crate::secret::{Credential, Secret};
+
+/// Finds the login for a registry, as BuildKit calls it (`host[:port]`).
+pub type FindLogin = Arc<dyn Fn(String) -> BoxFuture<'static, Option<Credential>> + Send + Sync>;
 
 /// The largest secret that BuildKit takes, in bytes.
 const MAX_SECRET: u64 = 500 * 1024;
@@ -33,6 +40,8 @@ const METHODS: [&str; 3] = [
     "/moby.filesync.v1.Auth/FetchToken",
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
 ];
+/// What it offers besides where agents are handed on.
+const AGENT_METHODS: [&str; 2] = ["/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"];
 
 /// A session that the engine has accepted.
 pub(super) struct Session {
@@ -45,8 +54,8 @@ impl Session {
     /// Opens a session; `None` when the engine has no BuildKit.
     pub(super) async fn open(
         docker: &Docker,
-        secrets: &[(String, Secret)],
-        logins: &[RegistryLogin],
+        plan: &BuildPlan,
+        logins: Option<FindLogin>,
     ) -> Result<Option<Self>, DockerError> {
         let id = random_id()?;
         let mut request = http::Request::post("/session")
@@ -54,13 +63,14 @@ impl Session {
             .header("Upgrade", "h2c")
             .header("X-Docker-Expose-Session-Uuid", &id)
             .header("X-Docker-Expose-Session-Name", "nauta");
-        for method in METHODS {
-            request = request.header("X-Docker-Expose-Session-Grpc-Method", method);
+        let agent_methods = AGENT_METHODS.iter().filter(|_| !plan.agents.is_empty());
+        for method in METHODS.iter().chain(agent_methods) {
+            request = request.header("X-Docker-Expose-Session-Grpc-Method", *method);
         }
         let request = request.body(bollard::body_full(bytes::Bytes::new())).expect("constant headers are valid");
         let upgraded = docker.transport().upgrade(request).await;
         let stream = upgraded.map_err(|e| docker.error("open a build session", e))?;
-        Ok(stream.map(|stream| Self { id, stream: Box::new(stream), routes: routes(secrets, logins) }))
+        Ok(stream.map(|stream| Self { id, stream: Box::new(stream), routes: routes(plan, logins) }))
     }
 
     /// What the build request calls this session.
@@ -98,12 +108,15 @@ fn random_id() -> Result<String, DockerError> {
     Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
 }
 
-fn routes(secrets: &[(String, Secret)], logins: &[RegistryLogin]) -> Routes {
-    let vault = Vault { secrets: secrets.iter().cloned().collect() };
-    let logins = logins.iter().map(|login| (login.registry.clone(), login.clone())).collect();
-    Routes::new(HealthServer::new(Healthy))
+fn routes(plan: &BuildPlan, logins: Option<FindLogin>) -> Routes {
+    let vault = Vault { secrets: plan.secrets.iter().cloned().collect() };
+    let routes = Routes::new(HealthServer::new(Healthy))
         .add_service(AuthServer::new(Logins { logins }))
-        .add_service(SecretsServer::new(vault))
+        .add_service(SecretsServer::new(vault));
+    if plan.agents.is_empty() {
+        return routes;
+    }
+    routes.add_service(SshServer::new(Agents::new(&plan.agents)))
 }
 
 /// Says that it is well, which is what keeps the session alive.
@@ -140,19 +153,28 @@ impl Secrets for Vault {
     }
 }
 
-/// Gives credentials for the registries of base images. Tokens are left for the engine to fetch with them.
+/// Gives credentials for the registries of images as they are asked for, whatever names them. Tokens are left for the engine
+/// to fetch with them.
 struct Logins {
-    logins: HashMap<String, RegistryLogin>,
+    logins: Option<FindLogin>,
 }
 
 #[async_trait]
 impl Auth for Logins {
     async fn credentials(&self, request: Request<CredentialsRequest>) -> Result<Response<CredentialsResponse>, Status> {
-        let answer = self.logins.get(&request.get_ref().host).map(|login| CredentialsResponse {
-            username: login.username.clone(),
-            secret: login.password.expose().to_owned(),
-        });
-        Ok(Response::new(answer.unwrap_or_default()))
+        let Some(find) = &self.logins else { return Ok(Response::new(CredentialsResponse::default())) };
+        let answer = match find(request.into_inner().host).await {
+            Some(Credential::Password { user, password }) => {
+                CredentialsResponse { username: user, secret: password.expose().to_owned() }
+            }
+            // A secret without a name is what BuildKit exchanges for tokens.
+            Some(Credential::IdentityToken(token)) => {
+                CredentialsResponse { username: String::new(), secret: token.expose().to_owned() }
+            }
+            // BuildKit has no place for a token of the registry's own.
+            Some(Credential::RegistryToken(_)) | None => CredentialsResponse::default(),
+        };
+        Ok(Response::new(answer))
     }
 
     async fn fetch_token(&self, _: Request<FetchTokenRequest>) -> Result<Response<FetchTokenResponse>, Status> {
