@@ -120,6 +120,11 @@ impl Context {
         self.variables.get(name).map(String::as_str)
     }
 
+    /// All variables that are set and not empty.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The user's configuration.
     pub const fn user_file(&self) -> &UserFile {
         &self.user_file

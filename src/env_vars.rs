@@ -67,6 +67,7 @@ env_vars! {
         LAUNCH = "NAUTA_LAUNCH": "`rank0` when rank 0 alone runs the command, and the others wait for what it starts there; unset: all run it.";
         SLOTS = "NAUTA_SLOTS": "How many processes a program that starts others is to start on each rank; 1 when unset. Also the program's to read.";
         VARIABLES = "NAUTA_VARIABLES": "Which variables the program finds, as `run.variables` says; unset: `auto`.";
+        ENTRYPOINT = "NAUTA_ENTRYPOINT": "The image's own entry point, as JSON: one that hands on to a command is run before the program. Unset: it has none.";
         LEASE = "NAUTA_LEASE": "`stdin` when the rank must stop as soon as its standard input is closed (Docker: the workstation's nauta has died).";
     }
     /// Set by the supervisor for the program.

@@ -5,14 +5,19 @@ use std::path::{Path, PathBuf};
 
 use super::DeliveryError;
 use super::logins::Logins;
-use crate::bounded_file::{HAND_WRITTEN, read_text_inside};
+use crate::bounded_file::{HAND_WRITTEN, KEPT, read_text, read_text_inside};
 use crate::context::Context;
 use crate::diagnosis::{Failure, Result};
 use crate::docker::Docker;
 use crate::event::{Event, Events, Phase};
 use crate::image::build_plan::{BuildPlan, ContextFile, Dockerfile};
 use crate::image::inputs::{Inputs, gather};
-use crate::image::{BuildOptions, Builder, CA_SECRET, Environment, EnvironmentPlan, Mounts, Recipe, Site, render};
+use crate::image::passwords::may_name_indexes;
+use crate::image::{
+    BuildOptions, Builder, CA_SECRET, CONDARC_SECRET, Environment, EnvironmentPlan, Mounts, NETRC_SECRET,
+    PackageSettings, Recipe, Site, VARIABLES_SECRET, render,
+};
+use crate::job::is_variable_name;
 use crate::layout::{label, project_folder};
 use crate::project::{Dependencies, Project};
 use crate::secret::Secret;
@@ -38,6 +43,8 @@ pub struct Surroundings {
     pub secrets: Vec<(String, Secret)>,
     /// Sockets of SSH agents by id.
     pub agents: Vec<(String, PathBuf)>,
+    /// What pip, uv and conda know here of where packages come from.
+    pub packages: PackageSettings,
 }
 
 /// Decides how the environment is made. `snapshot` tells whether named files are there; `options` are for a Dockerfile.
@@ -133,6 +140,9 @@ pub async fn local_environment(
         return Ok(tag);
     }
     let builder = docker.builder().await?;
+    if builder == Builder::Classic && !surroundings.packages.passwords().is_empty() {
+        events.warn("this engine has no BuildKit, and its builds get no logins for package indexes".to_owned());
+    }
     say_how_to_trust(plan, surroundings, builder, events);
     let logins = Logins::new(context);
     let mut build = build_plan(environment, surroundings, builder);
@@ -160,16 +170,17 @@ fn build_plan(environment: &Environment, surroundings: &Surroundings, builder: B
     let Environment { plan, inputs, folder } = environment;
     let mut context = Vec::new();
     let mut options = BuildOptions::default();
+    let own = own_secrets(environment, surroundings, builder);
     let (dockerfile, is_built) = match plan {
         EnvironmentPlan::Base { base } => (Dockerfile::Text(format!("FROM {}\n", base.value)), false),
-        EnvironmentPlan::Dockerfile { path, text, options: own } => {
+        EnvironmentPlan::Dockerfile { path, text, options: said } => {
             context.push((path.clone().into_bytes(), ContextFile::Bytes(text.clone().into_bytes())));
-            options = own.clone();
+            options = said.clone();
             (Dockerfile::InContext(path.clone()), true)
         }
         EnvironmentPlan::Generated { base, recipe } => {
             let site = Site::new(inputs, folder);
-            (Dockerfile::Text(render(&base.value, recipe, &site, builder, &mounts(surroundings))), true)
+            (Dockerfile::Text(render(&base.value, recipe, &site, builder, &mounts(surroundings, &own))), true)
         }
     };
     let is_dockerfile = |path: &[u8]| matches!(&dockerfile, Dockerfile::InContext(own) if own.as_bytes() == path);
@@ -187,8 +198,8 @@ fn build_plan(environment: &Environment, surroundings: &Surroundings, builder: B
     let mut build = BuildPlan::new(dockerfile, builder);
     (build.args, build.target) = (options.args, options.target);
     if is_built {
-        build.secrets = surroundings.secrets.clone();
-        build.agents = surroundings.agents.clone();
+        build.secrets = surroundings.secrets.iter().cloned().chain(own).collect();
+        build.agents.clone_from(&surroundings.agents);
         match (builder, &surroundings.ca_bundle) {
             (_, None) => {}
             (Builder::BuildKit, Some(ca)) => build.secrets.push((CA_SECRET.to_owned(), Secret::new(ca))),
@@ -200,13 +211,46 @@ fn build_plan(environment: &Environment, surroundings: &Surroundings, builder: B
     build
 }
 
+/// What the tools of this workstation know of where packages come from, as secrets for a Dockerfile that nauta writes.
+fn own_secrets(environment: &Environment, surroundings: &Surroundings, builder: Builder) -> Vec<(String, Secret)> {
+    let recipe = match &environment.plan {
+        EnvironmentPlan::Generated { recipe, .. } if builder == Builder::BuildKit => recipe,
+        _ => return Vec::new(),
+    };
+    if recipe.dependencies.is_none() {
+        return Vec::new();
+    }
+    let packages = &surroundings.packages;
+    let named = surroundings.secrets.iter().filter(|(id, _)| is_variable_name(id));
+    let all = [
+        (VARIABLES_SECRET, packages.shell(named.map(|(id, value)| (id.as_str(), value)))),
+        (NETRC_SECRET, packages.netrc(&texts(&environment.inputs))),
+        (CONDARC_SECRET, packages.condarc().cloned()),
+    ];
+    all.into_iter().filter_map(|(id, secret)| Some((id.to_owned(), secret?))).collect()
+}
+
+/// What the files say that name packages.
+fn texts(inputs: &Inputs) -> Vec<String> {
+    let paths = inputs.files.iter().filter(|(_, input)| matches!(input.content, Content::File { .. }) && !input.hollow);
+    let named = paths.filter(|(path, _)| {
+        let path = String::from_utf8_lossy(path);
+        may_name_indexes(&path) || path.ends_with(".txt") || path.ends_with(".in")
+    });
+    // What cannot be read is said where it is sent.
+    named.filter_map(|(path, _)| read_text(&inputs.place(path), KEPT).ok()).collect()
+}
+
 /// What the steps of a Dockerfile that nauta writes get.
-fn mounts(surroundings: &Surroundings) -> Mounts {
+fn mounts(surroundings: &Surroundings, own: &[(String, Secret)]) -> Mounts {
+    let has = |id: &str| own.iter().any(|(own, _)| own == id);
     Mounts {
         ca: surroundings.ca_bundle.is_some(),
+        variables: has(VARIABLES_SECRET),
+        netrc: has(NETRC_SECRET),
+        condarc: has(CONDARC_SECRET),
         secrets: surroundings.secrets.iter().map(|(id, _)| id.clone()).collect(),
         agents: surroundings.agents.iter().map(|(id, _)| id.clone()).collect(),
-        ..Mounts::default()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::bounded_file;
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::image::compose::ComposeError;
 use crate::image::inputs::Problem;
+use crate::image::passwords::is_dockerfile;
 
 /// What went wrong on the way from a project to an image.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,14 @@ pub enum DeliveryError {
         line: usize,
         /// What it looks like.
         kind: &'static str,
+    },
+    /// A file that a build reads holds a password.
+    #[error("`{path}` line {line} holds a password, which images that are pushed would show")]
+    Password {
+        /// The file, relative to the project.
+        path: String,
+        /// From 1.
+        line: usize,
     },
     /// A registry has no image of that name.
     #[error("there is no image `{name}`")]
@@ -128,6 +137,15 @@ impl Diagnosis for DeliveryError {
             Self::Secret { path, .. } => vec![
                 format!("take it out of the file, or leave the file out with a line `{path}` in .nautaignore"),
                 format!("`!{path}` in .nautaignore sends it nonetheless"),
+            ],
+            Self::Password { path, .. } if is_dockerfile(path) => vec![
+                "give it with `--build-secret id=ID,env=VARIABLE`, and read it with `RUN --mount=type=secret,id=ID`".to_owned(),
+                format!("if it opens nothing: `!{path}` in .nautaignore"),
+            ],
+            Self::Password { path, .. } => vec![
+                "take it out: builds get the logins of `~/.netrc`, pip.conf, `PIP_INDEX_URL`, `UV_INDEX_NAME_PASSWORD` as secrets".to_owned(),
+                "or write `${NAME}` in its place, and name NAME in `names` under `[environment.secrets]` in nauta.toml".to_owned(),
+                format!("if it opens nothing: `!{path}` in .nautaignore"),
             ],
             Self::NoImage { .. } => vec!["check its name and tag".to_owned()],
             Self::Vanished { .. } => vec!["run the command again; it is built anew".to_owned()],

@@ -13,6 +13,7 @@ use super::environment::Surroundings;
 use super::known::Known;
 use super::layer::{Made, make};
 use super::parts::{Items, parts};
+use super::secrets;
 use super::stack::{Stack, Step};
 use super::supervisor::supervisor;
 use super::supervisor_layer::supervisor_layer;
@@ -76,6 +77,7 @@ pub async fn run_image(
     snapshot: &Snapshot,
     surroundings: &Surroundings,
 ) -> Result<RunImage> {
+    secrets::check_passwords(environment, snapshot)?;
     let state = delivery.context.state_folder();
     let mut known = Known::open(&state, &delivery.place());
     let mut stack = Stack::open(&state, &delivery.place(), snapshot.root(), delivery.project_name);

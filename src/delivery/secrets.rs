@@ -1,13 +1,16 @@
 //! The last look before files leave the workstation: keys and tokens that are told by their own first letters, in files
 //! whose names say nothing.
 
+use std::path::Path;
 use std::sync::OnceLock;
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 
 use super::DeliveryError;
+use crate::bounded_file::{KEPT, read_text};
 use crate::diagnosis::Result;
-use crate::snapshot::{self, Entry, Snapshot};
+use crate::image::{Environment, passwords};
+use crate::snapshot::{self, Content, Entry, Snapshot};
 
 /// What it is, how it begins, and how many letters and digits have to follow at least. From the issuers' own
 /// descriptions of their tokens; those without a beginning of their own cannot be told from other text.
@@ -56,6 +59,48 @@ pub(super) fn check(snapshot: &Snapshot, entry: &Entry, text: &[u8]) -> Result<(
         return Err(DeliveryError::Secret { path: entry.display(), line, kind }.into());
     }
     Ok(())
+}
+
+/// Fails when a file holds a password that an environment is built from, or that travels with the code and says where packages
+/// come from: images would have it, and are about to be pushed.
+pub(super) fn check_passwords(environment: &Environment, snapshot: &Snapshot) -> Result<()> {
+    let inputs = &environment.inputs;
+    let project = inputs.root.join(&inputs.project);
+    let read_by_build = inputs.files.iter().filter(|(_, input)| !input.hollow && is_file(&input.content));
+    let read_by_build = read_by_build.map(|(path, _)| String::from_utf8_lossy(path).into_owned());
+    for path in read_by_build.filter(|path| passwords::may_name_indexes(path)) {
+        let named = Path::new(&path).strip_prefix(&inputs.project).ok().and_then(Path::to_str);
+        check_file(&inputs.root.join(&path), named.unwrap_or(&path), &project, named.is_some())?;
+    }
+    for entry in snapshot.entries().filter(|entry| is_file(&entry.content)) {
+        let path = entry.display();
+        if passwords::may_name_indexes(&path) {
+            check_file(&entry.path_below(snapshot.root()), &path, snapshot.root(), true)?;
+        }
+    }
+    Ok(())
+}
+
+const fn is_file(content: &Content) -> bool {
+    matches!(content, Content::File { .. })
+}
+
+/// Looks into one file, called `name` from the project; a rule of the project's can allow it where it `is_inside`.
+fn check_file(place: &Path, name: &str, project: &Path, is_inside: bool) -> Result<()> {
+    // What cannot be read is said where it is sent.
+    let Ok(text) = read_text(place, KEPT) else { return Ok(()) };
+    let Some(line) = passwords::find_password(name, &text) else { return Ok(()) };
+    if is_inside && snapshot::is_allowed(project, name)? {
+        return Ok(());
+    }
+    Err(DeliveryError::Password { path: name.to_owned(), line }.into())
+}
+
+/// What to say of a password in a file that an environment is built from, where no image leaves this workstation.
+pub fn password_in_build(environment: &Environment, snapshot: &Snapshot) -> Option<String> {
+    let failure = check_passwords(environment, snapshot).err()?;
+    let remedy = failure.hints().into_iter().next().unwrap_or_default();
+    Some(format!("{failure}; a run on a cluster stops here ({remedy})"))
 }
 
 /// The first key or token in a text: what it is, and its line from 1.

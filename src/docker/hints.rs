@@ -55,7 +55,8 @@ fn failed_build_hints(lines: &[String]) -> Vec<String> {
              under `[defaults]` in your configuration"
                 .to_owned(),
         );
-    } else if lines.iter().any(|line| wants_index_login(line)) {
+    }
+    if lines.iter().any(|line| wants_index_login(line)) {
         hints.push(
             "the package index wants a login: keep it in `~/.netrc`, pip.conf or a variable such as `UV_INDEX_NAME_PASSWORD`, which builds \
              get as secrets; a Dockerfile of your own gets one with `--build-secret`"

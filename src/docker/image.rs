@@ -20,6 +20,8 @@ pub struct LocalImage {
     /// variables, working directory, entry point. It has not the bytes of the image's own configuration, which an
     /// engine gives away only with all layers (see [`Docker::export_layers`]).
     pub config: Vec<u8>,
+    /// Its entry point, which the configuration has too.
+    pub entrypoint: Vec<String>,
     /// Architecture, as Go names it (`amd64`).
     pub architecture: String,
     /// Operating system (`linux`).
@@ -117,18 +119,21 @@ fn local_image(name: &str, image: ImageInspect) -> Result<LocalImage, DockerErro
         layers.iter().map(|layer| layer.parse()).collect::<Result<_, _>>().map_err(|e| bad(format!("{e}")))?;
     let architecture = image.architecture.ok_or_else(|| bad("it has no architecture".to_owned()))?;
     let os = image.os.unwrap_or_else(|| "linux".to_owned());
+    let image_config = image.config.unwrap_or_default();
+    let entrypoint = image_config.entrypoint.clone().unwrap_or_default();
     let config = Document {
         created: image.created.map(|created| created.to_rfc3339()),
         architecture: &architecture,
         variant: image.variant.as_deref().filter(|variant| !variant.is_empty()),
         os: &os,
-        config: container(image.config.unwrap_or_default()),
+        config: container(image_config),
         rootfs: RootFs { kind: "layers", diff_ids: &diff_ids },
     };
     let config = serde_json::to_vec(&config).expect("strings serialise");
     let size = image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
     let pulled = image.repo_digests.unwrap_or_default();
-    Ok(LocalImage { id: image.id.unwrap_or_else(|| name.to_owned()), diff_ids, config, architecture, os, size, pulled })
+    let id = image.id.unwrap_or_else(|| name.to_owned());
+    Ok(LocalImage { id, diff_ids, config, entrypoint, architecture, os, size, pulled })
 }
 
 fn container(config: ImageConfig) -> Container {

@@ -214,7 +214,7 @@ fn composed_config(environment: &Value, project: &str, layers: &[&Layer], labels
     };
     all_labels.extend(labels.iter().map(|(key, value)| ((*key).to_owned(), json!(value))));
     runtime.insert("Labels".to_owned(), Value::Object(all_labels));
-    runtime.insert("Entrypoint".to_owned(), json!([layout::SUPERVISOR, "supervise", "--"]));
+    let own = runtime.insert("Entrypoint".to_owned(), json!([layout::SUPERVISOR, "supervise", "--"]));
     runtime.insert("WorkingDir".to_owned(), json!(layout::project_folder(project)));
     runtime.insert("User".to_owned(), json!(format!("{0}:{0}", layout::USER_ID)));
     let mut env = match runtime.remove("Env") {
@@ -223,6 +223,9 @@ fn composed_config(environment: &Value, project: &str, layers: &[&Layer], labels
     };
     env.retain(|var| !var.as_str().is_some_and(|v| v.starts_with(&format!("{}=", env_vars::OUTPUTS))));
     env.push(json!(format!("{}={}", env_vars::OUTPUTS, layout::OUTPUTS)));
+    if let Some(Value::Array(words)) = own.filter(|own| own[0].is_string() && own[0] != layout::SUPERVISOR) {
+        env.push(json!(format!("{}={}", env_vars::ENTRYPOINT, Value::Array(words))));
+    }
     runtime.insert("Env".to_owned(), Value::Array(env));
     config.insert("config".to_owned(), Value::Object(runtime));
     let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.diff_id).collect();
@@ -257,6 +260,11 @@ mod tests {
         assert_eq!(image.config["config"]["Labels"], json!({ "a": "b", "c": "d" }));
         assert_eq!(image.config["config"]["Env"], json!(["PATH=/bin", "NAUTA_OUTPUTS=/nauta/outputs"]));
         assert!(image.config.get("created").is_none());
+        let mut wrapped = environment;
+        wrapped.config["config"]["Entrypoint"] = json!(["/entry.sh", "-x"]);
+        let composed = compose(&wrapped, "p", &[], &[]).expect("composes");
+        let image = Image::from_documents(&composed.manifest, &composed.config).expect("valid");
+        assert_eq!(image.config["config"]["Env"][2], json!(r#"NAUTA_ENTRYPOINT=["/entry.sh","-x"]"#));
     }
 
     #[test]

@@ -21,6 +21,7 @@ const NETRC: &str = "/root/.netrc";
 
 /// What the steps get.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is there or not, whatever the others are")]
 pub struct Mounts {
     /// Certificates: [`CA_SECRET`].
     pub ca: bool,

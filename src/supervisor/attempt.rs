@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::config::Config;
 use super::control_server::{Board, Wish};
+use super::entrypoint::behind_entrypoint;
 use super::environment::{Place, program_environment};
 use super::gang::{Gang, Order};
 use super::importable;
@@ -121,7 +122,8 @@ impl Attempt<'_> {
 
     async fn run(&mut self, environment: &BTreeMap<OsString, OsString>) -> (End, bool) {
         let mut kills = Kills::begin();
-        let command = self.command(environment);
+        let command =
+            behind_entrypoint(self.command(environment), self.config, &self.board.journal, self.gang.start.attempt);
         let program = match program::start(&command, environment) {
             Ok(program) => program,
             Err(end) => {

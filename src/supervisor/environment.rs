@@ -41,7 +41,8 @@ pub(super) struct Place<'a> {
 }
 
 /// Variables that are the supervisor's business and not the program's.
-const INTERNAL: [&str; 12] = [
+const INTERNAL: [&str; 13] = [
+    env_vars::ENTRYPOINT,
     env_vars::OUTPUT_RULES,
     env_vars::MAILBOX,
     env_vars::MAILBOX_PLAIN_HTTP,

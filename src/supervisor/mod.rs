@@ -9,6 +9,7 @@ mod bridge;
 mod company;
 mod config;
 mod control_server;
+mod entrypoint;
 mod environment;
 pub(crate) mod fuzz;
 mod gang;

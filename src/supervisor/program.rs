@@ -160,7 +160,7 @@ fn closed_folder(environment: &BTreeMap<OsString, OsString>, name: &OsStr) -> Op
 }
 
 /// Where a program's name leads: itself when it has a `/`, else along `PATH`.
-fn find(name: &OsStr, environment: &BTreeMap<OsString, OsString>) -> Option<PathBuf> {
+pub(super) fn find(name: &OsStr, environment: &BTreeMap<OsString, OsString>) -> Option<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         return Some(PathBuf::from(name)).filter(|path| path.exists());
     }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use crate::support::{Done, Workstation, environment, said, tool};
 
 /// A word that no other test and no earlier run has used.
-fn unique() -> String {
+pub(super) fn unique() -> String {
     format!("{:?}", std::time::SystemTime::now()).replace(|c: char| !c.is_ascii_digit(), "")
 }
 
@@ -221,7 +221,7 @@ fn certificates_are_offered_to_a_dockerfile_and_distrust_is_told() {
     workstation.configure("[defaults]\nca_bundle = '/etc/ssl/certs/ca-certificates.crt'\n");
     let offered = workstation.succeeds(&["run", "--local"]);
     assert!(offered.stderr.contains("RUN --mount=type=secret,id=nauta-ca"), "{}", offered.stderr);
-    let lines: String = (0..30).map(|n| format!("echo line {n}; ")).collect();
+    let lines = "echo another line; ".repeat(30);
     workstation.write(
         "Dockerfile",
         &format!(
@@ -235,4 +235,26 @@ fn certificates_are_offered_to_a_dockerfile_and_distrust_is_told() {
     let hint = failed.stderr.lines().find(|line| line.contains("did not trust a certificate"));
     assert!(hint.is_some_and(|hint| hint.contains("of the test")), "{}", failed.stderr);
     assert!(failed.stderr.contains("`ca_bundle` under `[environment]`"), "{}", failed.stderr);
+}
+
+#[test]
+fn an_entry_point_that_hands_on_runs_first_and_another_is_told() {
+    let base = environment("NAUTA_TEST_IMAGE_BUSYBOX");
+    let script = r#"#!/bin/sh\nexport GREETING="hello $NAUTA_RANK"\nexec "$@"\n"#;
+    let dockerfile = |entrypoint: &str| {
+        format!(
+            "FROM {base}\nRUN printf '{script}' > /entry.sh && chmod 755 /entry.sh\nENTRYPOINT {entrypoint}\nCMD [\"x\"]\n"
+        )
+    };
+    let workstation = project(&dockerfile(r#"["/entry.sh"]"#));
+    workstation.configure_cluster("").write("nauta.toml", "[run]\ncommand = ['sh', '-c', 'echo $GREETING']\n");
+    for target in ["--local", "--target=lab"] {
+        let done = workstation.succeeds(&["run", target]);
+        assert_eq!(done.stdout, "[0] hello 0\n", "{target}: {}", done.stderr);
+    }
+    workstation.write("Dockerfile", &dockerfile(r#"["echo"]"#));
+    let other = workstation.succeeds(&["run", "--local"]);
+    let said = format!("{}{}", other.stdout, other.stderr);
+    assert!(!other.stdout.contains("[0] sh -c"), "{said}");
+    assert!(said.contains("ENTRYPOINT (`echo`) hands on to no command, and is left out"), "{said}");
 }

@@ -19,6 +19,7 @@ mod log_archive;
 mod log_loss;
 mod log_volume;
 mod logs;
+mod private_indexes;
 mod program_secrets;
 mod programs;
 mod restarts;

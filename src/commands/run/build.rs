@@ -11,8 +11,9 @@ use clap::Args;
 use crate::bounded_file::{self, HAND_WRITTEN, read_text};
 use crate::commands::secret::kept;
 use crate::context::Context;
+use crate::delivery::package_settings;
 use crate::diagnosis::{Diagnosis, Kind, Result};
-use crate::image::BuildOptions;
+use crate::image::{BuildOptions, PackageSettings};
 use crate::output::Output;
 use crate::secret::{Secret, has_password, is_secret_id, names_a_secret};
 use crate::settings::EnvironmentSection;
@@ -22,6 +23,7 @@ const DEFAULT_AGENT: &str = "default";
 
 /// Flags about the environment's build.
 #[derive(Args, Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "they are the flags' own names")]
 pub(super) struct BuildFlags {
     /// A value for an ARG of the Dockerfile; without VALUE, that of the variable here
     #[arg(long, value_name = "NAME[=VALUE]")]
@@ -32,7 +34,7 @@ pub(super) struct BuildFlags {
     /// A secret for the environment's build, from a variable or a file here, or kept with `nauta secret set ID`
     #[arg(long, value_name = "id=ID[,env=NAME|,src=FILE]")]
     build_secret: Vec<String>,
-    /// An SSH agent for the environment's build: `default` is that of SSH_AUTH_SOCK
+    /// An SSH agent for the environment's build: `default` is that of `SSH_AUTH_SOCK`
     #[arg(long, value_name = "default|ID=SOCKET")]
     build_ssh: Vec<String>,
 }
@@ -43,6 +45,7 @@ pub(super) struct Build {
     pub(super) options: BuildOptions,
     pub(super) secrets: Vec<(String, Secret)>,
     pub(super) agents: Vec<(String, PathBuf)>,
+    pub(super) packages: PackageSettings,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +113,9 @@ pub(super) async fn find(
     output: &Output,
 ) -> Result<Build> {
     let secrets = secrets(flags, section, root, context).await?;
-    secrets.values().for_each(|secret| output.mask().add(secret));
+    for secret in secrets.values() {
+        output.mask().add(secret);
+    }
     let agents = agents(flags, context)?;
     let options = BuildOptions {
         args: args(flags, section, context, output)?,
@@ -118,7 +123,12 @@ pub(super) async fn find(
         secrets: secrets.keys().cloned().collect(),
         agents: agents.keys().cloned().collect(),
     };
-    Ok(Build { options, secrets: secrets.into_iter().collect(), agents: agents.into_iter().collect() })
+    let packages = package_settings(context, &output.events());
+    for password in packages.passwords() {
+        output.mask().add(&password);
+    }
+    let (secrets, agents) = (secrets.into_iter().collect(), agents.into_iter().collect());
+    Ok(Build { options, secrets, agents, packages })
 }
 
 fn args(

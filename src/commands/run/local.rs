@@ -16,7 +16,7 @@ use crate::commands::interrupt::interrupted;
 use crate::commands::local_follow::come_back;
 use crate::commands::record::{Record, folder};
 use crate::context::Context;
-use crate::delivery::{DeliveryError, LocalEnvironment, local_environment, supervisor, write_code};
+use crate::delivery::{DeliveryError, LocalEnvironment, local_environment, password_in_build, supervisor, write_code};
 use crate::diagnosis::Result;
 use crate::docker::{Code, JanitorProgram, LocalPlan, LocalRun};
 use crate::event::{Event, Events, Phase, RankState};
@@ -34,6 +34,9 @@ pub(super) async fn run_locally(request: Request, detach: bool, context: &Contex
     let architecture: Architecture = docker.architecture().parse().map_err(DeliveryError::from)?;
     let supervisor = supervisor(&context.program, architecture)?;
     let local = LocalEnvironment { docker: &docker, platform: architecture.platform() };
+    if let Some(word) = password_in_build(&request.environment, snapshot) {
+        events.warn(word);
+    }
     let image = local_environment(context, &local, environment, &request.surroundings, events).await?;
     let (files, project) = (snapshot.clone(), request.spec.project.clone());
     let plan = LocalPlan {

@@ -216,6 +216,7 @@ pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> R
         proxies: context.proxies(),
         secrets: build.secrets,
         agents: build.agents,
+        packages: build.packages,
     };
     Ok(Request { project, snapshot, environment, spec, destination, surroundings, secrets, records_env })
 }

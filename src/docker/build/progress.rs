@@ -34,8 +34,8 @@ struct Step {
     last_lines: VecDeque<String>,
     /// Bytes that have come, and all of them, by what they are of.
     transfers: BTreeMap<String, (i64, i64)>,
-    /// The first line that tells of a cause, which may be far above the last words.
-    cause: Option<String>,
+    /// The first line that tells of each kind of cause, which may be far above the last words.
+    causes: [Option<String>; 2],
 }
 
 impl Progress {
@@ -173,10 +173,10 @@ impl Progress {
 }
 
 impl Step {
-    /// Its last lines, and before them the one that tells of a cause.
+    /// Its last lines, and before them those that tell of a cause.
     fn last_words(&self) -> Vec<String> {
-        let cause = self.cause.iter().filter(|cause| !self.last_lines.contains(cause));
-        cause.chain(&self.last_lines).cloned().collect()
+        let causes = self.causes.iter().flatten().filter(|cause| !self.last_lines.contains(cause));
+        causes.chain(&self.last_lines).cloned().collect()
     }
 
     fn output(&mut self, bytes: &[u8], events: &Events) {
@@ -200,8 +200,10 @@ impl Step {
         if self.last_lines.len() == LAST_LINES {
             self.last_lines.pop_front();
         }
-        if self.cause.is_none() && (is_about_trust(&line) || wants_index_login(&line)) {
-            self.cause = Some(line.clone());
+        for (cause, tells) in self.causes.iter_mut().zip([is_about_trust, wants_index_login]) {
+            if cause.is_none() && tells(&line) {
+                *cause = Some(line.clone());
+            }
         }
         self.last_lines.push_back(line.clone());
         events.send(Event::BuildOutput { line });

@@ -103,7 +103,8 @@ impl LocalPlan {
         }
     }
 
-    pub(super) fn container(&self, rank: u32, labels: &HashMap<String, String>) -> ContainerCreateBody {
+    /// A rank's container; `own` is the image's entry point, which the supervisor is told of.
+    pub(super) fn container(&self, rank: u32, labels: &HashMap<String, String>, own: &[String]) -> ContainerCreateBody {
         let user = layout::USER_ID;
         let mut labels = labels.clone();
         labels.insert(layout::label::RANK.to_owned(), rank.to_string());
@@ -114,7 +115,7 @@ impl LocalPlan {
             entrypoint: Some(self.entrypoint.clone()),
             cmd: Some(self.spec.command.clone()),
             working_dir: Some(layout::project_folder(&self.spec.project)),
-            env: Some(self.env(rank)),
+            env: Some(self.env(rank, own)),
             labels: Some(labels),
             open_stdin: Some(self.lease),
             stdin_once: Some(self.lease),
@@ -125,11 +126,14 @@ impl LocalPlan {
         }
     }
 
-    fn env(&self, rank: u32) -> Vec<String> {
+    fn env(&self, rank: u32, own: &[String]) -> Vec<String> {
         let mut env = self.spec.supervisor_env(&layout::coordinator(self.run()), None);
         env.push((env_vars::RANK.to_owned(), rank.to_string()));
         if self.lease {
             env.push((env_vars::LEASE.to_owned(), "stdin".to_owned()));
+        }
+        if !own.is_empty() {
+            env.push((env_vars::ENTRYPOINT.to_owned(), json(&own)));
         }
         if !self.spec.env.contains_key("HOME") {
             env.push(("HOME".to_owned(), layout::HOME.to_owned()));

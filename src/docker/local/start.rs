@@ -63,7 +63,9 @@ impl Docker {
     ) -> Result<(BTreeMap<u32, String>, Vec<Lease>), DockerError> {
         let network = self.api().create_network(plan.network(labels)).await;
         network.map_err(|e| self.error("make the run's network", e))?;
-        let made = futures::stream::iter(plan.ranks()).map(|rank| self.make_rank(plan, rank, labels));
+        let image = self.image(&plan.image).await?;
+        let own = &image.ok_or_else(|| DockerError::NoSuchImage { image: plan.image.clone() })?.entrypoint;
+        let made = futures::stream::iter(plan.ranks()).map(|rank| self.make_rank(plan, rank, labels, own));
         let made: Vec<(u32, String)> = made.buffer_unordered(AT_ONCE).try_collect().await?;
         let contents = contents.await?;
         let started = futures::stream::iter(&made)
@@ -84,9 +86,10 @@ impl Docker {
         plan: &LocalPlan,
         rank: u32,
         labels: &HashMap<String, String>,
+        own: &[String],
     ) -> Result<(u32, String), DockerError> {
         let options = CreateContainerOptionsBuilder::default().name(&container_name(plan.run(), rank)).build();
-        let created = self.api().create_container(Some(options), plan.container(rank, labels)).await;
+        let created = self.api().create_container(Some(options), plan.container(rank, labels, own)).await;
         match created.map_err(|e| self.error(format!("make the container of rank {rank}"), e)) {
             Err(error) if error.is_absent() => Err(DockerError::NoSuchImage { image: plan.image.clone() }),
             created => Ok((rank, created?.id)),

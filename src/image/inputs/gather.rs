@@ -28,7 +28,7 @@ pub fn gather(
     let mut gatherer = Gatherer::new(&project.root, snapshot, state, is_own)?;
     match plan {
         EnvironmentPlan::Base { .. } => {}
-        EnvironmentPlan::Dockerfile { path, text } => copies::gather(&mut gatherer, path, text)?,
+        EnvironmentPlan::Dockerfile { path, text, .. } => copies::gather(&mut gatherer, path, text)?,
         EnvironmentPlan::Generated { recipe, .. } => match &recipe.dependencies {
             None => {}
             Some(Dependencies::Requirements(path)) => {

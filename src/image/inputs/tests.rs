@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Inputs, Trouble, gather};
-use crate::image::{EnvironmentPlan, Recipe};
+use crate::image::{BuildOptions, EnvironmentPlan, Recipe};
 use crate::project::{Dependencies, Project};
 use crate::settings::{Setting, Source};
 use crate::snapshot::take;
@@ -32,7 +32,7 @@ fn inputs(root: &Path, dependencies: Option<Dependencies>) -> Inputs {
         EnvironmentPlan::Generated { base, recipe: Recipe { dependencies, ..Recipe::default() } }
     } else {
         let text = std::fs::read_to_string(root.join("Dockerfile")).expect("there");
-        EnvironmentPlan::Dockerfile { path: "Dockerfile".to_owned(), text }
+        EnvironmentPlan::Dockerfile { path: "Dockerfile".to_owned(), text, options: BuildOptions::default() }
     };
     gather(&plan, &project, &take(root, None).expect("readable"), None).expect("readable")
 }
