@@ -161,7 +161,10 @@ impl Registry {
 
     async fn read_back(&self, repository: &str, reference: &str, digest: &Digest) -> Result<Digest, RegistryError> {
         let found = self.pull_manifest(repository, reference).await?.map(|manifest| manifest.digest);
-        if found.as_ref() == Some(digest) {
+        // A tag may have gone to somebody else's manifest since: two people begin the same code at the same time.
+        let is_there = found.as_ref() == Some(digest)
+            || found.is_some() && self.pull_manifest(repository, digest.as_str()).await?.is_some();
+        if is_there {
             return Ok(digest.clone());
         }
         let now = found.map_or("nothing".to_owned(), |found| found.to_string());
