@@ -4,6 +4,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
 use super::record::Record;
 use crate::context::Context;
+use crate::job::state::State;
 use crate::output::shown;
 use crate::project::template;
 
@@ -13,7 +14,7 @@ pub(super) fn runs() -> ArgValueCompleter {
         let root = context.project().ok()?.root;
         let told = |record: &Record| {
             // Whether it really runs, only the engine knows.
-            let (spec, state) = (&record.spec, record.state(true));
+            let (spec, state) = (&record.spec, record.state(Some(State::Running)));
             (spec.name.clone(), format!("{state}, {} on {}", spec.nodes, record.target))
         };
         Some(Record::all(&root).iter().map(told).collect())

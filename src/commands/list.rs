@@ -1,9 +1,12 @@
 //! `nauta list`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::json;
 
 use super::complete::targets;
+use super::local_follow::{ranks_now, where_all_stand};
 use super::record::{Record, live_local};
 use crate::cluster::Scope;
 use crate::context::{Context, Destination};
@@ -79,7 +82,7 @@ async fn rows(args: ListArgs, context: &Context) -> Result<Vec<Row>> {
         }
     }
     let records = project.map(|project| Record::all(&project.root)).unwrap_or_default();
-    let live = live_local(&records, context).await;
+    let live = live_here(&records, context).await;
     for record in records {
         if let Some(row) = rows.iter_mut().find(|row| row.run == record.spec.name) {
             // The Job does not tell what of the outputs is missing, nor whether somebody cancelled it.
@@ -90,7 +93,7 @@ async fn rows(args: ListArgs, context: &Context) -> Result<Vec<Row>> {
                 run: spec.name.clone(),
                 target: record.target.clone(),
                 nodes: spec.nodes,
-                state: record.state(live.iter().any(|run| run.run == spec.name)),
+                state: record.state(live.get(&spec.name).copied()),
                 created: record.created,
                 user: label_value(&spec.user),
                 command: spec.command.join(" "),
@@ -98,6 +101,21 @@ async fn rows(args: ListArgs, context: &Context) -> Result<Vec<Row>> {
         }
     }
     Ok(rows)
+}
+
+/// Where the runs stand that Docker has. Those of another nauta end with it; of one that was left to itself, only its ranks know.
+async fn live_here(records: &[Record], context: &Context) -> BTreeMap<String, State> {
+    let mut states = BTreeMap::new();
+    for found in live_local(records, context).await {
+        let (run, nodes) = (found.run.clone(), found.nodes);
+        let state = if found.leased {
+            State::Running
+        } else {
+            where_all_stand(&ranks_now(found, nodes, context).await, nodes).0
+        };
+        states.insert(run, state);
+    }
+    states
 }
 
 /// The table for people, no wider than the terminal; owners are in it where there are others.

@@ -1,5 +1,6 @@
 //! Coming back to a run of Docker's that was left to itself (`nauta run --local --detach`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -11,9 +12,10 @@ use super::record::{Record, folder, live_local, make_runs};
 use super::run::tell_states;
 use crate::context::Context;
 use crate::diagnosis::{Kind, Result};
-use crate::docker::LocalRun;
-use crate::event::{Event, Events, Phase};
-use crate::follow::{Collector, Engine, follow};
+use crate::docker::{LocalRun, RunSummary};
+use crate::event::{Event, Events, Phase, RankState};
+use crate::follow::{Collector, Engine, Outcome, Ways, follow, states};
+use crate::job::state::State;
 use crate::output::Output;
 
 /// What is said when somebody leaves such a run.
@@ -34,6 +36,34 @@ pub(super) async fn detached(record: &Record, context: &Context) -> Result<Optio
         return Ok(None);
     }
     Ok(context.docker().await?.find_local(run).await?)
+}
+
+/// What each rank of a run does. Docker sees containers; what the programs in them do, their supervisors know.
+pub(super) async fn ranks_now(found: RunSummary, nodes: u32, context: &Context) -> BTreeMap<u32, RankState> {
+    let mut ranks = found.ranks;
+    if ranks.values().any(|state| !state.is_end())
+        && let Ok(docker) = context.docker().await
+        && let Ok(Some(run)) = docker.find_local(&found.run).await
+    {
+        ranks.extend(states(&Ways::at_once(Engine::Local(Box::new(run))), nodes).await);
+    }
+    ranks
+}
+
+/// Where a run stands whose ranks stand so, and its code once all have ended: containers stay for as long as outputs wait in them.
+pub(super) fn where_all_stand(ranks: &BTreeMap<u32, RankState>, nodes: u32) -> (State, Option<u8>) {
+    let ends = ranks.iter().filter_map(|(rank, state)| match state {
+        RankState::Ended(end) => Some((*rank, end.clone())),
+        _ => None,
+    });
+    let outcome = Outcome { ends: ends.collect(), ..Outcome::default() };
+    if outcome.ends.len() == nodes as usize {
+        (outcome.state(nodes), Some(outcome.code(nodes)))
+    } else if ranks.values().all(|state| matches!(state, RankState::Pending { .. })) {
+        (State::Pending, None)
+    } else {
+        (State::Running, None)
+    }
 }
 
 /// Follows it to its end, brings its outputs, and removes what Docker has of it; Ctrl-C leaves it again. Gives the run's exit

@@ -199,15 +199,14 @@ impl Record {
         records
     }
 
-    /// Where it stands: as it was written down, else by whether an engine has it.
-    pub(super) fn state(&self, is_live: bool) -> State {
+    /// Where it stands: as it was written down, else as an engine says that has it.
+    pub(super) fn state(&self, live: Option<State>) -> State {
         match (self.state, self.code) {
             (Some(state), _) => state,
             (None, Some(_)) if self.outputs_missing => State::Incomplete,
             (None, Some(0)) => State::Succeeded,
             (None, Some(_)) => State::Failed,
-            (None, None) if is_live => State::Running,
-            (None, None) => State::Lost,
+            (None, None) => live.unwrap_or(State::Lost),
         }
     }
 

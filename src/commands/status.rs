@@ -1,6 +1,5 @@
 //! `nauta status`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,13 +9,14 @@ use super::cluster_access::{open_mailbox, take_credentials_back};
 use super::complete::{runs, targets};
 use super::end::{place, verdict};
 use super::list::age;
+use super::local_follow::{ranks_now, where_all_stand};
 use super::record::{Record, folder, live_local};
 use super::several::each;
 use crate::cluster::{Cause, RunStatus};
 use crate::context::{Context, Destination};
 use crate::diagnosis::Result;
 use crate::event::{NOT_RUN, RankState};
-use crate::follow::{Engine, Outcome, Ways, missing_of, states};
+use crate::follow::{Outcome, missing_of};
 use crate::job::state::{RankView, RunState, RunView, State, Trouble};
 use crate::output::{Output, Table, counted, shown};
 use crate::settings::Target;
@@ -257,7 +257,7 @@ fn code_of(left: &Outcome, nodes: u32) -> Option<u8> {
 /// A run whose Job is gone. Who has followed it to its end knows more than the mailbox.
 fn gone(record: &Record, left: Outcome) -> Standing {
     let nodes = record.spec.nodes;
-    let mut standing = Standing::of(record, record.state(false));
+    let mut standing = Standing::of(record, record.state(None));
     standing.is_gone = true;
     if record.code.is_none() {
         standing.add(left.clone(), record);
@@ -285,19 +285,11 @@ async fn local(record: &Record, context: &Context) -> Standing {
     let spec = &record.spec;
     let live = live_local(std::slice::from_ref(record), context).await;
     let found = live.into_iter().find(|run| run.run == spec.name);
-    let mut standing = Standing::of(record, record.state(found.is_some()));
+    let mut standing = Standing::of(record, record.state(found.as_ref().map(|_| State::Running)));
     let Some(found) = found else { return standing };
-    let mut ranks = found.ranks;
-    // Docker sees containers; what the programs in them do their supervisors know.
-    if let Ok(docker) = context.docker().await
-        && let Ok(Some(run)) = docker.find_local(&spec.name).await
-    {
-        let ways = Ways::at_once(Engine::Local(Box::new(run)));
-        let up = ranks.values().any(|state| !state.is_end());
-        ranks.extend(if up { states(&ways, spec.nodes).await } else { BTreeMap::new() });
-    }
-    if ranks.values().all(|state| matches!(state, RankState::Pending { .. })) {
-        standing.state = State::Pending;
+    let ranks = ranks_now(found, spec.nodes, context).await;
+    if record.state.is_none() {
+        (standing.state, standing.code) = where_all_stand(&ranks, spec.nodes);
     }
     let view = |(rank, state)| RankView { rank, pod: None, node: None, state, outputs: None };
     standing.ranks = ranks.into_iter().map(view).collect();

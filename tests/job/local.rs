@@ -277,8 +277,9 @@ fn a_run_that_is_left_to_itself_is_come_back_to() {
     let script = "echo one; echo words > $NAUTA_OUTPUTS/words-$RANK; echo two";
     let words = |run: &str| std::fs::read_to_string(workstation.project.join("runs").join(run).join("words-0"));
     let run = leave(script);
-    assert!(workstation.succeeds(&["list"]).stdout.contains("running"));
-    assert!(words(&run).is_err());
+    // Its containers stay, its programs have ended.
+    until_it_is(&workstation, "succeeded");
+    assert!(words(&run).is_err() && workstation.succeeds(&["status", &run]).stdout.contains("succeeded"));
     let followed = workstation.succeeds(&["logs", "-f", &run]);
     assert!(followed.stdout.contains("[1] one") && followed.stdout.contains("[0] two"), "{followed:?}");
     assert_eq!(words(&run).expect("brought"), "words\n");
@@ -289,8 +290,21 @@ fn a_run_that_is_left_to_itself_is_come_back_to() {
     assert!(!pulled.stdout.contains("one") && words(&run).is_ok(), "{pulled:?}");
     nothing_of(&run);
     let run = leave("sleep 1000");
+    until_it_is(&workstation, "running");
     let _ = workstation.succeeds(&["cancel", &run]);
     nothing_of(&run);
+}
+
+/// Until the newest run stands so in the list.
+fn until_it_is(workstation: &Workstation, state: &str) {
+    let begin = std::time::Instant::now();
+    loop {
+        let list = workstation.succeeds(&["list"]).stdout;
+        if list.lines().nth(1).is_some_and(|line| line.contains(state)) {
+            return;
+        }
+        assert!(begin.elapsed() < Duration::from_mins(1), "{state}: {list}");
+    }
 }
 
 #[test]
