@@ -52,6 +52,7 @@ env_vars! {
         RANK = "NAUTA_RANK": "This rank, 0 to NODES-1.";
         COORDINATOR = "NAUTA_COORDINATOR": "The name that rank 0 answers to.";
         OUTPUTS = "NAUTA_OUTPUTS": "The folder whose files come back to the workstation.";
+        SHARED = "NAUTA_SHARED": "The folder that all ranks share (`--shared`); unset: there is none.";
         OUTPUT_RULES = "NAUTA_OUTPUT_RULES": "What of the working directory comes back, as JSON (`[outputs]` in nauta.toml); unset: what the program has made there.";
         MAILBOX = "NAUTA_MAILBOX": "The mailbox as this container reaches it: `host[:port]/repository`. Unset: outputs go over the control stream.";
         MAILBOX_PLAIN_HTTP = "NAUTA_MAILBOX_PLAIN_HTTP": "`1` when the mailbox's registry is reached without TLS.";

@@ -8,6 +8,8 @@ pub const SUPERVISOR: &str = "/nauta/bin/nauta";
 pub const WORKSPACE: &str = "/workspace";
 /// What the program writes here comes back to the workstation (`$NAUTA_OUTPUTS`).
 pub const OUTPUTS: &str = "/nauta/outputs";
+/// What all ranks of a run share, where it was asked for (`$NAUTA_SHARED`).
+pub const SHARED: &str = "/nauta/shared";
 /// The supervisor's own files: journal, control state. Never part of the outputs.
 pub const STATE: &str = "/nauta/state";
 /// The list of hosts for programs that start others.

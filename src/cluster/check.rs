@@ -52,12 +52,13 @@ pub struct Findings {
     pub warnings: Vec<String>,
 }
 
-/// Without these no run can be made and watched.
-fn needed() -> Vec<Access> {
+/// Without these no run can be made and watched; `shares`: its ranks share a folder.
+fn needed(shares: bool) -> Vec<Access> {
     let jobs = ["create", "get", "list", "watch", "delete"].map(|verb| Access::new(verb, "batch", "jobs"));
     let pods = ["get", "list", "watch"].map(|verb| Access::new(verb, "", "pods"));
     let others = [Access::new("create", "", "services"), Access::new("create", "", "secrets")];
-    jobs.into_iter().chain(pods).chain(others).collect()
+    let claims = shares.then(|| Access::new("create", "", "persistentvolumeclaims"));
+    jobs.into_iter().chain(pods).chain(others).chain(claims).collect()
 }
 
 /// These decide how well a run can be followed. Opening a stream is a GET for some servers and also a `create` from 1.35
@@ -81,10 +82,11 @@ const ASK_AT_ONCE: usize = 4;
 impl Cluster {
     /// Checks rights, namespace and admission of `objects` (their image need not exist yet).
     pub async fn check(&self, objects: &RunObjects) -> Result<Findings, ClusterError> {
-        let findings = self.rights(&self.survey().await?).await?;
+        let findings = self.rights(&self.survey().await?, objects.shared.is_some()).await?;
         let pod = objects.sample_pod();
-        let (pod, others) = tokio::join!(self.admit_pod(&pod), self.admit_objects(objects));
-        pod.and(others)?;
+        let claim = self.admit_claim(objects.shared.as_ref());
+        let (pod, others, claim) = tokio::join!(self.admit_pod(&pod), self.admit_objects(objects), claim);
+        pod.and(others).and(claim)?;
         Ok(findings)
     }
 
@@ -95,9 +97,9 @@ impl Cluster {
         Ok(Survey { rules: rules?, architectures })
     }
 
-    /// Checks rights.
-    pub async fn rights(&self, survey: &Survey) -> Result<Findings, ClusterError> {
-        let (needed, useful) = (needed(), useful());
+    /// Checks rights; `shares`: also those of a run whose ranks share a folder.
+    pub async fn rights(&self, survey: &Survey, shares: bool) -> Result<Findings, ClusterError> {
+        let (needed, useful) = (needed(shares), useful());
         // What no rule gives is asked by itself: not every authorizer tells its rules.
         let asked = needed.iter().chain(&useful).filter(|access| !access.is_in(&survey.rules)).cloned().collect();
         let missing = self.missing(asked).await?;
@@ -183,7 +185,11 @@ impl Cluster {
         job.and(service).and(secrets.into_iter().collect())
     }
 
-    async fn dry_run<K: super::submit::Dependent>(&self, what: &str, object: &K) -> Result<(), ClusterError> {
+    pub(super) async fn dry_run<K: super::submit::Dependent>(
+        &self,
+        what: &str,
+        object: &K,
+    ) -> Result<(), ClusterError> {
         match Box::pin(post(self, what, object, true)).await {
             // It was submitted already; submitting finds out whether it is the same run.
             Err(error) if matches!(error.cause(), Cause::Answer { code: 409, .. }) => Ok(()),

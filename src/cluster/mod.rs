@@ -21,6 +21,7 @@ mod release;
 mod session;
 mod socket;
 mod status;
+mod storage;
 mod submit;
 mod transport;
 mod tunnel;

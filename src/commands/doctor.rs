@@ -139,6 +139,7 @@ fn nothing(namespace: &str, registry: &str) -> Result<RunObjects> {
         slots: None,
         variables: Variables::Auto,
         outputs: OutputRules::default(),
+        shared: None,
         snapshot: Digest::of(""),
     };
     Ok(RunObjects::plan(&spec, &ClusterRun::new(namespace, image, Secret::new("")))?)

@@ -307,7 +307,7 @@ async fn follow_here(mut record: Record, context: &Context, root: &Path, events:
         }
         if gone {
             if record.code.is_some() {
-                let detail = record.verdict.clone().unwrap_or_else(|| record.state(false).words().to_owned());
+                let detail = record.verdict.clone().unwrap_or_else(|| record.state(None).words().to_owned());
                 events.send(Event::Finished { phase: Phase::Run, detail });
             }
             return Ok(0);

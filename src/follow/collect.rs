@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::event::Events;
 use crate::output::{bytes, counted};
 use crate::registry::RegistryError;
-use crate::sync::{self, Budget, LeftOut};
+use crate::sync::{self, Budget, LeftOut, Origin};
 
 /// What can go wrong while outputs arrive.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +172,7 @@ impl Collector {
 
     /// Notes what a rank has in its working directory; gives whether a lower rank has the same there.
     pub(super) fn is_of_lower_rank(&mut self, rank: u32, file: &sync::File) -> bool {
-        if !file.workspace {
+        if file.origin != Origin::Workspace {
             return false;
         }
         let ranks = self.versions.entry(file.path.clone()).or_default();

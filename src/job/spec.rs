@@ -46,6 +46,9 @@ pub struct RunSpec {
     /// What of the working directory comes back.
     #[serde(default)]
     pub outputs: OutputRules,
+    /// How large a folder all ranks share; absent: there is none.
+    #[serde(default)]
+    pub shared: Option<Memory>,
     /// The project's files, by tree digest.
     pub snapshot: Digest,
 }
@@ -133,6 +136,9 @@ impl RunSpec {
         set(env_vars::START_DEADLINE, seconds(self.deadlines.start));
         set(env_vars::GRACE, seconds(self.deadlines.grace));
         set(env_vars::DRAIN, seconds(self.deadlines.drain));
+        if self.shared.is_some() {
+            set(env_vars::SHARED, layout::SHARED.to_owned());
+        }
         if self.outputs != OutputRules::default() {
             let rules = serde_json::to_string(&self.outputs).expect("rules are texts and numbers");
             set(env_vars::OUTPUT_RULES, rules);

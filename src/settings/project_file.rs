@@ -92,6 +92,9 @@ pub struct RunSection {
     /// Which variables the program finds beside `NAUTA_*`: `auto` (what frameworks read, in runs of several ranks), `none`, `torch`
     /// (PyTorch's also with one rank), `jax`, `slurm` or `mpi`; `auto` where absent.
     pub variables: Option<Variables>,
+    /// How large a folder all ranks share, `$NAUTA_SHARED`, as `10Gi`; none where absent. On a cluster it needs a storage class
+    /// that allows `ReadWriteMany`; on this workstation it is as large as Docker's disk.
+    pub shared: Option<String>,
     /// The name of a target of the user's configuration, or `local`.
     pub target: Option<String>,
 }

@@ -93,6 +93,9 @@ pub struct Target {
     /// The resource that `gpus` counts; `nvidia.com/gpu` where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_resource: Option<String>,
+    /// The storage class that `shared` takes, one that allows `ReadWriteMany`; the cluster's default where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
 }
 
 impl Target {

@@ -23,7 +23,9 @@ pub(super) struct Config {
     pub(super) outputs: PathBuf,
     /// The program's working directory, where there is a project.
     pub(super) workspace: Option<PathBuf>,
-    /// What of it comes back.
+    /// What all ranks share, where there is such a folder.
+    pub(super) shared: Option<PathBuf>,
+    /// What of the working directory comes back.
     pub(super) rules: OutputRules,
     pub(super) state: PathBuf,
     pub(super) mailbox: Option<MailboxConfig>,
@@ -81,13 +83,17 @@ impl Config {
     /// The command as this rank runs it. What is no text has no placeholders.
     fn with_placeholders_filled(mut self) -> Self {
         let (rank, nodes) = (self.rank.to_string(), self.nodes.most.to_string());
-        let values = [
-            ("outputs", &*self.outputs.to_string_lossy()),
+        let outputs = self.outputs.to_string_lossy();
+        let mut values = vec![
+            ("outputs", &*outputs),
             ("rank", &rank),
             ("nodes", &nodes),
             ("master", self.master()),
             ("run", &self.run),
         ];
+        // Without one, the word is the program's own.
+        let shared = self.shared.as_ref().map(|folder| folder.to_string_lossy());
+        values.extend(shared.as_deref().map(|folder| ("shared", folder)));
         let fill = |word: &OsString| {
             word.to_str().map_or_else(|| word.clone(), |word| placeholders::fill(word, &values).into())
         };
@@ -130,6 +136,7 @@ impl Config {
             workspace: text(env_vars::PROJECT)
                 .map(|project| PathBuf::from(layout::project_folder(&project)))
                 .filter(|folder| folder.is_dir()),
+            shared: text(env_vars::SHARED).map(PathBuf::from),
             rules: output_rules(text(env_vars::OUTPUT_RULES).as_deref())?,
             state: writable_state(),
             mailbox: text(env_vars::MAILBOX)
@@ -201,6 +208,15 @@ fn read_key() -> Result<Option<[u8; 32]>, String> {
     Ok(Some(key))
 }
 
+/// Whether a rank can write to what all share, if there is such a folder: some storage gives it to root alone.
+pub(super) fn check_shared(folder: &Path) -> Result<(), String> {
+    let tried = tempfile::NamedTempFile::new_in(folder);
+    tried.map(drop).map_err(|error| {
+        let (folder, user) = (folder.display(), layout::USER_ID);
+        format!("cannot write to the shared folder {folder}: {error}; its storage has to let user {user} write")
+    })
+}
+
 /// The supervisor's own folder, or a temporary one where that cannot be written (read-only images).
 fn writable_state() -> PathBuf {
     let own = PathBuf::from(layout::STATE);
@@ -232,10 +248,19 @@ mod tests {
 
     #[test]
     fn a_command_says_what_this_rank_is() {
-        let vars = [("NAUTA_RANK", "0"), ("NAUTA_RUN", "r"), ("NAUTA_OUTPUTS", "/o")];
-        let words = ["{run}.sh", "--out={outputs}/{rank}-of-{nodes}", "--at", "{master}", r#"{"rank": 1}"#, "${run}"];
+        let vars = [("NAUTA_RANK", "0"), ("NAUTA_RUN", "r"), ("NAUTA_OUTPUTS", "/o"), ("NAUTA_SHARED", "/s")];
+        assert_eq!(config(&vars[..3], &["{shared}"]).expect("valid").with_placeholders_filled().command, ["{shared}"]);
+        let words = [
+            "{run}.sh",
+            "{shared}/x",
+            "--out={outputs}/{rank}-of-{nodes}",
+            "--at",
+            "{master}",
+            r#"{"rank": 1}"#,
+            "${run}",
+        ];
         let command = config(&vars, &words).expect("valid").with_placeholders_filled().command;
-        assert_eq!(command, ["r.sh", "--out=/o/0-of-1", "--at", "localhost", r#"{"rank": 1}"#, "${run}"]);
+        assert_eq!(command, ["r.sh", "/s/x", "--out=/o/0-of-1", "--at", "localhost", r#"{"rank": 1}"#, "${run}"]);
     }
 
     #[test]

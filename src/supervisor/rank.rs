@@ -12,7 +12,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use super::attempt::{Attempt, Launching};
-use super::config::Config;
+use super::config::{Config, check_shared};
 use super::control_server::{self, Board, Over};
 use super::gang::{Arrival, Gang, GangConfig, NotMet, Purpose, Streams, Verdict};
 use super::inbox::Inbox;
@@ -73,6 +73,9 @@ impl Rank {
         let instance = random_name();
         if let Some(workspace) = &config.workspace {
             std::env::set_current_dir(workspace).map_err(|error| format!("{}: {error}", workspace.display()))?;
+        }
+        if let Some(shared) = &config.shared {
+            check_shared(shared)?;
         }
         let places = Places::new(&config).map_err(|error| error.to_string())?;
         let mailbox = config.mailbox.as_ref();

@@ -64,7 +64,7 @@ mod tests {
             digest: digest.clone(),
             chunks,
             link: None,
-            workspace: false,
+            origin: crate::sync::Origin::Outputs,
         }
     }
 

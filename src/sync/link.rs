@@ -18,7 +18,7 @@ impl File {
     pub fn of_link(path: String, target: String, modified: i64) -> Self {
         let digest = digest_of_link(&target);
         let (link, chunks) = (Some(target), Vec::new());
-        Self { path, size: 0, mode: 0o777, modified, digest, chunks, link, workspace: false }
+        Self { path, size: 0, mode: 0o777, modified, digest, chunks, link, origin: super::Origin::Outputs }
     }
 }
 

@@ -157,9 +157,29 @@ pub struct File {
     /// What it leads to, where it is a symbolic link: relative to its own folder, and inside the rank's outputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Whether the program made it in its working directory, and not in `$NAUTA_OUTPUTS`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub workspace: bool,
+    /// The folder that the program made it in.
+    #[serde(default, skip_serializing_if = "Origin::is_outputs")]
+    pub origin: Origin,
+}
+
+/// A folder whose files are outputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// `$NAUTA_OUTPUTS`.
+    #[default]
+    Outputs,
+    /// The program's working directory.
+    Workspace,
+    /// `$NAUTA_SHARED`, which all ranks have; rank 0 lists it.
+    Shared,
+}
+
+impl Origin {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+    fn is_outputs(&self) -> bool {
+        *self == Self::Outputs
+    }
 }
 
 /// A piece of a file, in a blob of the mailbox.

@@ -27,6 +27,7 @@ fn full() -> RunObjects {
     spec.resources.memory = "8Gi".parse().ok();
     spec.resources.cpu = "2".parse().ok();
     spec.resources.gpus = 2;
+    spec.shared = "10Gi".parse().ok();
     let at = ClusterRun {
         mailbox: Some(Mailbox { from_ranks: "10.0.0.1:5000/team/mnist".into(), plain_http: true }),
         mailbox_repository: "localhost:5000/team/mnist".into(),
@@ -41,6 +42,7 @@ fn full() -> RunObjects {
             },
         ],
         node_selector: BTreeMap::from([("gpu".into(), "a100".into())]),
+        storage_class: Some("nfs".into()),
         ..at("team", IMAGE)
     };
     RunObjects::plan(&spec, &at).expect("a valid run")
@@ -113,6 +115,8 @@ fn owned_objects_go_with_their_job() {
     for secret in credentials {
         assert_eq!(owner(&secret.metadata), "Service mnist-7k3f 5678");
     }
+    let claim = objects.shared.as_ref().expect("it shares a folder");
+    assert_eq!(owner(&claim.metadata), "Job mnist-7k3f 1234");
 }
 
 /// The objects that kubectl makes of manifests on its standard input.
@@ -129,11 +133,12 @@ fn apply(arguments: &[&str], manifests: &str) -> Vec<serde_json::Value> {
 
 #[test]
 fn kubectl_applies_the_manifests_as_they_are() {
-    for objects in [minimal(), full()] {
+    let shared = ["Secret", "PersistentVolumeClaim", "Service", "Job"];
+    for (objects, expected) in [(minimal(), &["Secret", "Service", "Job"][..]), (full(), &shared)] {
         let yaml = objects.render_yaml().replace("namespace: team", &format!("namespace: {}", namespace()));
         let applied = apply(&["apply", "--dry-run=server", "--validate=strict"], &yaml);
         let kinds: Vec<&str> = applied.iter().filter_map(|o| o["kind"].as_str()).collect();
-        assert_eq!(kinds, ["Secret", "Service", "Job"]);
+        assert_eq!(kinds, expected);
     }
 }
 

@@ -93,6 +93,7 @@ pub(crate) fn spec(name: &str, nodes: u32) -> RunSpec {
         slots: None,
         variables: Variables::default(),
         outputs: OutputRules::default(),
+        shared: None,
         command: vec!["sleep".to_owned(), "600".to_owned()],
         env: [].into(),
         resources: Resources { cpu: "10m".parse().ok(), memory: "32Mi".parse().ok(), gpus: 0 },

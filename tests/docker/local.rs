@@ -43,6 +43,7 @@ fn spec(run: &str, nodes: u32, script: &str) -> RunSpec {
         slots: None,
         variables: Variables::default(),
         outputs: OutputRules::default(),
+        shared: None,
         snapshot: Digest::of("code"),
     }
 }

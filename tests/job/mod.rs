@@ -24,6 +24,7 @@ mod program_secrets;
 mod programs;
 mod restarts;
 mod secrets;
+mod shared;
 mod stall;
 mod together;
 mod troubles;

@@ -54,7 +54,7 @@ impl Mailbox {
             digest,
             chunks: described,
             link: None,
-            workspace: false,
+            origin: nauta::sync::Origin::Outputs,
         }
     }
 
@@ -373,7 +373,7 @@ async fn files_of_a_pack_arrive_together() {
             digest,
             chunks: vec![chunk],
             link: None,
-            workspace: false,
+            origin: nauta::sync::Origin::Outputs,
         });
     }
     let few: Vec<File> = files.iter().step_by(50).cloned().collect();

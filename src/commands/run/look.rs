@@ -136,11 +136,12 @@ async fn admission(
     let pod = objects.sample_pod();
     let admitted =
         async { if trial.pod == pod { trial.admitted.answer().await } else { Ok(cluster.admit_pod(&pod).await?) } };
-    let (findings, admitted) = tokio::join!(cluster.rights(&survey), admitted);
+    let (findings, admitted) = tokio::join!(cluster.rights(&survey, objects.shared.is_some()), admitted);
     for warning in findings?.warnings {
         events.warn(warning);
     }
-    admitted
+    admitted?;
+    Ok(cluster.admit_claim(objects.shared.as_ref()).await?)
 }
 
 impl Trial {
@@ -211,6 +212,7 @@ fn place(
     if let Some(resource) = &target.gpu_resource {
         place.gpu_resource.clone_from(resource);
     }
+    place.storage_class.clone_from(&target.storage_class);
     if openness.use_mailbox {
         let from_ranks = format!("{}/{repository}", names.from_pods);
         place.mailbox = Some(job::Mailbox { from_ranks, plain_http: target.plain_http.contains(&names.from_pods) });

@@ -32,7 +32,7 @@ use crate::secret::Secret;
 /// The exit code is the program's: that of the rank that failed first, 128+n for signals, and 125 when nauta itself could
 /// not run it; 130 when it was cancelled.
 ///
-/// In the command, {outputs}, {rank}, {nodes}, {master} and {run} become what they are on each rank: `--out={outputs}/x`.
+/// In the command, {outputs}, {rank}, {nodes}, {master}, {run} and {shared} become what they are on each rank: `--out={outputs}/x`.
 /// {{rank}} is a plain {rank}; everything else in braces stays as it is.
 ///
 /// Ctrl-C leaves a cluster's run alone and says how to come back; with --local it cancels the run, twice kills it.
@@ -110,6 +110,10 @@ pub struct RunArgs {
     outputs: Vec<String>,
     #[command(flatten)]
     build: build::BuildFlags,
+    /// A folder that all ranks share, $NAUTA_SHARED or {shared} in the command, such as 10Gi; on a cluster it needs a storage
+    /// class that allows ReadWriteMany
+    #[arg(long, value_name = "SIZE")]
+    shared: Option<String>,
     /// Put a template's files into this directory first, if it is empty
     #[arg(long, value_name = "NAME", add = templates())]
     template: Option<String>,

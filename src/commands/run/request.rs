@@ -267,13 +267,7 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
         .map(|text| text.parse::<Cpu>())
         .transpose()
         .map_err(RunError::from)?;
-    let memory = args
-        .memory
-        .as_ref()
-        .or(section.memory.as_ref())
-        .map(|text| text.parse::<Memory>())
-        .transpose()
-        .map_err(RunError::from)?;
+    let memory = size(args.memory.as_ref().or(section.memory.as_ref()))?;
     let command = command(args, project)?;
     let launch = launch(args, section, &command)?;
     let min_nodes = nodes.is_elastic().then_some(nodes.least);
@@ -297,8 +291,14 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
         slots: slots(args.slots.or(section.slots))?,
         variables: variables(args, section)?,
         outputs: output_rules(args, &project.file.outputs)?,
+        shared: size(args.shared.as_ref().or(section.shared.as_ref()))?,
         snapshot: Digest::of(""),
     })
+}
+
+/// So many bytes, where something says how many.
+fn size(text: Option<&String>) -> Result<Option<Memory>> {
+    Ok(text.map(|text| text.parse()).transpose().map_err(RunError::from)?)
 }
 
 /// What of the working directory comes back.

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::query_parameters::{
-    ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
+    StopContainerOptionsBuilder,
 };
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -45,14 +46,14 @@ pub(super) async fn stop_all(
     join_all(containers.map(stop)).await.into_iter().collect()
 }
 
-/// Removes a run's containers, whatever they do, and its network.
+/// Removes a run's containers, whatever they do, its network and its volume.
 pub(in crate::docker) async fn remove_what_remains(docker: &Docker, run: &str) -> Result<(), DockerError> {
     let mut outcome = Ok(());
     for _ in 0..ATTEMPTS {
         outcome = remove_once(docker, run).await;
         if outcome.is_ok() {
-            let (ranks, networks) = tokio::try_join!(ranks_of(docker, run), networks_of(docker, run))?;
-            if ranks.is_empty() && networks.is_empty() {
+            let (ranks, is_all) = tokio::try_join!(ranks_of(docker, run), nothing_beside_ranks(docker, run))?;
+            if ranks.is_empty() && is_all {
                 return Ok(());
             }
         }
@@ -75,7 +76,14 @@ async fn remove_once(docker: &Docker, run: &str) -> Result<(), DockerError> {
     // A network is free when its containers have ended, which is some time before they are removed.
     let networks = join_all(networks.iter().map(|network| remove_once_free(docker, network)));
     let (containers, networks) = tokio::join!(containers, networks);
-    containers.into_iter().chain(networks).collect()
+    containers.into_iter().chain(networks).collect::<Result<(), _>>()?;
+    // A volume is in use for as long as a container is there that has it.
+    for volume in volumes_of(docker, run).await? {
+        let options = RemoveVolumeOptionsBuilder::default().build();
+        let removed = docker.api().remove_volume(&volume, Some(options)).await;
+        gone_is_fine(docker, "remove a volume", removed)?;
+    }
+    Ok(())
 }
 
 async fn remove_once_free(docker: &Docker, network: &str) -> Result<(), DockerError> {
@@ -93,8 +101,23 @@ async fn remove_once_free(docker: &Docker, network: &str) -> Result<(), DockerEr
     }
 }
 
+/// Whether an engine has nothing of a run but, perhaps, containers.
+pub(super) async fn nothing_beside_ranks(docker: &Docker, run: &str) -> Result<bool, DockerError> {
+    let (networks, volumes) = tokio::try_join!(networks_of(docker, run), volumes_of(docker, run))?;
+    Ok(networks.is_empty() && volumes.is_empty())
+}
+
+/// The names of a run's volumes.
+async fn volumes_of(docker: &Docker, run: &str) -> Result<Vec<String>, DockerError> {
+    let filter = HashMap::from([("label", vec![format!("{}={run}", label::RUN)])]);
+    let options = ListVolumesOptionsBuilder::default().filters(&filter).build();
+    let volumes = docker.api().list_volumes(Some(options)).await;
+    let volumes = volumes.map_err(|e| docker.error("list its volumes", e))?;
+    Ok(volumes.volumes.unwrap_or_default().into_iter().map(|volume| volume.name).collect())
+}
+
 /// The ids of a run's networks; an engine may hold several of the same name.
-pub(super) async fn networks_of(docker: &Docker, run: &str) -> Result<Vec<String>, DockerError> {
+async fn networks_of(docker: &Docker, run: &str) -> Result<Vec<String>, DockerError> {
     let filter = HashMap::from([("label", vec![format!("{}={run}", label::RUN)])]);
     let options = ListNetworksOptionsBuilder::default().filters(&filter).build();
     let networks = docker.api().list_networks(Some(options)).await;

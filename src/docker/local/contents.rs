@@ -49,7 +49,7 @@ pub(super) struct Contents {
 impl Contents {
     /// Writes the archive. Blocks.
     pub(super) fn write(plan: &LocalPlan) -> Result<Self, DockerError> {
-        let secret_part = secret_part(&plan.run_key, &plan.secrets)?.into();
+        let secret_part = secret_part(&plan.run_key, &plan.secrets, plan.spec.shared.is_some())?.into();
         let mut public_part =
             NamedTempFile::new().map_err(|e| local("write a temporary file for the run's code", e))?;
         let mut buffered = std::io::BufWriter::with_capacity(PIECE, public_part.as_file_mut());
@@ -68,14 +68,16 @@ impl Contents {
     }
 }
 
-fn secret_part(run_key: &Secret, secrets: &BTreeMap<String, Secret>) -> Result<Vec<u8>, ArchiveError> {
+fn secret_part(run_key: &Secret, secrets: &BTreeMap<String, Secret>, is_shared: bool) -> Result<Vec<u8>, ArchiveError> {
     let mut archive = Writer::new(Vec::new());
     for folder in [layout::SUPERVISOR, layout::RUN_KEY, layout::DEEPSPEED_HOSTFILE] {
         for folder in ancestors(folder) {
             archive.directory(folder, ROOT)?;
         }
     }
-    for folder in [layout::WORKSPACE, layout::OUTPUTS, layout::HOME] {
+    // A volume begins as root's.
+    let shared = is_shared.then_some(layout::SHARED);
+    for folder in [layout::WORKSPACE, layout::OUTPUTS, layout::HOME].into_iter().chain(shared) {
         archive.directory(inside(folder), USER)?;
     }
     archive.symlink(inside(layout::DEEPSPEED_HOSTFILE), layout::HOSTFILE, ROOT)?;
@@ -122,7 +124,7 @@ mod tests {
     fn folders_come_before_what_is_in_them() {
         assert_eq!(ancestors(layout::SUPERVISOR), ["nauta", "nauta/bin"]);
         let secrets = BTreeMap::from([("A".to_owned(), Secret::new("b"))]);
-        let part = secret_part(&Secret::new("key"), &secrets).unwrap();
+        let part = secret_part(&Secret::new("key"), &secrets, true).unwrap();
         assert!(part.len().is_multiple_of(512));
         let whole = [part, vec![0; 1024]].concat();
         let names: Vec<String> = tar::Archive::new(&whole[..])
@@ -133,6 +135,8 @@ mod tests {
         assert!(
             names.ends_with(&["nauta/key/run-key", "nauta/secrets/", "nauta/secrets/variables"].map(str::to_owned))
         );
-        assert!(names.contains(&"nauta/outputs/".to_owned()), "{names:?}");
+        for folder in ["nauta/outputs/", "nauta/shared/"] {
+            assert!(names.contains(&folder.to_owned()), "{names:?}");
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! Finding runs by what their containers and networks are labelled with.
+//! Finding runs by what their containers, networks and volumes are labelled with.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
-use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder};
+use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder};
 use jiff::Timestamp;
 
 use super::owner::{Life, Owner};
@@ -129,8 +129,12 @@ impl Docker {
         }
         let options = ListNetworksOptionsBuilder::default().filters(&ours).build();
         let networks = self.api().list_networks(Some(options)).await;
-        for network in networks.map_err(|e| self.error("list its networks", e))? {
-            let labels = network.labels.unwrap_or_default();
+        let networks = networks.map_err(|e| self.error("list its networks", e))?;
+        let options = ListVolumesOptionsBuilder::default().filters(&ours).build();
+        let volumes = self.api().list_volumes(Some(options)).await;
+        let volumes = volumes.map_err(|e| self.error("list its volumes", e))?.volumes.unwrap_or_default();
+        let of_networks = networks.into_iter().filter_map(|network| network.labels);
+        for labels in of_networks.chain(volumes.into_iter().map(|volume| volume.labels)) {
             if let Some(run) = labels.get(label::RUN).cloned() {
                 runs.entry(run).or_insert_with(|| Found { labels, ..Found::default() });
             }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceRequest, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkCreateRequest,
-    NetworkingConfig,
+    ContainerCreateBody, DeviceRequest, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountType,
+    NetworkCreateRequest, NetworkingConfig, VolumeCreateRequest,
 };
 
 use super::contents::Code;
@@ -103,6 +103,25 @@ impl LocalPlan {
         }
     }
 
+    /// What the ranks share, where they do. The engine's own volumes have no size.
+    pub(super) fn volume(&self, labels: &HashMap<String, String>) -> Option<VolumeCreateRequest> {
+        self.spec.shared.map(|_| VolumeCreateRequest {
+            name: Some(volume_name(self.run())),
+            labels: Some(labels.clone()),
+            ..VolumeCreateRequest::default()
+        })
+    }
+
+    fn mounts(&self) -> Option<Vec<Mount>> {
+        let shared = self.spec.shared.map(|_| Mount {
+            typ: Some(MountType::VOLUME),
+            source: Some(volume_name(self.run())),
+            target: Some(layout::SHARED.to_owned()),
+            ..Mount::default()
+        });
+        shared.map(|mount| vec![mount])
+    }
+
     /// A rank's container; `own` is the image's entry point, which the supervisor is told of.
     pub(super) fn container(&self, rank: u32, labels: &HashMap<String, String>, own: &[String]) -> ContainerCreateBody {
         let user = layout::USER_ID;
@@ -162,6 +181,7 @@ impl LocalPlan {
             pids_limit: Some(MOST_PROCESSES),
             device_requests: (resources.gpus > 0).then(|| vec![gpus]),
             log_config: Some(bounded_log()),
+            mounts: self.mounts(),
             ..HostConfig::default()
         }
     }
@@ -185,6 +205,11 @@ fn json(value: &impl serde::Serialize) -> String {
 /// The name of a run's network.
 pub(super) fn network_name(run: &str) -> String {
     format!("nauta-{run}")
+}
+
+/// The name of the volume that a run's ranks share.
+fn volume_name(run: &str) -> String {
+    format!("nauta-{run}-shared")
 }
 
 /// The name of a rank's container.

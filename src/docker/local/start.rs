@@ -50,7 +50,7 @@ impl Docker {
     }
 
     async fn refuse_second(&self, run: &str) -> Result<(), DockerError> {
-        let is_free = find::ranks_of(self, run).await?.is_empty() && cleanup::networks_of(self, run).await?.is_empty();
+        let is_free = find::ranks_of(self, run).await?.is_empty() && cleanup::nothing_beside_ranks(self, run).await?;
         if is_free { Ok(()) } else { Err(DockerError::RunExists { run: run.to_owned() }) }
     }
 
@@ -63,6 +63,10 @@ impl Docker {
     ) -> Result<(BTreeMap<u32, String>, Vec<Lease>), DockerError> {
         let network = self.api().create_network(plan.network(labels)).await;
         network.map_err(|e| self.error("make the run's network", e))?;
+        if let Some(volume) = plan.volume(labels) {
+            let made = self.api().create_volume(volume).await;
+            made.map_err(|e| self.error("make the volume that the ranks share", e))?;
+        }
         let image = self.image(&plan.image).await?;
         let own = &image.ok_or_else(|| DockerError::NoSuchImage { image: plan.image.clone() })?.entrypoint;
         let made = futures::stream::iter(plan.ranks()).map(|rank| self.make_rank(plan, rank, labels, own));

@@ -94,7 +94,7 @@ impl World {
             digest,
             chunks: Vec::new(),
             link: None,
-            workspace: false,
+            origin: sync::Origin::Outputs,
         };
         (content, file)
     }

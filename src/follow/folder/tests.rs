@@ -31,7 +31,7 @@ fn file(path: &str, content: &str) -> sync::File {
         digest,
         chunks: Vec::new(),
         link: None,
-        workspace: false,
+        origin: sync::Origin::Outputs,
     }
 }
 

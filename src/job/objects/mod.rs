@@ -15,6 +15,7 @@ mod metadata;
 mod plan;
 mod pod;
 mod render;
+mod shared;
 
 pub use credentials::holds_credentials;
 pub use expansion::escape_expansion;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, Secret as SecretObject, Service, ServiceSpec};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret as SecretObject, Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::credentials::{mailbox_secret, program_secret, pull_secret};
 use super::metadata::{labels, object_meta};
-use super::{indexed_job, pod};
+use super::{indexed_job, pod, shared};
 use crate::job::{Mailbox, Memory, ProgramSecret, RunSpec};
 use crate::layout;
 use crate::layout::label;
@@ -49,6 +49,8 @@ pub struct ClusterRun {
     pub shm: Option<Memory>,
     /// Labels that a node must have.
     pub node_selector: BTreeMap<String, String>,
+    /// The storage class of what ranks share; none: the cluster's default.
+    pub storage_class: Option<String>,
 }
 
 impl ClusterRun {
@@ -69,6 +71,7 @@ impl ClusterRun {
             gpu_resource: "nvidia.com/gpu".to_owned(),
             shm: None,
             node_selector: BTreeMap::new(),
+            storage_class: None,
         }
     }
 
@@ -122,8 +125,8 @@ impl crate::diagnosis::Diagnosis for ObjectError {
     }
 }
 
-/// All objects of a run. The Job owns the Service and the key once it exists, and the Service owns the credentials: they go
-/// with the Job too, and before it where the Service is deleted at the run's end.
+/// All objects of a run. The Job owns the Service, the key and what ranks share once it exists, and the Service owns the
+/// credentials: they go with the Job too, and before it where the Service is deleted at the run's end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunObjects {
     /// N pods with an index each.
@@ -134,6 +137,8 @@ pub struct RunObjects {
     pub key: SecretObject,
     /// Secrets that are worth something to others: logins, and what the program is given.
     pub credentials: Vec<SecretObject>,
+    /// What all ranks share.
+    pub shared: Option<PersistentVolumeClaim>,
 }
 
 impl RunObjects {
@@ -143,7 +148,8 @@ impl RunObjects {
             return Err(ObjectError::ImageByTag { image: at.image.clone() });
         }
         let (job, service) = (indexed_job::job(spec, at), service(spec, at));
-        let objects = Self { job, service, key: key(spec, at), credentials: credentials(spec, at) };
+        let (key, credentials, shared) = (key(spec, at), credentials(spec, at), shared::claim(spec, at));
+        let objects = Self { job, service, key, credentials, shared };
         let size = serde_json::to_vec(&objects.job).expect("objects serialise").len();
         if size > MAX_OBJECT {
             return Err(ObjectError::TooLarge { size });
@@ -170,12 +176,15 @@ impl RunObjects {
         annotations.and_then(|all| all.get(label::SUBMISSION)).map_or("", String::as_str)
     }
 
-    /// The same objects, with the Service and the key owned by the Job of this uid.
+    /// The same objects, with the Service, the key and what ranks share owned by the Job of this uid.
     #[must_use]
     pub fn owned_by(mut self, job: &str) -> Self {
         let owner = owner("batch/v1", "Job", self.run(), job);
         self.service.metadata.owner_references = Some(vec![owner.clone()]);
-        self.key.metadata.owner_references = Some(vec![owner]);
+        self.key.metadata.owner_references = Some(vec![owner.clone()]);
+        if let Some(claim) = &mut self.shared {
+            claim.metadata.owner_references = Some(vec![owner]);
+        }
         self
     }
 

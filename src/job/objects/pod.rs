@@ -15,6 +15,7 @@ use super::escape_expansion;
 use super::indexed_job::seconds;
 use super::metadata::labels;
 use super::plan::{ClusterRun, DOCKER_CONFIG};
+use super::shared;
 use crate::env_vars;
 use crate::job::{Memory, RunSpec};
 use crate::layout::{self, label};
@@ -202,6 +203,9 @@ fn mounts(spec: &RunSpec, at: &ClusterRun) -> Vec<VolumeMount> {
     if at.mailbox_secret_name(&spec.name).is_some() {
         mounts.push(mount("mailbox", split(layout::MAILBOX_CREDENTIALS).0, Some(true)));
     }
+    if spec.shared.is_some() {
+        mounts.push(mount(shared::VOLUME, layout::SHARED, None));
+    }
     mounts
 }
 
@@ -217,6 +221,7 @@ fn volumes(spec: &RunSpec, at: &ClusterRun) -> Vec<Volume> {
     if let Some(name) = at.mailbox_secret_name(&spec.name) {
         volumes.push(secret("mailbox", name, DOCKER_CONFIG, split(layout::MAILBOX_CREDENTIALS).1));
     }
+    volumes.extend(shared::volume(spec));
     volumes
 }
 

@@ -12,6 +12,7 @@ impl RunObjects {
     pub fn render_yaml(&self) -> String {
         let mut documents = vec![yaml(&self.key)];
         documents.extend(self.credentials.iter().map(|secret| self.how_to_make(secret)));
+        documents.extend(self.shared.iter().map(yaml));
         documents.push(yaml(&self.service));
         documents.push(yaml(&self.job));
         documents.join("---\n")
@@ -36,7 +37,8 @@ impl RunObjects {
     /// The same as JSON documents.
     #[must_use]
     pub fn manifests(&self) -> Vec<serde_json::Value> {
-        vec![json(&self.key), json(&self.service), json(&self.job)]
+        let shared = self.shared.iter().map(json);
+        [json(&self.key)].into_iter().chain(shared).chain([json(&self.service), json(&self.job)]).collect()
     }
 }
 

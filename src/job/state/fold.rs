@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::end::{delivered, disruption, is_lost, rank_end};
 use super::rank::{is_up, node, pending, rank_of};
 use super::run::{RankView, RunState, RunView, job_state, replaces};
-use super::trouble::{self, Trouble};
+use super::trouble::{self, Trouble, TroubleReason};
 use crate::event::{End, RankState, Reason};
 
 /// Something the cluster said.
@@ -213,9 +213,14 @@ impl Fold {
             state: rank_state(pod, &state, &waited_for, self.job().is_some_and(replaces)),
             outputs: pod.and_then(|seen| delivered(&seen.object)),
         };
-        let ranks: Vec<RankView> = (0..).zip(pods.iter().copied()).map(view).collect();
+        let mut ranks: Vec<RankView> = (0..).zip(pods.iter().copied()).map(view).collect();
         let first_failed = pods.iter().flatten().find_map(|seen| rank_end(&seen.object)?.1);
         let mut troubles = self.troubles(&state, &ranks, now);
+        for trouble in troubles.iter().filter(|trouble| trouble.reason == TroubleReason::Storage) {
+            // A pod only knows that it waits for a claim.
+            let waiting = ranks.iter_mut().find(|rank| Some(rank.rank) == trouble.rank);
+            waiting.into_iter().for_each(|rank| rank.state = RankState::Pending { message: trouble.message.clone() });
+        }
         troubles.sort_by_key(|trouble| (!trouble.fatal, trouble.rank));
         let is_deleted = self.saw_deletion && !matches!(state, RunState::Succeeded | RunState::Failed { .. });
         RunView { state, ranks, troubles, first_failed, is_deleted }

@@ -25,6 +25,8 @@ pub enum TroubleReason {
     ImagePull,
     /// No node has room, or the right properties.
     Unschedulable,
+    /// There is no storage for what ranks share.
+    Storage,
     /// The namespace's quota is used up.
     Quota,
     /// The namespace's Pod Security standard refuses the pods.
@@ -66,6 +68,10 @@ impl TroubleReason {
             }
             Self::Unschedulable | Self::Quota => {
                 "ask for less with --cpu, --memory, --gpus or --nodes, or end other runs: `nauta list` shows them"
+            }
+            Self::Storage => {
+                "--shared needs storage that several nodes can write to: `storage_class` in the target names a class that allows \
+                 ReadWriteMany (NFS, CephFS, a cloud's file service); without --shared each rank has its own folders"
             }
             Self::PodSecurity => {
                 "nauta's pods keep to Pod Security `restricted`: ask your administrators which rule of theirs goes further"
@@ -200,8 +206,10 @@ pub(super) fn of_pod(rank: &RankView, pod: &Pod, events: &[&Event], now: Timesta
     if matches!(rank.state, RankState::Ended(_)) {
         return of_ended_pod(rank, pod);
     }
+    let claim = events.iter().filter(|event| is_of_claim(event, pod)).max_by_key(|event| last_seen(event));
     let events: Vec<&&Event> = events.iter().filter(|event| event.involved_object.uid == pod.metadata.uid).collect();
-    let found = unschedulable(pod)
+    let found = storage(pod, claim.copied(), now)
+        .or_else(|| unschedulable(pod))
         .or_else(|| of_waiting(pod, &events, now))
         .or_else(|| setup(pod, &events, now))
         .or_else(|| of_node(pod, now));
@@ -226,6 +234,33 @@ pub(super) fn of_ended_pod(rank: &RankView, pod: &Pod) -> Option<Trouble> {
 }
 
 type Found = (TroubleReason, String, bool);
+
+/// Whether an event tells of a claim that a pod has.
+fn is_of_claim(event: &Event, pod: &Pod) -> bool {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let claims: Vec<&str> = volumes
+        .filter_map(|volume| volume.persistent_volume_claim.as_ref())
+        .map(|claim| claim.claim_name.as_str())
+        .collect();
+    event.involved_object.kind.as_deref() == Some("PersistentVolumeClaim")
+        && event.involved_object.name.as_deref().is_some_and(|name| claims.contains(&name))
+}
+
+/// A pod that no node gets as its claim has no storage; whoever makes storage tells why in an event on the claim.
+fn storage(pod: &Pod, event: Option<&Event>, now: Timestamp) -> Option<Found> {
+    let condition = pod_condition(pod, "PodScheduled").filter(|c| c.status == "False")?;
+    let scheduler =
+        condition.message.as_deref().filter(|text| text.to_ascii_lowercase().contains("persistentvolumeclaim"))?;
+    let message = event.and_then(|event| event.message.as_deref()).unwrap_or(scheduler);
+    let lower = message.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| lower.contains(words));
+    let since = condition.last_transition_time.as_ref();
+    let is_late = since.is_some_and(|since| now.duration_since(since.0) >= PATIENCE);
+    // What a class cannot do, it will not learn; all else may pass.
+    let fatal = says(&["access mode", "readwriteonce", "volume capabilities", "multi writer"])
+        || is_late && event.is_some() && says(&["not found"]);
+    Some((TroubleReason::Storage, format!("no storage for --shared: {}", scheduler_words(message)), fatal))
+}
 
 fn unschedulable(pod: &Pod) -> Option<Found> {
     let condition = pod_condition(pod, "PodScheduled").filter(|c| c.status == "False")?;
@@ -343,6 +378,37 @@ mod tests {
         assert_eq!(refusal(never), (TroubleReason::Quota, true));
         assert!(can_never_fit("exceeded quota: q, requested: cpu=500m, used: cpu=0, limited: cpu=0"));
         assert!(!can_never_fit("exceeded quota: q, requested: cpu=500m, used: cpu=1, limited: cpu=1"));
+    }
+
+    #[test]
+    fn why_there_is_no_storage_is_what_the_claims_event_says() {
+        let now: Timestamp = "2026-11-30T10:00:00Z".parse().expect("a time");
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": { "name": "r-0-x" },
+            "spec": { "containers": [], "volumes": [{ "name": "shared", "persistentVolumeClaim": { "claimName": "r-shared" } }] },
+            "status": { "conditions": [{
+                "type": "PodScheduled", "status": "False", "lastTransitionTime": "2026-11-30T09:59:50Z",
+                "message": "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. preemption: 0/3",
+            }] },
+        }))
+        .expect("a pod");
+        let event = |kind: &str, message: &str| -> Event {
+            let object = serde_json::json!({ "kind": kind, "name": "r-shared" });
+            serde_json::from_value(serde_json::json!({ "metadata": {}, "involvedObject": object, "message": message }))
+                .expect("an event")
+        };
+        let missing = event("PersistentVolumeClaim", "storageclass.storage.k8s.io \"x\" not found");
+        assert!(is_of_claim(&missing, &pod) && !is_of_claim(&event("Pod", ""), &pod));
+        let told = |event: Option<&Event>, seconds| {
+            let found = storage(&pod, event, now + SignedDuration::from_secs(seconds)).expect("a trouble");
+            (found.1.trim_start_matches("no storage for --shared: ").to_owned(), found.2)
+        };
+        assert_eq!(told(Some(&missing), 0), ("storageclass.storage.k8s.io \"x\" not found".to_owned(), false));
+        assert!(told(Some(&missing), 60).1);
+        let cannot = event("PersistentVolumeClaim", "NodePath only supports ReadWriteOnce access modes");
+        assert!(told(Some(&cannot), 0).1);
+        let (words, fatal) = told(None, 60);
+        assert!(words.ends_with("pod has unbound immediate PersistentVolumeClaims") && !fatal, "{words}");
     }
 
     #[test]

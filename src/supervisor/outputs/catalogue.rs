@@ -258,7 +258,16 @@ mod tests {
         let digest = Digest::of(content);
         let chunk = Chunk { blob: digest.clone(), offset: 0, size: 3, digest: digest.clone() };
         let chunks = if is_sent { vec![chunk] } else { Vec::new() };
-        File { path: path.to_owned(), size: 3, mode: 0o644, modified: 0, digest, chunks, link: None, workspace: false }
+        File {
+            path: path.to_owned(),
+            size: 3,
+            mode: 0o644,
+            modified: 0,
+            digest,
+            chunks,
+            link: None,
+            origin: crate::sync::Origin::Outputs,
+        }
     }
 
     fn read(catalogue: &Catalogue, reader: Reader, after: u64) -> (Vec<String>, Vec<String>, u64) {

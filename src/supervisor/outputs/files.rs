@@ -10,9 +10,9 @@ use rustix::fs::OFlags;
 
 use super::activity::Activity;
 use super::looks::Due;
-use super::places::{Places, Root};
+use super::places::Places;
 use crate::digest::{Digest, Hasher};
-use crate::sync::{CHUNK, Chunk, File, LeftOut, Skipped};
+use crate::sync::{CHUNK, Chunk, File, LeftOut, Origin, Skipped};
 
 /// Bytes read at a time.
 const BUFFER: usize = 256 * 1024;
@@ -20,7 +20,7 @@ const BUFFER: usize = 256 * 1024;
 /// What changes whenever a file's content may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Version {
-    pub(super) root: Root,
+    pub(super) origin: Origin,
     pub(super) is_link: bool,
     inode: u64,
     /// Bytes.
@@ -31,9 +31,9 @@ pub(super) struct Version {
 }
 
 impl Version {
-    pub(super) fn of(root: Root, metadata: &Metadata) -> Self {
+    pub(super) fn of(origin: Origin, metadata: &Metadata) -> Self {
         Self {
-            root,
+            origin,
             is_link: metadata.is_symlink(),
             inode: metadata.ino(),
             size: metadata.size(),
@@ -82,21 +82,27 @@ impl Found {
     }
 
     fn list_folder(&mut self, places: &Places, prefix: &str, activity: &Activity) {
-        for Item { path, metadata } in self.read_folder(places, Root::Outputs, prefix, activity) {
+        for Item { path, metadata } in self.read_folder(places, Origin::Outputs, prefix, activity) {
             if metadata.is_dir() {
                 self.list_folder(places, &format!("{path}/"), activity);
             } else {
-                self.add(places, path, Version::of(Root::Outputs, &metadata), metadata.is_file());
+                self.add(places, path, Version::of(Origin::Outputs, &metadata), metadata.is_file());
             }
         }
     }
 
     /// What is in a folder, whose own path in the list is `prefix`.
-    pub(super) fn read_folder(&mut self, places: &Places, root: Root, prefix: &str, activity: &Activity) -> Vec<Item> {
-        let entries = match fs::read_dir(places.path(root, prefix)) {
+    pub(super) fn read_folder(
+        &mut self,
+        places: &Places,
+        origin: Origin,
+        prefix: &str,
+        activity: &Activity,
+    ) -> Vec<Item> {
+        let entries = match fs::read_dir(places.path(origin, prefix)) {
             Ok(entries) => entries.flatten(),
             Err(error) => {
-                self.skip(prefix.to_owned(), error.to_string(), root.is_workspace());
+                self.skip(prefix.to_owned(), error.to_string(), origin != Origin::Outputs);
                 return Vec::new();
             }
         };
@@ -106,7 +112,7 @@ impl Found {
             let name = entry.file_name();
             let Some(text) = name.to_str().filter(|text| !text.contains(['\\', '\n', '\r'])) else {
                 let path = format!("{prefix}{}", name.to_string_lossy().escape_debug());
-                self.skip(path, "its name cannot be had on every system".to_owned(), root.is_workspace());
+                self.skip(path, "its name cannot be had on every system".to_owned(), origin != Origin::Outputs);
                 continue;
             };
             let path = format!("{prefix}{text}");
@@ -122,7 +128,7 @@ impl Found {
 
     /// Adds what is no folder.
     pub(super) fn add(&mut self, places: &Places, path: String, version: Version, is_file: bool) {
-        if is_file || version.is_link && places.link(version.root, &path).is_some() {
+        if is_file || version.is_link && places.link(version.origin, &path).is_some() {
             self.files.push((path, version));
         } else if version.is_link {
             self.skip(path, "it is a link that leads elsewhere".to_owned(), true);
@@ -138,7 +144,7 @@ impl Found {
 
 /// A file that is read once, chunk by chunk.
 pub(super) struct Reading {
-    root: Root,
+    origin: Origin,
     path: String,
     file: fs::File,
     before: Metadata,
@@ -151,10 +157,10 @@ pub(super) struct Reading {
 impl Reading {
     /// Begins to read a regular file.
     pub(super) fn open(places: &Places, due: &Due) -> io::Result<Self> {
-        let file = open(&places.path(due.root, &due.path))?;
+        let file = open(&places.path(due.origin, &due.path))?;
         let before = file.metadata()?;
         let whole = (before.size() > CHUNK).then(Hasher::default);
-        Ok(Self { root: due.root, path: due.path.to_string(), file, before, whole, chunks: Vec::new(), size: 0 })
+        Ok(Self { origin: due.origin, path: due.path.to_string(), file, before, whole, chunks: Vec::new(), size: 0 })
     }
 
     /// The next chunk, and where it begins; `None` at the end.
@@ -189,8 +195,8 @@ impl Reading {
     /// What the file is, unless it was written to while it was read.
     pub(super) fn finish(self) -> io::Result<(Version, File)> {
         let after = self.file.metadata()?;
-        let version = Version::of(self.root, &after);
-        if Version::of(self.root, &self.before) != version || self.size != after.size() {
+        let version = Version::of(self.origin, &after);
+        if Version::of(self.origin, &self.before) != version || self.size != after.size() {
             return Err(io::Error::other("it was written to while it was read"));
         }
         let digest = match (self.whole, self.chunks.first()) {
@@ -200,8 +206,8 @@ impl Reading {
         };
         let mode = after.permissions().mode() & 0o777;
         let (size, modified) = (self.size, after.mtime());
-        let (path, chunks, workspace) = (self.path, self.chunks, self.root.is_workspace());
-        let file = File { path, size, mode, modified, digest, chunks, link: None, workspace };
+        let (path, chunks, origin) = (self.path, self.chunks, self.origin);
+        let file = File { path, size, mode, modified, digest, chunks, link: None, origin };
         Ok((version, file))
     }
 }
@@ -236,14 +242,14 @@ impl Pack {
         if due.is_link {
             return self.add_link(places, due);
         }
-        let mut file = open(&places.path(due.root, &due.path))?;
-        let before = Version::of(due.root, &file.metadata()?);
+        let mut file = open(&places.path(due.origin, &due.path))?;
+        let before = Version::of(due.origin, &file.metadata()?);
         let start = self.bytes.len();
         // What grows meanwhile is taken when it stands still.
         let read = (&mut file).take(before.size() + 1).read_to_end(&mut self.bytes);
         let after = file.metadata()?;
         let size = (self.bytes.len() - start) as u64;
-        let version = Version::of(due.root, &after);
+        let version = Version::of(due.origin, &after);
         if read.is_err() || version != before || size != before.size() {
             self.bytes.truncate(start);
             read?;
@@ -253,23 +259,23 @@ impl Pack {
         let chunk = Chunk { blob: digest.clone(), offset: start as u64, size, digest: digest.clone() };
         let chunks = if size == 0 { Vec::new() } else { vec![chunk] };
         let mode = after.permissions().mode() & 0o777;
-        let (path, modified, workspace) = (due.path.to_string(), after.mtime(), due.root.is_workspace());
-        let file = File { path, size, mode, modified, digest, chunks, link: None, workspace };
+        let (path, modified, origin) = (due.path.to_string(), after.mtime(), due.origin);
+        let file = File { path, size, mode, modified, digest, chunks, link: None, origin };
         self.files.push((version, file));
         Ok(())
     }
 
     fn add_link(&mut self, places: &Places, due: &Due) -> io::Result<()> {
-        let metadata = || fs::symlink_metadata(places.path(due.root, &due.path));
+        let metadata = || fs::symlink_metadata(places.path(due.origin, &due.path));
         let before = metadata()?;
-        let target = places.link(due.root, &due.path);
+        let target = places.link(due.origin, &due.path);
         let target = target.ok_or_else(|| io::Error::other("it is no link that stays inside any more"))?;
-        let version = Version::of(due.root, &metadata()?);
-        if version != Version::of(due.root, &before) {
+        let version = Version::of(due.origin, &metadata()?);
+        if version != Version::of(due.origin, &before) {
             return Err(io::Error::other("it was replaced while it was read"));
         }
         let link = File::of_link(due.path.to_string(), target, before.mtime());
-        self.files.push((version, File { workspace: due.root.is_workspace(), ..link }));
+        self.files.push((version, File { origin: due.origin, ..link }));
         Ok(())
     }
 }
@@ -284,7 +290,7 @@ fn open(path: &Path) -> io::Result<fs::File> {
 /// A piece of a file that is still what it was when it was listed.
 pub(super) fn read_piece(path: &Path, listed: &Version, offset: u64, len: u32) -> io::Result<Bytes> {
     let mut file = open(path)?;
-    if Version::of(listed.root, &file.metadata()?) != *listed {
+    if Version::of(listed.origin, &file.metadata()?) != *listed {
         return Err(io::Error::other("it has changed since it was listed"));
     }
     file.seek(SeekFrom::Start(offset))?;

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use super::files::Version;
 use super::mailbox::Mailbox;
-use super::places::{Places, Root};
+use super::places::Places;
 use crate::digest::{Digest, Hasher};
-use crate::sync::{File, acceptable};
+use crate::sync::{File, Origin, acceptable};
 
 /// Brings back files that `$NAUTA_OUTPUTS` has not, and those of the working directory as they were, each whole or not at all; gives
 /// those that are there then, as they were listed, and why one could not be had.
@@ -35,11 +35,12 @@ pub(super) async fn restore<'a>(
 async fn restore_listed(mailbox: &Mailbox, rank: u32, file: &File, places: &Places) -> Result<Option<Version>, String> {
     acceptable(&file.path, rank)?;
     file.check()?;
-    let root = if file.workspace { Root::Workspace } else { Root::Outputs };
-    let Some(folder) = places.folder(root) else { return Ok(None) };
+    // What all ranks share outlives each of them.
+    let folder = places.folder(file.origin).filter(|_| file.origin != Origin::Shared);
+    let Some(folder) = folder else { return Ok(None) };
     let target = folder.join(&file.path);
     // What the working directory has of that name is what the image brought: nothing has run here yet.
-    if !file.workspace && fs::symlink_metadata(&target).is_ok() {
+    if file.origin == Origin::Outputs && fs::symlink_metadata(&target).is_ok() {
         return Ok(None);
     }
     match &file.link {
@@ -47,7 +48,7 @@ async fn restore_listed(mailbox: &Mailbox, rank: u32, file: &File, places: &Plac
         None => restore_file(mailbox, file, &target).await?,
     }
     let metadata = fs::symlink_metadata(&target).map_err(|error| error.to_string())?;
-    Ok(Some(Version::of(root, &metadata)))
+    Ok(Some(Version::of(file.origin, &metadata)))
 }
 
 fn restore_link(link: &str, target: &Path) -> io::Result<()> {

@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::files::{Found, Version};
-use super::places::Root;
-use crate::sync::{LeftOut, Skipped};
+use crate::sync::{LeftOut, Origin, Skipped};
 
 /// A file that is replaced all the time never stands still; one of its versions is taken so often.
 const RESTLESS: Duration = Duration::from_secs(30);
@@ -44,13 +43,13 @@ pub(super) struct Due {
     pub(super) path: Arc<str>,
     /// Bytes.
     pub(super) size: u64,
-    pub(super) root: Root,
+    pub(super) origin: Origin,
     pub(super) is_link: bool,
 }
 
 impl Due {
     fn new(path: Arc<str>, version: &Version) -> Self {
-        Self { path, size: version.size(), root: version.root, is_link: version.is_link }
+        Self { path, size: version.size(), origin: version.origin, is_link: version.is_link }
     }
 }
 
@@ -141,14 +140,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let mut looks = Looks::default();
         let patterns = OutputRules::default().patterns().expect("valid");
-        let places = Places { outputs: folder.path().to_owned(), workspace: None, patterns };
+        let places = Places { outputs: folder.path().to_owned(), workspace: None, shared: None, patterns };
         let mut look = |pass| {
             let mut found = Found::default();
             found.list(&places, &Activity::new());
             let look = looks.look(found, pass);
             for due in &look.due {
                 let metadata = std::fs::metadata(folder.path().join(&*due.path)).expect("there");
-                looks.take(&due.path, Version::of(due.root, &metadata));
+                looks.take(&due.path, Version::of(due.origin, &metadata));
             }
             let names = |paths: Vec<Arc<str>>| paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             (names(look.due.into_iter().map(|due| due.path).collect()), names(look.gone), look.moved)

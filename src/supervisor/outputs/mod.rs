@@ -218,7 +218,7 @@ impl Outputs {
         let Some(version) = lock(&self.0.looks).taken(path) else {
             return Err(format!("`{path}` is none of the outputs"));
         };
-        let path = self.0.places.path(version.root, path);
+        let path = self.0.places.path(version.origin, path);
         let read = tokio::task::spawn_blocking(move || read_piece(&path, &version, offset, len));
         let read = read.await.map_err(|error| error.to_string())?;
         self.0.activity.stirs();
@@ -282,6 +282,9 @@ impl Inner {
             found.list(&inner.places, &inner.activity);
             if let Some(workspace) = workspace {
                 workspace.look(&inner.places, pass, &inner.activity, &mut found);
+            }
+            if inner.places.shared.is_some() {
+                Workspace::shared().look(&inner.places, pass, &inner.activity, &mut found);
             }
             lock(&inner.looks).look(found, pass)
         });

@@ -98,7 +98,7 @@ mod tests {
             digest,
             chunks: Vec::new(),
             link: None,
-            workspace: false,
+            origin: crate::sync::Origin::Outputs,
         }
     }
 

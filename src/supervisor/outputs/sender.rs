@@ -181,7 +181,7 @@ async fn send_step(
     };
     let Some(mailbox) = mailbox else { return Ok(None) };
     room_for(inner, 1).map_err(Trouble::Unsent)?;
-    let blob = Blob::from_file(inner.places.path(due.root, &due.path), offset, chunk.size, chunk.blob);
+    let blob = Blob::from_file(inner.places.path(due.origin, &due.path), offset, chunk.size, chunk.blob);
     match mailbox.push(&blob).await {
         Ok(()) => Ok(None),
         Err(error @ RegistryError::FileChanged { .. }) => {
@@ -209,12 +209,12 @@ impl Failed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::places::Root;
     use super::*;
+    use crate::sync::Origin;
 
     #[test]
     fn small_files_go_together_and_large_ones_alone() {
-        let due = |size| Due { path: "x".into(), size, root: Root::Outputs, is_link: false };
+        let due = |size| Due { path: "x".into(), size, origin: Origin::Outputs, is_link: false };
         let sizes = |due: Vec<Due>| -> Vec<usize> {
             let len = |job: Job| match job {
                 Job::Pack(files) => files.len(),

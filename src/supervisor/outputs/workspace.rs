@@ -1,4 +1,4 @@
-//! What a program makes or changes in its working directory, told from what it found there.
+//! What a program makes or changes in its working directory, told from what it found there, and what ranks share.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -6,15 +6,16 @@ use std::hash::{BuildHasher, RandomState};
 use super::activity::Activity;
 use super::files::{Found, Item, Version};
 use super::looks::Pass;
-use super::places::{Places, Root};
+use super::places::Places;
 use super::usual::{self, Kind};
-use crate::sync::LeftOut;
+use crate::sync::{LeftOut, Origin};
 
 /// Folders that hold data by their names come back up to this size in bytes, and so many files.
 const LARGE: (u64, u64) = (100 * 1024 * 1024, 10_000);
 
-/// The working directory of a program.
+/// A folder that a program works in.
 pub(super) struct Workspace {
+    origin: Origin,
     /// What was there before the program was, by path, size and time: hashes, as there may be very much.
     before: HashSet<u64>,
     hashing: RandomState,
@@ -49,12 +50,21 @@ struct Data {
 impl Workspace {
     /// Remembers what is there now, before the program is.
     pub(super) fn remember(places: &Places, activity: &Activity) -> Self {
-        let none = Self { before: HashSet::new(), hashing: RandomState::new() };
+        let none = Self::empty(Origin::Workspace);
         let mut walk = Walk::new(&none, places, activity);
         walk.folder("", Within::default());
         let data = walk.data.values().flat_map(|data| &data.files);
         let before = walk.found.files.iter().chain(data).map(|(path, version)| none.hash(path, version)).collect();
         Self { before, ..none }
+    }
+
+    /// What all ranks share: empty before the run.
+    pub(super) fn shared() -> Self {
+        Self::empty(Origin::Shared)
+    }
+
+    fn empty(origin: Origin) -> Self {
+        Self { origin, before: HashSet::new(), hashing: RandomState::new() }
     }
 
     /// Adds what the program has made or changed. What looks like data is looked at when the program has ended, and is known to
@@ -94,7 +104,7 @@ impl<'a> Walk<'a> {
     }
 
     fn folder(&mut self, prefix: &str, mut within: Within<'_>) {
-        let items = self.found.read_folder(self.places, Root::Workspace, prefix, self.activity);
+        let items = self.found.read_folder(self.places, self.workspace.origin, prefix, self.activity);
         let name = |item: &Item| item.path[prefix.len()..].to_owned();
         let leads = self.places.patterns.leads_into(prefix.trim_end_matches('/'));
         within.cache |= !prefix.is_empty() && items.iter().any(|item| usual::marks_cache(&name(item)));
@@ -133,7 +143,7 @@ impl<'a> Walk<'a> {
 
     fn file(&mut self, item: Item, name: &str, within: Within<'_>) {
         let Item { path, metadata } = item;
-        let version = Version::of(Root::Workspace, &metadata);
+        let version = Version::of(self.workspace.origin, &metadata);
         if self.workspace.was_there(&path, &version) || !(metadata.is_file() || version.is_link) {
             return;
         }
@@ -179,7 +189,7 @@ mod tests {
                 write(&workspace.join(path), "before");
             }
             let patterns = rules.patterns().expect("valid");
-            let places = Places { outputs, workspace: Some(workspace), patterns };
+            let places = Places { outputs, workspace: Some(workspace), shared: None, patterns };
             let workspace = Workspace::remember(&places, &Activity::new());
             Self { folder, places, workspace }
         }
