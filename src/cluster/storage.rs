@@ -9,7 +9,7 @@ use super::Cluster;
 use super::error::{Cause, ClusterError};
 use crate::job::state::TroubleReason;
 
-/// How a class says that it is for claims that name none (Kubernetes' documentation, "Default StorageClass").
+/// How a class says that it is for claims that name none (Kubernetes' documentation, "Default `StorageClass`").
 const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 
 impl Cluster {

@@ -81,10 +81,10 @@ impl Cluster {
         let uid = job.metadata.uid.clone().unwrap_or_default();
         let owned = objects.clone().owned_by(&uid);
         let key = self.submit_owned("Secret", &owned.key, &uid, was_there);
-        let shared = async {
+        let shared = Box::pin(async {
             let Some(claim) = &owned.shared else { return Ok(()) };
             self.submit_owned("PersistentVolumeClaim", claim, &uid, was_there).await.map(drop)
-        };
+        });
         let made = tokio::try_join!(key, shared, self.submit_service(&owned, &uid, was_there));
         if let Err(error) = made {
             return Err(if self.withdraw(&job).await { error } else { uncertain(&error) });

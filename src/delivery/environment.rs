@@ -15,7 +15,7 @@ use crate::image::inputs::{Inputs, gather};
 use crate::image::passwords::may_name_indexes;
 use crate::image::{
     BuildOptions, Builder, CA_SECRET, CONDARC_SECRET, Environment, EnvironmentPlan, Mounts, NETRC_SECRET,
-    PackageSettings, Recipe, Site, VARIABLES_SECRET, render,
+    PackageSettings, Recipe, Site, VARIABLES_SECRET, render, short_name,
 };
 use crate::job::is_variable_name;
 use crate::layout::{label, project_folder};
@@ -129,7 +129,7 @@ pub async fn local_environment(
     if let EnvironmentPlan::Base { base } = plan
         && docker.image(&base.value).await?.is_some_and(|image| image.platform() == *platform)
     {
-        finished(format!("is {} (from {})", base.value, base.source));
+        finished(format!("is {} (from {})", short_name(&base.value), base.source));
         return Ok(base.value.clone());
     }
     let key = environment.key(platform);

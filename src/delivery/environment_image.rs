@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::docker::{Docker, ExportedLayer};
 use crate::event::{Event, Phase};
 use crate::image::compose::{self, ComposeError, Image, Layer, config_of, select_platform};
-use crate::image::{Environment, EnvironmentPlan, ImageReference};
+use crate::image::{Environment, EnvironmentPlan, ImageReference, short_name};
 use crate::registry::{Blob, MAX_MANIFEST, Registry, RegistryError, Taken};
 
 /// Requests that only ask are cheap.
@@ -156,7 +156,7 @@ impl Delivery<'_> {
     async fn adopt(&self, image: &Image, reference: &ImageReference, expected: &Expected) -> Result<Image> {
         let taken = stream::iter(&image.layers).map(|layer| self.take_over(layer, &reference.repository));
         taken.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-        self.publish(image.clone(), expected, Vec::new(), format!("took {reference}")).await
+        self.publish(image.clone(), expected, Vec::new(), format!("took {}", short_name(&reference.to_string()))).await
     }
 
     async fn take_over(&self, layer: &Layer, from: &str) -> Result<()> {

@@ -23,4 +23,4 @@ pub use dockerfile::{Recipe, Site, render};
 pub use environment::{Builder, Environment, EnvironmentPlan};
 pub use mounts::{CA_SECRET, CONDARC_SECRET, Mounts, NETRC_SECRET, VARIABLES_SECRET};
 pub use package_settings::PackageSettings;
-pub use reference::{ImageReference, InvalidReference, is_repository, is_tag};
+pub use reference::{ImageReference, InvalidReference, is_repository, is_tag, short_name};

@@ -36,6 +36,16 @@ impl ImageReference {
     }
 }
 
+/// An image's name for people: of a digest no more than tells it from others.
+#[must_use]
+pub fn short_name(name: &str) -> String {
+    const DIGITS: usize = 12;
+    match name.split_once("@sha256:") {
+        Some((name, digits)) => format!("{name}@sha256:{}", digits.get(..DIGITS).unwrap_or(digits)),
+        None => name.to_owned(),
+    }
+}
+
 impl FromStr for ImageReference {
     type Err = InvalidReference;
 
@@ -110,6 +120,13 @@ impl fmt::Display for ImageReference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_is_shortened_and_a_tag_is_not() {
+        assert_eq!(short_name("localhost:5000/a:1"), "localhost:5000/a:1");
+        let pinned = format!("a:1@sha256:{}", "0123456789abcdef".repeat(4));
+        assert_eq!(short_name(&pinned), "a:1@sha256:0123456789ab");
+    }
 
     #[test]
     fn names_get_docker_hubs_defaults_and_nothing_else() {

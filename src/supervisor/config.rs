@@ -133,9 +133,7 @@ impl Config {
             coordinator: text(env_vars::COORDINATOR).unwrap_or_else(|| "localhost".to_owned()),
             command,
             outputs: text(env_vars::OUTPUTS).unwrap_or_else(|| layout::OUTPUTS.to_owned()).into(),
-            workspace: text(env_vars::PROJECT)
-                .map(|project| PathBuf::from(layout::project_folder(&project)))
-                .filter(|folder| folder.is_dir()),
+            workspace: text(env_vars::PROJECT).and_then(|project| workspace(&project)),
             shared: text(env_vars::SHARED).map(PathBuf::from),
             rules: output_rules(text(env_vars::OUTPUT_RULES).as_deref())?,
             state: writable_state(),
@@ -165,6 +163,11 @@ impl Config {
             environment,
         })
     }
+}
+
+/// The project's folder, where there is one.
+fn workspace(project: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(layout::project_folder(project))).filter(|folder| folder.is_dir())
 }
 
 fn output_rules(text: Option<&str>) -> Result<OutputRules, String> {

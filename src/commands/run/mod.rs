@@ -110,8 +110,8 @@ pub struct RunArgs {
     outputs: Vec<String>,
     #[command(flatten)]
     build: build::BuildFlags,
-    /// A folder that all ranks share, $NAUTA_SHARED or {shared} in the command, such as 10Gi; on a cluster it needs a storage
-    /// class that allows ReadWriteMany
+    /// A folder that all ranks share, `$NAUTA_SHARED` or {shared} in the command, such as 10Gi; on a cluster it needs a storage
+    /// class that allows `ReadWriteMany`
     #[arg(long, value_name = "SIZE")]
     shared: Option<String>,
     /// Put a template's files into this directory first, if it is empty

@@ -218,8 +218,9 @@ impl Fold {
         let mut troubles = self.troubles(&state, &ranks, now);
         for trouble in troubles.iter().filter(|trouble| trouble.reason == TroubleReason::Storage) {
             // A pod only knows that it waits for a claim.
-            let waiting = ranks.iter_mut().find(|rank| Some(rank.rank) == trouble.rank);
-            waiting.into_iter().for_each(|rank| rank.state = RankState::Pending { message: trouble.message.clone() });
+            if let Some(rank) = ranks.iter_mut().find(|rank| Some(rank.rank) == trouble.rank) {
+                rank.state = RankState::Pending { message: trouble.message.clone() };
+            }
         }
         troubles.sort_by_key(|trouble| (!trouble.fatal, trouble.rank));
         let is_deleted = self.saw_deletion && !matches!(state, RunState::Succeeded | RunState::Failed { .. });

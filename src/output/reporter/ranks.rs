@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Inner;
-use crate::event::{Event, Phase, RankState};
+use crate::event::{End, Event, Phase, RankState, Reason};
 use crate::output::logs::Line;
 use crate::output::progress::{name, spinner};
 use crate::output::shown::shown;
@@ -27,6 +27,9 @@ impl Inner {
     pub(super) fn rank(&mut self, rank: u32, state: &RankState) {
         let is_news = self.starting.see(rank, state);
         match state {
+            // The rank's own log says it in the line before.
+            RankState::Ended(End { reason: Reason::PeerFailed { .. } | Reason::Cancelled { .. }, .. })
+                if self.is_terminal => {}
             RankState::Ended(end) if !end.is_success() => self.narrate(&format!("[{rank}] {end}")),
             _ if self.is_terminal => self.draw_waits(),
             RankState::Pending { message } | RankState::Meeting { message } if is_news => {
