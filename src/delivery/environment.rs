@@ -153,17 +153,29 @@ pub async fn local_environment(
     build.platform = Some(platform.clone()).filter(|platform| *platform != docker.platform());
     build.labels.insert(label::MANAGED_BY.to_owned(), label::MANAGED_BY_NAUTA.to_owned());
     let done = docker.build_asking(&build, Some(logins.finder()), events).await;
-    done.map_err(|error| with_hints(logins.explain(error), &environment.inputs))?;
+    done.map_err(|error| with_hints(logins.explain(error), environment))?;
     finished(format!("built {}", plan.describe()));
     Ok(tag)
 }
 
-/// A failure of a build, and what may be the reason: what it was told to read, and is not there.
-fn with_hints(mut failure: Failure, inputs: &Inputs) -> Failure {
-    for problem in &inputs.problems {
+/// A failure of a build, and what may be the reason: what it was told to read, and is not there; or words that the engine's
+/// builder does not know.
+fn with_hints(mut failure: Failure, environment: &Environment) -> Failure {
+    for problem in &environment.inputs.problems {
         failure = failure.hinted(format!("{problem}: {}", problem.hint()));
     }
-    failure
+    match &environment.plan {
+        // A builder without here-documents takes their lines for instructions.
+        EnvironmentPlan::Dockerfile { path, text, .. }
+            if text.contains("<<") && failure.to_string().contains("unknown instruction") =>
+        {
+            failure.hinted(format!(
+                "{path} has a here-document (`<<`), which this engine's own builder does not know: begin it with \
+                 `# syntax=docker/dockerfile:1`, or update Docker"
+            ))
+        }
+        _ => failure,
+    }
 }
 
 fn build_plan(environment: &Environment, surroundings: &Surroundings, builder: Builder) -> BuildPlan {

@@ -183,6 +183,8 @@ impl Delivery<'_> {
         bases: &[(ImageReference, Image)],
         expected: &Expected,
     ) -> Result<Image> {
+        let detail = "asking which layers the registry has".to_owned();
+        self.events.send(Event::Started { phase: Phase::Environment, detail });
         let local = docker.image(name).await?;
         let local = local.ok_or_else(|| DeliveryError::Vanished { image: name.to_owned() })?;
         let mut packed = Packed::open(&self.context.state_folder(), self.registry.endpoint().host());

@@ -132,11 +132,6 @@ fn refused_hints(endpoint: &Endpoint) -> Vec<String> {
     }
 }
 
-/// Builders without here-documents take the first line of one for an instruction.
-fn is_here_document(message: &str) -> bool {
-    message.contains("unknown instruction") && message.contains("<<")
-}
-
 fn refused_build_hints(message: &str) -> Vec<String> {
     if is_about_the_network(message) {
         vec![
@@ -150,7 +145,7 @@ fn refused_build_hints(message: &str) -> Vec<String> {
         || message.contains("no SSH agent")
     {
         vec!["hand your agent on: `--build-ssh default`".to_owned()]
-    } else if message.contains("Unknown flag") || message.contains("unknown flag") || is_here_document(message) {
+    } else if message.contains("Unknown flag") || message.contains("unknown flag") {
         vec!["this engine's own builder is older than that: begin the Dockerfile with `# syntax=docker/dockerfile:1`, or update Docker".to_owned()]
     } else if message.contains("not found") || LOGIN_WORDS.iter().any(|words| message.contains(words)) {
         vec!["check the base image's name; if it is private, run `docker login` for its registry".to_owned()]

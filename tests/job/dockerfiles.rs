@@ -238,6 +238,19 @@ fn certificates_are_offered_to_a_dockerfile_and_distrust_is_told() {
 }
 
 #[test]
+fn a_builder_that_is_older_than_a_dockerfile_is_told() {
+    let base = environment("NAUTA_TEST_IMAGE_BUSYBOX");
+    let newer = "# syntax=docker/dockerfile:1";
+    for instruction in ["RUN <<END\necho newer > /said\nEND", "COPY --link words /said"] {
+        let workstation = project(&format!("FROM {base}\n{instruction}\n"));
+        let done = workstation.write("words", "newer").nauta(&["run", "--local"]);
+        // An engine that knows it builds it.
+        let is_built = done.code == 0 && done.stdout.contains("[0] newer");
+        assert!(is_built || done.code == 125 && done.stderr.contains(newer), "{instruction}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn an_entry_point_that_hands_on_runs_first_and_another_is_told() {
     let base = environment("NAUTA_TEST_IMAGE_BUSYBOX");
     let script = r#"#!/bin/sh\nexport GREETING="hello $NAUTA_RANK"\nexec "$@"\n"#;

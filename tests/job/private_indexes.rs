@@ -84,7 +84,7 @@ fn installs(workstation: &Workstation, index: &Index, flags: &[&str]) {
 #[test]
 fn what_pip_knows_here_reaches_the_build_and_not_the_image() {
     let index = Index::start();
-    let lines = format!("--extra-index-url {}\n--trusted-host {}\nreef-internal-lib==1.2\n", index.url(), index.host);
+    let lines = format!("--index-url {}\n--trusted-host {}\nreef-internal-lib==1.2\n", index.url(), index.host);
     let workstation = project(&lines);
     let refused = workstation.nauta(&["run", "--local"]);
     assert_eq!(refused.code, 125, "{}", refused.stderr);
@@ -96,14 +96,13 @@ fn what_pip_knows_here_reaches_the_build_and_not_the_image() {
 
     // The same from pip's own configuration, for a requirement that says nothing of it.
     let workstation = project(&format!("reef-internal-lib==1.2 # {}\n", unique()));
-    let conf =
-        format!("[global]\nextra-index-url =\n    {}\ntrusted-host = {}\n", index.url_with_password(), index.host);
+    let conf = format!("[global]\nindex-url =\n    {}\ntrusted-host = {}\n", index.url_with_password(), index.host);
     workstation.write("../config/pip/pip.conf", &conf);
     installs(&workstation, &index, &[]);
 
     // And by a name in the file, whose value is a build secret.
     let mut workstation = project(&format!(
-        "--extra-index-url http://ada:${{REEF_TOKEN}}@{}:{}/simple\n--trusted-host {}\nreef-internal-lib==1.2\n",
+        "--index-url http://ada:${{REEF_TOKEN}}@{}:{}/simple\n--trusted-host {}\nreef-internal-lib==1.2\n",
         index.host, index.port, index.host
     ));
     workstation.set("REEF_TOKEN", &index.password);
@@ -142,7 +141,7 @@ fn logins_for_uv_by_an_indexs_name_reach_the_build() {
 #[test]
 fn a_password_in_a_file_that_would_be_pushed_stops_the_run() {
     let index = Index::start();
-    let lines = |url: &str| format!("--extra-index-url {url}\n--trusted-host {}\nreef-internal-lib==1.2\n", index.host);
+    let lines = |url: &str| format!("--index-url {url}\n--trusted-host {}\nreef-internal-lib==1.2\n", index.host);
     let workstation = project(&lines(&index.url_with_password()));
     // Nothing is pushed from here, and pip would take it.
     let here = workstation.succeeds(&["run", "--local"]);
