@@ -18,9 +18,10 @@ CHECKPOINT = os.path.join(os.environ.get("NAUTA_OUTPUTS", "."), "checkpoint.pt")
 
 
 def main():
-    # Debian's PyTorch has MPI, which would be taken first where there are no accelerators.
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(backend=backend)])
+    # Debian's PyTorch has MPI, which would be taken first where there are no accelerators. One process has no backend.
+    is_one = os.environ.get("WORLD_SIZE", "1") == "1"
+    handlers = [] if is_one or torch.cuda.is_available() else [InitProcessGroupKwargs(backend="gloo")]
+    accelerator = Accelerator(kwargs_handlers=handlers)
     set_seed(0)
     torch.set_num_threads(1)
 
