@@ -14,7 +14,7 @@ use super::record::{Record, folder, live_local};
 use super::several::each;
 use crate::cluster::{Cause, RunStatus};
 use crate::context::{Context, Destination};
-use crate::diagnosis::Result;
+use crate::diagnosis::{Failure, Result};
 use crate::event::{NOT_RUN, RankState};
 use crate::follow::{Outcome, missing_of};
 use crate::job::state::{RankView, RunState, RunView, State, Trouble};
@@ -41,11 +41,7 @@ pub async fn run(args: StatusArgs, context: &Context, output: &Output) -> Result
 }
 
 async fn status_of(run: Option<String>, target: Option<&str>, context: &Context, output: &Output) -> Result<u8> {
-    let run = match run {
-        Some(run) => run,
-        None => Record::chosen(None, &context.project()?.root, &output.events())?,
-    };
-    let record = context.project().and_then(|project| Ok(Record::find(&project.root, &run)?));
+    let (run, root, record) = meant(run, context, output)?;
     let from_record = record.as_ref().ok().map(|record| record.target.clone());
     let flag = target.map(str::to_owned).or(from_record);
     let flag = flag.as_deref().map(|name| ("--target", name));
@@ -74,19 +70,31 @@ async fn status_of(run: Option<String>, target: Option<&str>, context: &Context,
                 }
                 (Err(error), _) => return Err(error.into()),
             };
-            if let (Ok(record), Ok(project)) = (&record, context.project()) {
+            if let Ok(record) = &record {
                 // Nobody may be able to tell any more when somebody asks again.
-                keep(record.clone(), &standing, &project.root)?;
+                keep(record.clone(), &standing, &root)?;
             }
             standing
         }
     };
-    if let (Ok(record), Ok(project)) = (&record, context.project()) {
-        let typed = place(&project.root, &record.spec.name, &context.directory);
-        standing.outputs = Some((folder(&project.root, &record.spec.name), typed));
+    if let Ok(record) = &record {
+        let run = &record.spec.name;
+        standing.outputs = Some((folder(&root, run), place(&root, run, &context.directory)));
     }
     standing.tell(output);
     Ok(0)
+}
+
+/// The run that is meant, the project's folder, and what is kept of the run there.
+fn meant(run: Option<String>, context: &Context, output: &Output) -> Result<(String, PathBuf, Result<Record>)> {
+    let project = match (context.project(), &run) {
+        (Ok(project), _) => project,
+        (Err(error), None) => return Err(error),
+        (Err(error), Some(run)) => return Ok((run.clone(), PathBuf::new(), Err(error))),
+    };
+    let run = Record::chosen(run, &project.root, &output.events())?;
+    let record = Record::find(&project.root, &run).map_err(Failure::from);
+    Ok((run, project.root, record))
 }
 
 /// Where a run stands.
