@@ -165,6 +165,11 @@ impl Context {
         Ok(project)
     }
 
+    /// A path as somebody here would type it: relative where it is below the working directory.
+    pub fn typed<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.directory).ok().filter(|below| !below.as_os_str().is_empty()).unwrap_or(path)
+    }
+
     /// The user's name, fit for a label.
     pub fn user(&self) -> String {
         let name = ["USER", "LOGNAME"].iter().find_map(|name| self.variable(name)).unwrap_or("unknown");

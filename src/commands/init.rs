@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::complete::templates;
+use super::template::write;
 use crate::context::Context;
 use crate::diagnosis::Result;
 use crate::output::{Output, shown};
@@ -39,11 +40,10 @@ pub fn run(args: InitArgs, context: &Context, output: &Output) -> Result<u8> {
         let programs = programs(&directory);
         (from_what_is_there(&directory, &programs), programs)
     };
-    let paths = template.write_to(&directory)?;
-    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let (paths, typed): (Vec<_>, Vec<_>) = write(&template, &directory, context)?.into_iter().unzip();
     let next = next(&programs, args.template.is_some());
-    let document = json!({ "schema": 1, "written": names, "programs": programs });
-    output.result(&format!("wrote {}\n{next}\n", shown(&names.join(", "))), &document);
+    let document = json!({ "schema": 1, "written": paths, "programs": programs });
+    output.result(&format!("wrote {}\n{next}\n", shown(&typed.join(", "))), &document);
     Ok(0)
 }
 

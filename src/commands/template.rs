@@ -1,6 +1,6 @@
 //! `nauta template`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
@@ -9,7 +9,7 @@ use super::complete::templates;
 use crate::context::Context;
 use crate::diagnosis::Result;
 use crate::output::{Output, Table};
-use crate::project::template;
+use crate::project::template::{self, Template, TemplateError};
 
 /// List, show or copy templates
 ///
@@ -65,4 +65,14 @@ pub fn run(command: TemplateCommand, context: &Context, output: &Output) -> Resu
         }
     }
     Ok(0)
+}
+
+/// Writes a template's files; gives their paths, whole and as one would type them here.
+pub(super) fn write(template: &Template, directory: &Path, context: &Context) -> Result<Vec<(PathBuf, String)>> {
+    let typed = |path: &Path| context.typed(path).display().to_string();
+    let paths = template.write_to(directory).map_err(|error| match error {
+        TemplateError::Exists { path } => TemplateError::Exists { path: context.typed(&path).to_owned() },
+        other => other,
+    })?;
+    Ok(paths.into_iter().map(|path| (path.clone(), typed(&path))).collect())
 }

@@ -18,6 +18,7 @@ use self::error::RunError;
 use self::look::begin_look;
 use self::request::{decide, resolve};
 use crate::commands::complete::{targets, templates};
+use crate::commands::template::write;
 use crate::context::{Context, Destination};
 use crate::delivery::pin;
 use crate::diagnosis::Result;
@@ -139,8 +140,8 @@ pub async fn run(args: RunArgs, context: &Context, output: &Output) -> Result<u8
     from_here.for_each(|value| output.mask().add(&Secret::new(value)));
     if let Some(name) = &args.template {
         let template = template::find(&context.templates(), name)?;
-        for path in template.write_to(&context.directory)? {
-            events.note(format!("wrote {}", path.display()));
+        for (_, typed) in write(&template, &context.directory, context)? {
+            events.note(format!("wrote {typed}"));
         }
     }
     let mut decided = decide(&args, context, &events)?;
