@@ -9,6 +9,7 @@ use serde_json::json;
 use super::budget::budget;
 use super::cluster_access::open_mailbox;
 use super::complete::{runs, targets};
+use super::end::place;
 use super::local_follow::{detached, follow_detached};
 use super::record::{Record, folder, make_runs};
 use crate::context::{Context, Destination};
@@ -16,8 +17,8 @@ use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::event::{Event, Events};
 use crate::follow::{Collector, Listing, Mailbox, Pieces, Received, missing_of, path_of};
 use crate::job::matcher;
-use crate::output::{Output, shown};
-use crate::sync::Index;
+use crate::output::{Output, counted, shown};
+use crate::sync::{Index, LeftOut};
 
 /// Bring a run's outputs from the mailbox to runs/RUN/
 ///
@@ -93,16 +94,15 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
     };
     let mailbox = open_mailbox(context, &target, address.as_deref(), &run, &events).await?;
     let mailbox = mailbox.ok_or_else(|| PullError::NoMailbox { run: run.clone() })?;
-    let folder = match &args.to {
-        Some(to) => context.directory.join(to),
-        None => folder(&project.root, &run),
-    };
-    if args.to.is_none() {
+    let (folder, typed) = if let Some(to) = &args.to {
+        (context.directory.join(to), to.clone())
+    } else {
         make_runs(&project.root)?;
-    }
+        (folder(&project.root, &run), place(&project.root, &run, &context.directory))
+    };
     let budget = budget(&project.file, context.user_file())?;
     let mut collector = Collector::open(&folder)?.with_budget(budget);
-    let Pulled { running, mut missing, received, matched } =
+    let Pulled { running, mut missing, received, left_out, matched } =
         pull_all(&mailbox, nodes, &wanted, &mut collector, &events).await?;
     if !matched && !args.paths.is_empty() {
         return Err(PullError::NoSuchFile { run, paths: args.paths }.into());
@@ -115,22 +115,28 @@ pub async fn run(args: PullArgs, context: &Context, output: &Output) -> Result<u
         events.warn(format!("outputs are not complete: {missing}"));
     }
     missing.extend(received.sentences());
-    let state = match running.as_slice() {
-        _ if is_complete => "complete".to_owned(),
-        [] => "incomplete".to_owned(),
-        [rank] => format!("rank {rank} has not ended"),
-        ranks => format!("ranks {} have not ended", ranks.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")),
-    };
-    let text = format!("received {} files in {}; {state}\n", received.files, shown(&folder.display().to_string()));
+    let state = state(&running, is_complete);
+    let place = shown(&typed.display().to_string());
+    let text = format!("received {} in {place}; {state}\n", counted(received.files, "file"));
     output.result(
         &text,
         &json!({
             "schema": 1, "run": run, "received": received.files, "folder": folder, "incomplete_ranks": running,
-            "missing_outputs": missing,
+            "missing_outputs": missing, "left_out": left_out,
         }),
     );
     received.whole()?;
     Ok(if is_complete { 0 } else { Kind::Unavailable.exit_code() })
+}
+
+/// How far a run's outputs are here, in words.
+fn state(running: &[u32], is_complete: bool) -> String {
+    match running {
+        _ if is_complete => "complete".to_owned(),
+        [] => "incomplete".to_owned(),
+        [rank] => format!("rank {rank} has not ended"),
+        ranks => format!("ranks {} have not ended", ranks.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// Waits for a run that was left to itself in Docker, and brings all that it leaves.
@@ -153,6 +159,8 @@ struct Pulled {
     /// What ranks say is missing, a sentence each.
     missing: Vec<String>,
     received: Received,
+    /// What of working directories has stayed behind, with the rank.
+    left_out: Vec<serde_json::Value>,
     /// Whether some file is one that is wanted.
     matched: bool,
 }
@@ -168,6 +176,10 @@ impl Wanted {
         let plain: Vec<String> = patterns.iter().map(|pattern| pattern.trim_start_matches("./").to_owned()).collect();
         let all = matcher(&plain).map_err(|(pattern, source)| PullError::Pattern { pattern, source })?;
         Ok(Self(Some(all)))
+    }
+
+    const fn is_all(&self) -> bool {
+        self.0.is_none()
     }
 
     /// Whether a rank's file is wanted, by its place in the run's folder.
@@ -216,6 +228,13 @@ async fn pull_all(
         }
         let lost = index.skipped.iter().filter(|skipped| !skipped.special);
         pulled.missing.extend(lost.map(|skipped| format!("rank {rank}: {skipped}")));
+        for LeftOut { path, files, bytes, by } in &index.left_out {
+            pulled.left_out.push(json!({ "rank": rank, "path": path, "files": files, "bytes": bytes, "by": by }));
+        }
+        // Who asks for some files has not asked what became of the others.
+        for left in index.left_out.iter().filter(|_| wanted.is_all()) {
+            collector.say_left_out(left, events);
+        }
     }
     Ok(pulled)
 }

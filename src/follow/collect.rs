@@ -181,13 +181,14 @@ impl Collector {
     }
 
     /// Says once what of the working directory stays behind.
-    pub(super) fn say_left_out(&mut self, left_out: &LeftOut, events: &Events) {
-        let count = if left_out.path.ends_with('/') { counted(left_out.files, "file") + ", " } else { String::new() };
-        let (path, size) = (left_out.path.escape_debug(), bytes(left_out.bytes));
-        let text = format!(
-            "`{path}` ({count}{size}) stays behind, as it looks like data that was downloaded; `--outputs {path}` brings it"
-        );
-        self.say(text, events);
+    pub fn say_left_out(&mut self, left_out: &LeftOut, events: &Events) {
+        let LeftOut { path, files, by, .. } = left_out;
+        let is_group = path.ends_with(['/', '*']);
+        let count = if is_group { counted(*files, "file") + ", " } else { String::new() };
+        let (name, size) = (path.escape_debug(), bytes(left_out.bytes));
+        let pattern = shlex::try_quote(path).unwrap_or_default();
+        let pattern = pattern.escape_debug();
+        self.say(format!("`{name}` ({count}{size}) stays behind, as {by}; `--outputs {pattern}` brings it"), events);
     }
 
     /// Says something of files that do not come, once, and no more often than anybody reads.

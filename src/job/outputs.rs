@@ -16,11 +16,24 @@ pub struct OutputRules {
     pub exclude: Vec<String>,
     /// The ranks whose files come back; empty: all.
     pub ranks: Vec<u32>,
+    /// Larger files stay there; bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_file_size: Option<u64>,
+    /// So many files of a rank come back, those that are there first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rank_files: Option<u64>,
 }
 
 impl Default for OutputRules {
     fn default() -> Self {
-        Self { workspace: true, include: Vec::new(), exclude: Vec::new(), ranks: Vec::new() }
+        Self {
+            workspace: true,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            ranks: Vec::new(),
+            max_file_size: None,
+            max_rank_files: None,
+        }
     }
 }
 
@@ -60,6 +73,8 @@ impl OutputRules {
             include: understood(&self.include)?,
             exclude: understood(&self.exclude)?,
             leads: leads(&self.include),
+            file_size: self.max_file_size.unwrap_or(u64::MAX),
+            files: self.max_rank_files.unwrap_or(u64::MAX),
         })
     }
 }
@@ -94,11 +109,15 @@ fn leads(patterns: &[String]) -> Vec<String> {
     patterns.iter().filter_map(literal).collect()
 }
 
-/// What a user's patterns say of paths.
+/// What a user's patterns and limits say of files.
 pub struct OutputPatterns {
     include: Gitignore,
     exclude: Gitignore,
     leads: Vec<String>,
+    /// Larger files stay there, unless they are included; bytes.
+    pub file_size: u64,
+    /// So many that are not included come back.
+    pub files: u64,
 }
 
 impl OutputPatterns {

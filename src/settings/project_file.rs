@@ -117,4 +117,8 @@ pub struct OutputsSection {
     pub exclude: Vec<String>,
     /// The ranks whose working directories it comes from; all where absent.
     pub ranks: Vec<u32>,
+    /// How large a file of a working directory may be to come back, as `20Gi`, unless `include` names it; any size where absent.
+    pub max_file_size: Option<String>,
+    /// How many files of each rank's working directory come back, beside those that `include` names; all where absent.
+    pub max_rank_files: Option<u64>,
 }

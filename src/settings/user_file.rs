@@ -42,6 +42,10 @@ pub struct OutputsDefaults {
     pub max_size: Option<String>,
     /// How many files and folders a run may have; a million where absent.
     pub max_files: Option<u64>,
+    /// How large a file of a working directory may be to come back, as `20Gi`; any size where absent.
+    pub max_file_size: Option<String>,
+    /// How many files of each rank's working directory come back; all where absent.
+    pub max_rank_files: Option<u64>,
     /// How much of the disk stays free, as `20Gi` or `0`; a twentieth of it and at most 1 GiB where absent.
     pub keep_free: Option<String>,
 }

@@ -207,15 +207,41 @@ pub struct Skipped {
     pub special: bool,
 }
 
-/// What a program made in its working directory and nauta does not bring back, as it looks like something downloaded.
+/// What a program made in its working directory and nauta does not bring back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
-    /// A file, or a folder with a `/` behind its name.
+    /// A file, a folder with a `/` behind its name, or `*` for files beside each other.
     pub path: String,
     /// How many files.
     pub files: u64,
     /// Their size together, in bytes.
     pub bytes: u64,
+    /// By what.
+    #[serde(default)]
+    pub by: LeftBy,
+}
+
+/// What keeps something from coming back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeftBy {
+    /// It looks like data that was downloaded.
+    #[default]
+    Looks,
+    /// `outputs.max_file_size`.
+    MaxFileSize,
+    /// `outputs.max_rank_files`.
+    MaxRankFiles,
+}
+
+impl fmt::Display for LeftBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Looks => "it looks like data that was downloaded",
+            Self::MaxFileSize => "`outputs.max_file_size` allows no larger files",
+            Self::MaxRankFiles => "`outputs.max_rank_files` allows no more files",
+        })
+    }
 }
 
 impl fmt::Display for Skipped {

@@ -54,11 +54,11 @@ fn four_ranks_on_three_nodes_train_the_model_that_four_containers_train() {
     let _ = workstation.succeeds(&["cancel", &name]);
     std::fs::remove_file(run.join("checkpoint.pt")).expect("removed");
     let pulled = workstation.succeeds(&["pull", &name]);
-    assert!(pulled.stdout.contains("received 1 files") && run.join("checkpoint.pt").is_file(), "{}", pulled.stdout);
+    assert!(pulled.stdout.contains("received 1 file in") && run.join("checkpoint.pt").is_file(), "{}", pulled.stdout);
     // Only some files, into a folder of one's own, and never over what is there.
     workstation.write("best/checkpoint.pt", "mine");
     let pulled = workstation.succeeds(&["pull", &name, "*.pt", "--to", "best"]);
-    assert!(pulled.stdout.contains("received 1 files in"), "{}", pulled.stdout);
+    assert!(pulled.stdout.contains("received 1 file in"), "{}", pulled.stdout);
     let best = workstation.project.join("best");
     assert_eq!(std::fs::read(best.join("checkpoint.pt")).expect("readable"), b"mine");
     assert!(best.join("checkpoint.pt.nauta-conflict-1").is_file() && !best.join("rank-1").exists());

@@ -87,10 +87,48 @@ fn what_comes_back_is_the_users_to_say() {
     let (found, _) = run(&["--outputs", "data/MNIST", "--outputs", "!*.tmp"]);
     assert_eq!(found, ["rank-1/b.txt: b.txt", "rank-1/data/MNIST/x: data/MNIST/x"]);
     let file = std::fs::read_to_string(workstation.project.join("nauta.toml")).expect("readable");
+    workstation.write("nauta.toml", &file.replace("exclude", "max_file_size = '5'\nexclude"));
+    let (found, said) = run(&["--outputs", "c.tmp"]);
+    assert_eq!(found, ["rank-1/c.tmp: c.tmp"]);
+    let left =
+        "`b.txt` (6 B) stays behind, as `outputs.max_file_size` allows no larger files; `--outputs b.txt` brings it";
+    assert_eq!(said.matches(left).count(), 1, "{said}");
     workstation.write("nauta.toml", &file.replace("exclude", "workspace = false\nexclude"));
     assert_eq!(run(&[]).0, Vec::<String>::new());
     let wrong = workstation.nauta(&["run", "--local", "--outputs", "[z-a]"]);
     assert!(wrong.code == 125 && wrong.stderr.contains("invalid pattern `[z-a]`"), "{wrong:?}");
+}
+
+/// What stays behind is said by whoever brings the rest, and told in JSON.
+#[test]
+fn pulling_says_what_stayed_behind() {
+    let workstation = shell("mkdir -p data/MNIST; for f in data/MNIST/x a b c; do echo $f > $f; done");
+    let file = std::fs::read_to_string(workstation.project.join("nauta.toml")).expect("readable");
+    workstation.write("nauta.toml", &format!("{file}[outputs]\nmax_rank_files = 2\n"));
+    workstation.configure_cluster("");
+    let _cleanup = Cleanup(&workstation);
+    let looks = "`data/MNIST/` (1 file, 13 B) stays behind, as it looks like data that was downloaded; \
+        `--outputs data/MNIST/` brings it";
+    let many = "`c` (2 B) stays behind, as `outputs.max_rank_files` allows no more files; `--outputs c` brings it";
+    let is_told = |said: &str| [looks, many].iter().all(|words| said.matches(words).count() == 1);
+    let ran = workstation.succeeds(&["run", "-n", "1"]);
+    assert!(is_told(&ran.stderr), "{ran:?}");
+    let folder = workstation.only_run();
+    assert_eq!(all(&folder), ["a: a", "b: b"]);
+    std::fs::remove_file(folder.join("a")).expect("removed");
+    let pulled = workstation.succeeds(&["pull"]);
+    assert!(is_told(&pulled.stderr), "{pulled:?}");
+    let place = format!("runs/{}", folder.file_name().expect("a name").display());
+    assert_eq!(pulled.stdout, format!("received 1 file in {place}; complete\n"));
+    let pulled = workstation.succeeds(&["pull", "--json"]).stdout;
+    let left: serde_json::Value = serde_json::from_str(pulled.lines().last().expect("a line")).expect("JSON");
+    let expected = serde_json::json!([
+        { "rank": 0, "path": "c", "files": 1, "bytes": 2, "by": "max-rank-files" },
+        { "rank": 0, "path": "data/MNIST/", "files": 1, "bytes": 13, "by": "looks" },
+    ]);
+    let mut found = left["left_out"].as_array().expect("a list").clone();
+    found.sort_by_key(|left| left["path"].to_string());
+    assert_eq!(serde_json::Value::Array(found), expected);
 }
 
 /// A script in a folder of its own imports the project's package; a path of the workstation leads to the same file.

@@ -12,6 +12,7 @@ use super::error::RunError;
 use super::{RunArgs, paths, script, secrets};
 use crate::bounded_file::{self, HAND_WRITTEN};
 use crate::certificates::only_certificates;
+use crate::commands::budget::rank_limits;
 use crate::commands::files::left_out;
 use crate::commands::record::Record;
 use crate::context::{Context, Destination};
@@ -27,7 +28,7 @@ use crate::job::{
 use crate::output::{Output, bytes, counted};
 use crate::project::{Project, programs, run_name};
 use crate::secret::{Secret, names_a_secret};
-use crate::settings::{OutputsSection, RunSection, Setting, Source};
+use crate::settings::{ProjectFile, RunSection, Setting, Source, UserFile};
 use crate::snapshot::{self, Snapshot};
 
 /// A project of more bytes than this has something in it that was not meant to travel.
@@ -290,7 +291,7 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
         launch,
         slots: slots(args.slots.or(section.slots))?,
         variables: variables(args, section)?,
-        outputs: output_rules(args, &project.file.outputs)?,
+        outputs: output_rules(args, &project.file, context.user_file())?,
         shared: size(args.shared.as_ref().or(section.shared.as_ref()))?,
         snapshot: Digest::of(""),
     })
@@ -302,12 +303,16 @@ fn size(text: Option<&String>) -> Result<Option<Memory>> {
 }
 
 /// What of the working directory comes back.
-fn output_rules(args: &RunArgs, section: &OutputsSection) -> Result<OutputRules> {
+fn output_rules(args: &RunArgs, project: &ProjectFile, user: &UserFile) -> Result<OutputRules> {
+    let section = &project.outputs;
+    let (max_file_size, max_rank_files) = rank_limits(project, user)?;
     let mut rules = OutputRules {
         workspace: section.workspace.unwrap_or(true) || !args.outputs.is_empty(),
         include: section.include.clone(),
         exclude: section.exclude.clone(),
         ranks: section.ranks.clone(),
+        max_file_size,
+        max_rank_files,
     };
     rules.add(&args.outputs);
     rules.patterns().map_err(RunError::from)?;

@@ -96,6 +96,11 @@ impl Looks {
         look
     }
 
+    /// Whether a file was there at the last look.
+    pub(super) fn knows(&self, path: &str) -> bool {
+        self.seen.contains_key(path)
+    }
+
     /// A file was taken in this version.
     pub(super) fn take(&mut self, path: &str, version: Version) {
         let look = self.count;

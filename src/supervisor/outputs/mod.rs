@@ -2,9 +2,10 @@
 //!
 //! Owns: what of the outputs folder, of the working directory and of the log is told to workstations and to the mailbox. Does not own: who asks
 //! (`control_server`), the journal itself. Start reading at [`Outputs`]; `looks` sees what has changed (`workspace`: what the
-//! program has made where it runs), `sender` takes it, `catalogue` lists it, and `pages` is the list's form in the mailbox.
+//! program has made where it runs; `bounds`: how much of it comes), `sender` takes it, `catalogue` lists it, and `pages` is the list's form in the mailbox.
 
 mod activity;
+mod bounds;
 mod catalogue;
 mod files;
 mod finish;
@@ -286,7 +287,9 @@ impl Inner {
             if inner.places.shared.is_some() {
                 Workspace::shared().look(&inner.places, pass, &inner.activity, &mut found);
             }
-            lock(&inner.looks).look(found, pass)
+            let mut looks = lock(&inner.looks);
+            bounds::keep(&mut found, &inner.places.patterns, |path| looks.knows(path));
+            looks.look(found, pass)
         });
         let mut look = looking.await.map_err(|error| error.to_string())?;
         let mut catalogue = self.catalogue();

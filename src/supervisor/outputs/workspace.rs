@@ -8,7 +8,7 @@ use super::files::{Found, Item, Version};
 use super::looks::Pass;
 use super::places::Places;
 use super::usual::{self, Kind};
-use crate::sync::{LeftOut, Origin};
+use crate::sync::{LeftBy, LeftOut, Origin};
 
 /// Folders that hold data by their names come back up to this size in bytes, and so many files.
 const LARGE: (u64, u64) = (100 * 1024 * 1024, 10_000);
@@ -77,7 +77,7 @@ impl Workspace {
         for (path, data) in data.into_iter().filter(|_| pass == Pass::Last) {
             let count = data.files.len() as u64;
             if data.is_download || data.bytes > LARGE.0 || count > LARGE.1 {
-                found.left_out.push(LeftOut { path, files: count, bytes: data.bytes });
+                found.left_out.push(LeftOut { path, files: count, bytes: data.bytes, by: LeftBy::Looks });
             } else {
                 files.extend(data.files);
             }
@@ -236,7 +236,7 @@ mod tests {
             project.write(path, "made since");
         }
         assert_eq!(project.look(Pass::Running).0, "corpus.tar.gz");
-        let left = |path: &str, files, bytes| LeftOut { path: path.to_owned(), files, bytes };
+        let left = |path: &str, files, bytes| LeftOut { path: path.to_owned(), files, bytes, by: LeftBy::Looks };
         let (files, left_out) = project.look(Pass::Last);
         assert_eq!(files, "corpus.tar.gz data/known.csv data/prepared.bin");
         assert_eq!(left_out, [left("data/MNIST/", 1, 10)]);
