@@ -17,8 +17,8 @@ fn surroundings(project: &Project) -> Surroundings {
     let found = &project.found;
     let dependencies = match &found.dependencies {
         _ if found.dockerfile.is_some() => Some("the Dockerfile".to_owned()),
-        Some(Dependencies::Uv) => Some("pyproject.toml".to_owned()),
-        Some(Dependencies::Requirements(file) | Dependencies::Conda(file)) => Some(file.clone()),
+        Some(Dependencies::Uv | Dependencies::Poetry | Dependencies::Pdm) => Some("pyproject.toml".to_owned()),
+        Some(dependencies) => Some(dependencies.file().to_owned()),
         None => None,
     };
     let entries = std::fs::read_dir(&project.root).into_iter().flatten().flatten();

@@ -30,10 +30,16 @@ pub struct FilesArgs {
     /// List every file
     #[arg(long, conflicts_with = "why")]
     all: bool,
+    /// List what the build of the environment reads, and who says so
+    #[arg(long, conflicts_with_all = ["why", "all"])]
+    build: bool,
 }
 
 /// Says it.
 pub fn run(args: &FilesArgs, context: &Context, output: &Output) -> Result<u8> {
+    if args.build {
+        return super::build_files::run(context, output);
+    }
     let root = context.project()?.root;
     if let Some(path) = &args.why {
         return why(&root, context, path, output);

@@ -69,10 +69,11 @@ fn from_what_is_there(directory: &Path, programs: &[String]) -> Template {
     let found = Found::in_directory(directory).unwrap_or_default();
     let own = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut text = format!("[project]\nname = \"{}\"\n\n[environment]\n", project_name(&own));
-    if let Some(name) = found.dockerfile {
-        text.extend(["dockerfile = \"", &name, "\"\n"]);
+    if let Some(name) = &found.dockerfile {
+        text.extend(["dockerfile = \"", name, "\"\n"]);
     } else {
-        text.push_str("base = \"python:3.12-slim\"\n");
+        let base = found.usual_base(found.dependencies.as_ref()).unwrap_or_else(|| "python:3.12-slim".to_owned());
+        let _ = writeln!(text, "base = \"{base}\"");
     }
     text.push_str("\n[run]\n");
     match programs.first() {

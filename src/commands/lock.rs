@@ -9,7 +9,6 @@ use crate::diagnosis::Result;
 use crate::image::BuildOptions;
 use crate::output::{Output, Table};
 use crate::settings::LockFile;
-use crate::snapshot;
 
 /// Pin the images that this project is built on, in nauta.lock
 ///
@@ -27,11 +26,10 @@ pub struct LockArgs {
 pub async fn run(args: LockArgs, context: &Context, output: &Output) -> Result<u8> {
     let project = context.project()?;
     let events = output.events();
-    let snapshot = snapshot::take(&project.root, Some(&context.state_folder()))?;
     let section = &project.file.environment;
     let options =
         BuildOptions { args: section.args.clone(), target: section.target.clone(), ..BuildOptions::default() };
-    let plan = plan_environment(&project, context.user_file(), &snapshot, options)?;
+    let plan = plan_environment(&project, context.user_file(), options)?;
     let mut names = plan.bases();
     names.sort();
     names.dedup();

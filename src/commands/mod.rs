@@ -21,6 +21,7 @@ pub mod version;
 
 mod advice;
 mod budget;
+mod build_files;
 mod cluster_access;
 mod cluster_follow;
 mod complete;

@@ -15,19 +15,14 @@ use crate::image::inputs::{Inputs, gather};
 use crate::image::passwords::may_name_indexes;
 use crate::image::{
     BuildOptions, Builder, CA_SECRET, CONDARC_SECRET, Environment, EnvironmentPlan, Mounts, NETRC_SECRET,
-    PackageSettings, Recipe, Site, VARIABLES_SECRET, render, short_name,
+    PackageSettings, Recipe, Site, Torch, VARIABLES_SECRET, render, short_name,
 };
 use crate::job::is_variable_name;
 use crate::layout::{label, project_folder};
-use crate::project::{Dependencies, Project};
+use crate::project::{Declared, Dependencies, Heavy, Project, wanted_python};
 use crate::secret::Secret;
 use crate::settings::{Setting, Source, UserFile};
 use crate::snapshot::{Content, Snapshot};
-
-/// The image that Python projects are built on where nobody says another.
-const PYTHON: &str = "python:3.12-slim";
-/// The same for projects with an `environment.yml`.
-const CONDA: &str = "mambaorg/micromamba:2";
 
 /// What environment images are called in Docker.
 const ENVIRONMENTS: &str = "nauta/environment";
@@ -47,27 +42,15 @@ pub struct Surroundings {
     pub packages: PackageSettings,
 }
 
-/// Decides how the environment is made. `snapshot` tells whether named files are there; `options` are for a Dockerfile.
-pub fn plan_environment(
-    project: &Project,
-    user: &UserFile,
-    snapshot: &Snapshot,
-    options: BuildOptions,
-) -> Result<EnvironmentPlan> {
+/// Decides how the environment is made; `options` are for a Dockerfile.
+pub fn plan_environment(project: &Project, user: &UserFile, options: BuildOptions) -> Result<EnvironmentPlan> {
     let section = &project.file.environment;
-    let named = |path: &String, key: &'static str| {
-        let clean = path.trim_start_matches("./").to_owned();
-        match snapshot.entry(&clean).map(|entry| entry.content) {
-            Some(Content::File { .. }) => Ok(clean),
-            _ => Err(DeliveryError::NoFile { path: path.clone(), source_text: Source::ProjectFile(key).to_string() }),
-        }
-    };
     let base = Setting::any([
         (section.base.clone(), Source::ProjectFile("environment.base")),
         (user.defaults.base.clone(), Source::UserFile("defaults.base")),
     ]);
     let dockerfile = match &section.dockerfile {
-        Some(path) => Some(named(path, "environment.dockerfile")?),
+        Some(path) => Some(path.trim_start_matches("./").to_owned()),
         None if section.base.is_none() => project.found.dockerfile.clone(),
         None => None,
     };
@@ -81,27 +64,62 @@ pub fn plan_environment(
         return Err(DeliveryError::NoDockerfile { what }.into());
     }
     let dependencies = match &section.requirements {
-        Some(path) => Some(Dependencies::Requirements(named(path, "environment.requirements")?)),
+        _ if section.install == Some(false) => None,
+        Some(path) => Some(Dependencies::Requirements(path.trim_start_matches("./").to_owned())),
         None => project.found.dependencies.clone(),
     };
-    let is_python = dependencies.is_some() || project.found.program.is_some();
-    let usual = if matches!(dependencies, Some(Dependencies::Conda(_))) { CONDA } else { PYTHON };
-    let usual = is_python.then(|| Setting { value: usual.to_owned(), source: Source::Default });
+    let usual = project.found.usual_base(dependencies.as_ref());
+    let usual = usual.map(|value| Setting { value, source: Source::Default });
     let base = base.or(usual).ok_or_else(|| DeliveryError::NoBase { root: project.root.clone() })?;
     if dependencies.is_none() && section.packages.is_empty() {
         return Ok(EnvironmentPlan::Base { base });
     }
+    Ok(EnvironmentPlan::Generated { base, recipe: Box::new(recipe(project, dependencies)?) })
+}
+
+fn recipe(project: &Project, dependencies: Option<Dependencies>) -> Result<Recipe> {
+    let section = &project.file.environment;
+    let (extras, groups) = (section.extras.clone(), section.groups.clone());
+    let declared = match &dependencies {
+        Some(Dependencies::Project(_)) => Declared::read(&project.root, &extras, groups.as_deref().unwrap_or_default()),
+        Some(Dependencies::Foreign(file)) => return Err(DeliveryError::Foreign { file: file.clone() }.into()),
+        _ => Declared::default(),
+    };
+    let (heavy, python) = match &dependencies {
+        Some(Dependencies::Uv) => (Heavy::read(&project.root, &extras), wanted_python(&project.root)),
+        _ => (Vec::new(), String::new()),
+    };
+    if let Some(name) = declared.unknown.first() {
+        return Err(DeliveryError::NoSuchGroup { name: name.clone() }.into());
+    }
     let mut packages = section.packages.clone();
     packages.sort();
-    Ok(EnvironmentPlan::Generated { base, recipe: Recipe { packages, dependencies } })
+    Ok(Recipe { packages, dependencies, extras, groups, declared, heavy, python, torch: None })
 }
 
 /// What a plan's build reads; what a Dockerfile of nauta's own cannot do without has to be there. `state` is nauta's folder for what
 /// may be lost.
-pub fn environment(project: &Project, plan: EnvironmentPlan, snapshot: &Snapshot, state: &Path) -> Result<Environment> {
+///
+/// `gpus`: how many accelerators each rank asks for.
+pub fn environment(
+    project: &Project,
+    mut plan: EnvironmentPlan,
+    snapshot: &Snapshot,
+    state: &Path,
+    gpus: u32,
+) -> Result<Environment> {
     let inputs = gather(&plan, project, snapshot, Some(state))?;
     if let (EnvironmentPlan::Generated { .. }, Some(problem)) = (&plan, inputs.problems.first()) {
         return Err(DeliveryError::Input(Box::new(problem.clone())).into());
+    }
+    let is_pips =
+        |recipe: &Recipe| matches!(recipe.dependencies, Some(Dependencies::Requirements(_) | Dependencies::Project(_)));
+    if let EnvironmentPlan::Generated { recipe, .. } = &mut plan
+        && is_pips(recipe)
+        && !inputs.has_own_index
+    {
+        let said = project.file.environment.pytorch.as_deref();
+        recipe.torch = Torch::choose(&inputs.requirements, said, gpus);
     }
     Ok(Environment { plan, inputs, folder: project_folder(&project.name()) })
 }

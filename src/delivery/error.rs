@@ -24,17 +24,21 @@ pub enum DeliveryError {
         /// What.
         what: &'static str,
     },
-    /// A named file is not in the project.
-    #[error("`{path}` (from {source_text}) is not among the project's files")]
-    NoFile {
-        /// The file.
-        path: String,
-        /// Who named it.
-        source_text: String,
-    },
     /// What a build needs cannot be read.
     #[error("{0}")]
     Input(Box<Problem>),
+    /// A tool's file, and nauta installs nothing with that tool.
+    #[error("`{file}` is for {}, which nauta does not install with", tool_of(file))]
+    Foreign {
+        /// The file.
+        file: String,
+    },
+    /// An extra or a group that the project does not have.
+    #[error("pyproject.toml has neither an extra nor a group `{name}`")]
+    NoSuchGroup {
+        /// Its name.
+        name: String,
+    },
     /// A file of the project is not one that is read.
     #[error("cannot read `{}`", path.display())]
     ProjectFile {
@@ -132,8 +136,18 @@ impl Diagnosis for DeliveryError {
                         .to_owned(),
                 ]
             }
-            Self::NoFile { .. } => vec!["check its name, and the ignore rules of the project".to_owned()],
             Self::Input(problem) => vec![problem.hint()],
+            Self::Foreign { file } => vec![
+                match tool_of(file) {
+                    "pixi" => "`pixi project export conda-environment environment.yml` writes a file that is installed from, once the \
+                               others are left out of the project; a Dockerfile on pixi's own image does as well"
+                        .to_owned(),
+                    _ => "`requirements` under [environment] in nauta.toml names a file of pip's; an environment.yml is installed from, too"
+                        .to_owned(),
+                },
+                "`install = false` under [environment] in nauta.toml takes the base as it is".to_owned(),
+            ],
+            Self::NoSuchGroup { .. } => vec!["check `extras` and `groups` under [environment] in nauta.toml".to_owned()],
             Self::Secret { path, .. } => vec![
                 format!("take it out of the file, or leave the file out with a line `{path}` in .nautaignore"),
                 format!("`!{path}` in .nautaignore sends it nonetheless"),
@@ -166,4 +180,9 @@ impl Diagnosis for DeliveryError {
             Self::Architecture(_) => vec!["nauta runs on amd64 and arm64 nodes".to_owned()],
         }
     }
+}
+
+/// The tool that a file is for.
+fn tool_of(file: &str) -> &'static str {
+    if file.starts_with("pixi") { "pixi" } else { "conda-lock" }
 }

@@ -6,7 +6,8 @@ use super::Builder;
 use super::inputs::Inputs;
 use super::mounts::{CA_SECRET, Mounts, ca_path};
 use super::recipe::{self, Step};
-use crate::project::Dependencies;
+use super::torch::Torch;
+use crate::project::{Declared, Dependencies, Heavy};
 
 /// Where the inputs of a build are that leave nothing of themselves behind but what is installed.
 const NOWHERE: &str = "/nauta/environment";
@@ -20,6 +21,18 @@ pub struct Recipe {
     pub packages: Vec<String>,
     /// Python dependencies.
     pub dependencies: Option<Dependencies>,
+    /// Extras of the project; `all` is every one.
+    pub extras: Vec<String>,
+    /// Groups of dependencies; none: what the tool takes by itself.
+    pub groups: Option<Vec<String>>,
+    /// What pip installs of the project's own description, where that is what is installed.
+    pub declared: Declared,
+    /// The large packages of a lock of uv's.
+    pub heavy: Vec<Heavy>,
+    /// The Python that uv is asked for: a version or a specifier.
+    pub python: String,
+    /// What is installed of PyTorch before all else.
+    pub torch: Option<Torch>,
 }
 
 /// Where a build's inputs are in the image.
@@ -80,7 +93,7 @@ pub fn render(base: &str, recipe: &Recipe, site: &Site, builder: Builder, mounts
         run(&mut text, builder, mounts, &step);
     }
     if let Some(dependencies) = &recipe.dependencies {
-        let steps = recipe::steps(dependencies, site);
+        let steps = recipe::steps(recipe, dependencies, site);
         for step in &steps.before {
             run(&mut text, builder, mounts, step);
         }
@@ -127,7 +140,7 @@ mod tests {
 
     fn requirements() -> Recipe {
         let dependencies = Some(Dependencies::Requirements("deps/requirements.txt".to_owned()));
-        Recipe { packages: vec!["git".to_owned()], dependencies }
+        Recipe { packages: vec!["git".to_owned()], dependencies, ..Recipe::default() }
     }
 
     #[test]

@@ -1,17 +1,15 @@
 //! The environment: base and dependencies, and the key that says whether it was made before.
 
 use crate::digest::{Digest, Hasher};
-use crate::project::Dependencies;
 use crate::settings::Setting;
 use crate::snapshot::Content;
 
 use super::build_options::BuildOptions;
-use super::dockerfile::Recipe;
+use super::dockerfile::{Recipe, Site, render};
 use super::inputs::Inputs;
+use super::mounts::Mounts;
 use super::stages::{bases, pinned};
-
-/// Raised when the generated Dockerfile changes in a way that makes old environments wrong.
-const RECIPE_VERSION: &str = "2";
+use super::torch::Torch;
 
 /// Which builder reads the Dockerfile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +42,7 @@ pub enum EnvironmentPlan {
         /// The image to build on.
         base: Setting<String>,
         /// What goes on top of it.
-        recipe: Recipe,
+        recipe: Box<Recipe>,
     },
 }
 
@@ -59,7 +57,7 @@ impl EnvironmentPlan {
                 if !recipe.packages.is_empty() {
                     parts.push(recipe.packages.join(", "));
                 }
-                parts.extend(recipe.dependencies.as_ref().map(|dependencies| dependency_file(dependencies).to_owned()));
+                parts.extend(recipe.dependencies.as_ref().map(|dependencies| dependencies.file().to_owned()));
                 parts.join(" + ")
             }
         }
@@ -94,14 +92,6 @@ fn shown(name: &str) -> &str {
     name.split('@').next().unwrap_or(name)
 }
 
-/// Names the file for messages.
-fn dependency_file(dependencies: &Dependencies) -> &str {
-    match dependencies {
-        Dependencies::Uv => "uv.lock",
-        Dependencies::Requirements(path) | Dependencies::Conda(path) => path,
-    }
-}
-
 /// An environment: how it is made, and what that reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
@@ -114,6 +104,23 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// What was chosen that somebody may want otherwise. `unread`: files that name dependencies, too.
+    pub fn notes(&self, unread: &[String]) -> Vec<String> {
+        let EnvironmentPlan::Generated { recipe, .. } = &self.plan else { return Vec::new() };
+        let mut notes = Vec::new();
+        let is_read = |name: &String| self.inputs.files.contains_key(name.as_bytes());
+        let unread: Vec<&str> = unread.iter().filter(|name| !is_read(name)).map(String::as_str).collect();
+        if let Some(dependencies) = recipe.dependencies.as_ref().filter(|_| !unread.is_empty()) {
+            notes.push(format!("dependencies come from {}; not read: {}", dependencies.file(), unread.join(", ")));
+        }
+        if let Some(Torch { index: Some(index), is_said: false, .. }) = &recipe.torch {
+            notes.push(format!(
+                "PyTorch comes from {index}, as the run asks for no accelerators (`--gpus`, or `pytorch` under [environment])"
+            ));
+        }
+        notes
+    }
+
     /// Its key: the digest of all that it is made from. The base counts by its name, and so by its digest where the project's lock
     /// file pins it.
     pub fn key(&self, platform: &str) -> Digest {
@@ -122,24 +129,18 @@ impl Environment {
             hasher.update(&(text.len() as u64).to_le_bytes());
             hasher.update(text);
         };
-        field(format!("nauta environment {RECIPE_VERSION} {platform}").as_bytes());
+        field(format!("nauta environment 2 {platform}").as_bytes());
         match &self.plan {
             EnvironmentPlan::Base { base } => field(base.value.as_bytes()),
             EnvironmentPlan::Dockerfile { text, options, .. } => {
                 field(text.as_bytes());
                 options.fields().for_each(|text| field(text.as_bytes()));
             }
+            // All that nauta decides stands in its Dockerfile; which builder reads it does not matter.
             EnvironmentPlan::Generated { base, recipe } => {
-                field(base.value.as_bytes());
-                for package in &recipe.packages {
-                    field(package.as_bytes());
-                }
-                field(format!("{:?}", recipe.dependencies).as_bytes());
+                let site = Site::new(&self.inputs, &self.folder);
+                field(render(&base.value, recipe, &site, Builder::BuildKit, &Mounts::default()).as_bytes());
             }
-        }
-        if self.inputs.is_located {
-            // Others have their code elsewhere.
-            field(self.folder.as_bytes());
         }
         field(self.inputs.project.as_bytes());
         for (path, input) in &self.inputs.files {

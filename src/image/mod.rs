@@ -17,6 +17,7 @@ pub mod passwords;
 mod recipe;
 mod reference;
 mod stages;
+mod torch;
 
 pub use build_options::BuildOptions;
 pub use dockerfile::{Recipe, Site, render};
@@ -24,3 +25,4 @@ pub use environment::{Builder, Environment, EnvironmentPlan};
 pub use mounts::{CA_SECRET, CONDARC_SECRET, Mounts, NETRC_SECRET, VARIABLES_SECRET};
 pub use package_settings::PackageSettings;
 pub use reference::{ImageReference, InvalidReference, is_repository, is_tag, short_name};
+pub use torch::Torch;

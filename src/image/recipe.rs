@@ -3,15 +3,23 @@
 //! Whoever a rank runs as, it reads what is installed: nothing of it lies in root's home.
 
 use super::Builder;
-use super::dockerfile::{Site, VENV, quote};
-use crate::project::Dependencies;
+use super::dockerfile::{Recipe, Site, VENV, quote};
+use super::torch::Torch;
+use crate::project::{Dependencies, Heavy};
 
+/// Where tools are that the base does not have.
+const TOOLS: &str = "/opt/nauta/tools";
 /// Where uv's own interpreters are.
 const PYTHONS: &str = "/opt/nauta/python";
 /// Caches that live on between builds, of all projects.
 const PIP_CACHE: (&str, &str) = ("/root/.cache/pip", "shared");
 const UV_CACHE: (&str, &str) = ("/root/.cache/uv", "shared");
 const CONDA_CACHE: (&str, &str) = ("/root/.cache/conda", "locked");
+const TOOL_CACHE: (&str, &str) = ("/root/.cache/nauta", "locked");
+
+/// What uv is told in all steps; versions that do not know a variable pass over it.
+const UV_SETTINGS: &str = "export UV_CACHE_DIR=/root/.cache/uv UV_LINK_MODE=copy UV_PYTHON_INSTALL_DIR=/opt/nauta/python \
+    UV_PROJECT_ENVIRONMENT=/opt/nauta/venv UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1";
 
 /// One `RUN`.
 #[derive(Clone, Debug, Default)]
@@ -48,13 +56,62 @@ pub(super) fn packages(packages: &[String], builder: Builder) -> Step {
     Step { caches: vec![("/var/cache/apt", "locked"), ("/var/lib/apt/lists", "locked")], commands }
 }
 
-/// How these dependencies are installed.
-pub(super) fn steps(dependencies: &Dependencies, site: &Site) -> Steps {
-    match dependencies {
-        Dependencies::Requirements(path) => pip(site, path, &format!("-r {}", quote(path))),
-        Dependencies::Uv => uv(site),
+/// How a recipe's dependencies are installed.
+pub(super) fn steps(recipe: &Recipe, dependencies: &Dependencies, site: &Site) -> Steps {
+    let mut steps = match dependencies {
+        Dependencies::Requirements(path) => pip(site, path, &[format!("-r {}", quote(path))]),
+        Dependencies::Project(file) => {
+            let extras = &recipe.declared.extras;
+            let extras = if extras.is_empty() { String::new() } else { format!("[{}]", extras.join(",")) };
+            let own = recipe.declared.is_package.then(|| format!("-e {}", quote(&format!(".{extras}"))));
+            let lines = recipe.declared.lines.iter().map(|line| quote(line));
+            pip(site, file, &own.into_iter().chain(lines).collect::<Vec<_>>())
+        }
+        Dependencies::Uv => uv(site, recipe),
+        Dependencies::Poetry => tool(site, "poetry", "POETRY_CACHE_DIR", &[poetry(recipe)]),
+        Dependencies::Pdm => {
+            let groups = recipe.extras.iter().chain(recipe.groups.iter().flatten());
+            let groups: Vec<String> = groups.map(|group| format!("-G {}", quote(group))).collect();
+            let groups = groups.join(" ");
+            tool(
+                site,
+                "pdm",
+                "PDM_CACHE_DIR",
+                &[format!("if [ -e pdm.lock ]; then pdm sync {groups}; else pdm install {groups}; fi")],
+            )
+        }
+        Dependencies::Pipenv => {
+            let dev = if recipe.groups.iter().flatten().any(|group| group == "dev") { " --dev" } else { "" };
+            let install = format!("if [ -e Pipfile.lock ]; then pipenv sync{dev}; else pipenv install{dev}; fi");
+            tool(site, "pipenv", "PIPENV_CACHE_DIR", &[install])
+        }
         Dependencies::Conda(path) => conda(site, path),
+        Dependencies::Foreign(_) => Steps::default(),
+    };
+    if let (Some(torch), Dependencies::Requirements(needs) | Dependencies::Project(needs)) =
+        (&recipe.torch, dependencies)
+    {
+        steps.before.push(torch_first(torch, needs));
     }
+    steps
+}
+
+/// PyTorch in a layer of its own: it is large, and stays where other requirements come and go.
+fn torch_first(torch: &Torch, needs: &str) -> Step {
+    let lines: Vec<String> = torch.lines.iter().map(|line| quote(line)).collect();
+    let usual = format!("$python -m pip install {}", lines.join(" "));
+    let mut commands = python_with_pip(needs);
+    match &torch.index {
+        Some(index) if torch.is_said => commands.push(format!("{usual} --index-url {}", quote(index))),
+        // Who chose no index may be where only one can be reached.
+        Some(index) => commands.push(format!(
+            "{usual} --retries 1 --index-url {} || {{ echo 'warning: {index} cannot be used; PyTorch comes from the usual index' >&2; \
+             {usual}; }}",
+            quote(index)
+        )),
+        None => commands.push(usual),
+    }
+    Step { caches: vec![PIP_CACHE], commands }
 }
 
 /// The image's programs are found behind those that were installed.
@@ -97,18 +154,73 @@ fn python_with_pip(needs: &str) -> Vec<String> {
     ]
 }
 
-fn pip(site: &Site, needs: &str, what: &str) -> Steps {
+fn pip(site: &Site, needs: &str, what: &[String]) -> Steps {
     let mut commands = python_with_pip(needs);
     commands.extend([
         format!("cd {}", quote(&site.project())),
-        format!("$python -m pip install {what}"),
+        format!("$python -m pip install {}", what.join(" ")),
         format!("[ $python = python3 ] || $python -c '{BASES_PROGRAMS}'"),
     ]);
     let install = vec![Step { caches: vec![PIP_CACHE], commands }];
     Steps { install, variables: vec![path_first(&format!("{VENV}/bin"))], ..Steps::default() }
 }
 
-fn uv(site: &Site) -> Steps {
+/// A tool that installs into an environment which is active.
+fn tool(site: &Site, name: &str, cache: &str, install: &[String]) -> Steps {
+    let mut get = python_with_pip(name);
+    get.push(format!(
+        "command -v {name} >/dev/null || {{ python3 -m venv --without-pip --system-site-packages {TOOLS}; \
+         {TOOLS}/bin/python3 -m pip install {}; }}",
+        // PDM 2.29 takes any newer hishel, and fails with the next major one.
+        if name == "pdm" { "pdm 'hishel<2'" } else { name }
+    ));
+    let mut commands = vec![
+        format!("export {cache}=/root/.cache/nauta/{name} PIP_CACHE_DIR=/root/.cache/pip"),
+        "export POETRY_NO_INTERACTION=1 PDM_CHECK_UPDATE=0 PDM_NON_INTERACTIVE=1 PIPENV_NOSPIN=1 PIPENV_YES=1"
+            .to_owned(),
+        format!("python3 -m venv --without-pip {VENV}"),
+        format!("export VIRTUAL_ENV={VENV} PATH={VENV}/bin:$PATH:{TOOLS}/bin"),
+        format!("cd {}", quote(&site.project())),
+    ];
+    commands.extend(install.iter().cloned());
+    commands.push(format!("chmod -R a+rX {VENV}"));
+    Steps {
+        before: vec![Step { caches: vec![PIP_CACHE], commands: get }],
+        install: vec![Step { caches: vec![PIP_CACHE, TOOL_CACHE], commands }],
+        variables: vec![path_first(&format!("{VENV}/bin")), ("VIRTUAL_ENV", VENV.to_owned())],
+    }
+}
+
+/// Options for extras: one for all of them, or one for each.
+fn extras(recipe: &Recipe, option: &str) -> Vec<String> {
+    if recipe.extras.iter().any(|extra| extra == "all") {
+        return vec!["--all-extras".to_owned()];
+    }
+    recipe.extras.iter().map(|extra| format!("{option} {}", quote(extra))).collect()
+}
+
+fn poetry(recipe: &Recipe) -> String {
+    let mut words = vec!["poetry install".to_owned()];
+    words.extend(extras(recipe, "--extras"));
+    words.extend(recipe.groups.as_ref().map(|groups| {
+        let all: Vec<&str> = std::iter::once("main").chain(groups.iter().map(String::as_str)).collect();
+        format!("--only {}", quote(&all.join(",")))
+    }));
+    words.join(" ")
+}
+
+/// `uv sync`, with the extras and groups that are asked for; its own choice where none are.
+fn uv_sync(recipe: &Recipe) -> String {
+    let mut words = vec!["uv sync --frozen".to_owned()];
+    words.extend(extras(recipe, "--extra"));
+    if let Some(groups) = &recipe.groups {
+        words.extend((!groups.iter().any(|group| group == "dev")).then(|| "--no-dev".to_owned()));
+        words.extend(groups.iter().map(|group| format!("--group {}", quote(group))));
+    }
+    words.join(" ")
+}
+
+fn uv(site: &Site, recipe: &Recipe) -> Steps {
     let get = Step {
         caches: vec![PIP_CACHE],
         commands: vec![
@@ -130,12 +242,9 @@ fn uv(site: &Site) -> Steps {
     let sync = Step {
         caches: vec![UV_CACHE],
         commands: vec![
-            format!(
-                "export UV_CACHE_DIR=/root/.cache/uv UV_LINK_MODE=copy UV_PYTHON_INSTALL_DIR={PYTHONS} \
-                 UV_PROJECT_ENVIRONMENT={VENV} UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1"
-            ),
+            UV_SETTINGS.to_owned(),
             format!("cd {}", quote(&site.project())),
-            "uv sync --frozen".to_owned(),
+            uv_sync(recipe),
             format!("chmod -R a+rX {VENV} {PYTHONS}"),
         ],
     };
@@ -147,7 +256,31 @@ fn uv(site: &Site) -> Steps {
         ("UV_PROJECT_ENVIRONMENT", VENV.to_owned()),
         ("UV_NO_SYNC", "1".to_owned()),
     ];
-    Steps { before: vec![get], install: vec![sync], variables }
+    let before = [get].into_iter().chain(heavy_first(recipe)).collect();
+    Steps { before, install: vec![sync], variables }
+}
+
+/// Large packages in a layer of their own, which knows nothing of the project's files. Only a way to be quick: what cannot be
+/// installed like this is installed with the others.
+fn heavy_first(recipe: &Recipe) -> Option<Step> {
+    if recipe.heavy.is_empty() {
+        return None;
+    }
+    let python = if recipe.python.is_empty() { String::new() } else { format!(" --python {}", quote(&recipe.python)) };
+    let mut all = vec![format!("uv venv --quiet{python} {VENV}")];
+    for Heavy { index, lines } in &recipe.heavy {
+        let lines: Vec<String> = lines.iter().map(|line| quote(line)).collect();
+        all.push(format!(
+            "printf '%s\\n' {} | uv pip install --python {VENV} --no-deps --require-hashes --index-url {} -r -",
+            lines.join(" "),
+            quote(index)
+        ));
+    }
+    let commands = vec![
+        UV_SETTINGS.to_owned(),
+        format!("{{ {}; }} || echo 'large packages are installed with the others' >&2", all.join(" && ")),
+    ];
+    Some(Step { caches: vec![UV_CACHE], commands })
 }
 
 fn conda(site: &Site, path: &str) -> Steps {

@@ -42,6 +42,15 @@ pub struct EnvironmentSection {
     pub dockerfile: Option<String>,
     /// A file of Python requirements, relative to the project; found by itself when it is called `requirements.txt`.
     pub requirements: Option<String>,
+    /// Whether what the project declares (locks, requirements, `pyproject.toml`) is installed; it is where absent.
+    pub install: Option<bool>,
+    /// Extras of the project to install; `all` is every one.
+    pub extras: Vec<String>,
+    /// Groups of dependencies to install (PEP 735, Poetry's, Pipenv's `dev`); absent: those that the tool takes by itself.
+    pub groups: Option<Vec<String>>,
+    /// Where pip gets PyTorch: a build of its own index as `cpu` or `cu126`, an index's address, or `pypi`; absent: `cpu` for runs
+    /// without accelerators.
+    pub pytorch: Option<String>,
     /// Debian packages to install.
     pub packages: Vec<String>,
     /// A file of certificates that builds must trust, in the project (company proxies).

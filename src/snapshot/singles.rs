@@ -85,13 +85,13 @@ impl Singles {
     }
 
     /// Keeps what was seen for the next time.
-    pub fn save(self) {
-        let Some(path) = self.kept.filter(|_| self.is_changed) else { return };
+    pub fn save(&self) {
+        let Some(path) = self.kept.as_deref().filter(|_| self.is_changed) else { return };
         let mut tree = Tree::default();
         for (folder, rows) in &self.seen {
             tree.push(folder, Stamp::default(), [0; 32], rows.values());
         }
-        if let Err(error) = index::save(&path, &tree) {
+        if let Err(error) = index::save(path, &tree) {
             tracing::debug!(%error, "the digests of single files are not kept; the next build reads them again");
         }
     }

@@ -216,6 +216,7 @@ async fn packages_are_installed_with_a_ca_bundle_that_does_not_stay() {
     let recipe = nauta::image::Recipe {
         packages: Vec::new(),
         dependencies: Some(nauta::project::Dependencies::Requirements("requirements.txt".to_owned())),
+        ..nauta::image::Recipe::default()
     };
     let mounts = nauta::image::Mounts { ca: true, ..nauta::image::Mounts::default() };
     for builder in [Builder::BuildKit, Builder::Classic] {

@@ -9,6 +9,7 @@ mod dockerfiles;
 mod doctor;
 mod elastic;
 mod environment;
+mod environments;
 mod flood;
 mod frameworks;
 mod late_outputs;

@@ -2,6 +2,7 @@
 
 mod build;
 mod cluster;
+mod command;
 mod error;
 mod local;
 mod look;

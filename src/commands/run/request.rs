@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::build::{self, Build};
 use super::error::RunError;
-use super::{RunArgs, paths, script, secrets};
+use super::{RunArgs, command, script, secrets};
 use crate::bounded_file::{self, HAND_WRITTEN};
 use crate::certificates::only_certificates;
 use crate::commands::budget::rank_limits;
@@ -26,7 +26,7 @@ use crate::job::{
     Variables, duration,
 };
 use crate::output::{Output, bytes, counted};
-use crate::project::{Project, programs, run_name};
+use crate::project::{Project, run_name};
 use crate::secret::{Secret, names_a_secret};
 use crate::settings::{ProjectFile, RunSection, Setting, Source, UserFile};
 use crate::snapshot::{self, Snapshot};
@@ -175,6 +175,7 @@ pub(super) fn decide(args: &RunArgs, context: &Context, events: &Events) -> Resu
         spec.deadlines.drain = project.file.run.drain.as_ref().map_or(spec.deadlines.keep, |_| spec.deadlines.drain);
     }
     announce(&spec, &destination, events);
+    command::announce(args, &project, &spec.command, events);
     let records_env = args.record_env || project.file.run.record_env;
     Ok(Decided { project, spec, destination, secrets: Vec::new(), build: Build::default(), records_env })
 }
@@ -209,8 +210,11 @@ pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> R
         ));
     }
     events.send(Event::Finished { phase: Phase::Snapshot, detail: format!("{files} files, {size} bytes") });
-    let plan = plan_environment(&project, context.user_file(), &snapshot, build.options)?;
-    let environment = environment(&project, plan, &snapshot, &context.state_folder())?;
+    let plan = plan_environment(&project, context.user_file(), build.options)?;
+    let environment = environment(&project, plan, &snapshot, &context.state_folder(), spec.resources.gpus)?;
+    for note in environment.notes(&project.found.unread) {
+        events.note(note);
+    }
     spec.snapshot = snapshot.digest().clone();
     let surroundings = Surroundings {
         ca_bundle: ca_bundle(&project, context)?,
@@ -269,7 +273,7 @@ fn spec(args: &RunArgs, context: &Context, project: &Project) -> Result<RunSpec>
         .transpose()
         .map_err(RunError::from)?;
     let memory = size(args.memory.as_ref().or(section.memory.as_ref()))?;
-    let command = command(args, project)?;
+    let command = command::command(args, project)?;
     let launch = launch(args, section, &command)?;
     let min_nodes = nodes.is_elastic().then_some(nodes.least);
     if launch == Launch::Rank0 && min_nodes.is_some() {
@@ -367,19 +371,6 @@ fn launch(args: &RunArgs, section: &RunSection, command: &[String]) -> Result<La
 fn variables(args: &RunArgs, section: &RunSection) -> Result<Variables> {
     let flag = args.variables.as_ref().map(|text| text.parse()).transpose().map_err(RunError::from)?;
     Ok(flag.or(section.variables).unwrap_or_default())
-}
-
-fn command(args: &RunArgs, project: &Project) -> Result<Vec<String>> {
-    let root = &project.root;
-    if !args.command.is_empty() {
-        return Ok(paths::in_ranks(script::interpreted(args.command.clone(), root), root, &project.name()));
-    }
-    if let Some(command) = &project.file.run.command {
-        return Ok(script::interpreted(command.0.clone(), root));
-    }
-    let program = project.found.program.clone();
-    let missing = || RunError::NoCommand { directory: root.display().to_string(), programs: programs(root) };
-    Ok(vec!["python3".to_owned(), program.ok_or_else(missing)?])
 }
 
 /// 256 random bits, as 64 hexadecimal digits.

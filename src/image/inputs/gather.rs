@@ -7,9 +7,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use super::value::{Input, Inputs, Problem, Reason, Trouble};
-use super::{conda, copies, package, python, requirements, uv};
+use super::{conda, copies, package, project, python, requirements, uv};
 use crate::bounded_file::{Enclosure, HAND_WRITTEN};
-use crate::image::EnvironmentPlan;
+use crate::image::{EnvironmentPlan, Recipe};
 use crate::project::{Dependencies, Project};
 use crate::snapshot::rules::Verdict;
 use crate::snapshot::{self, Content, Singles, Snapshot, SnapshotError};
@@ -29,17 +29,32 @@ pub fn gather(
     match plan {
         EnvironmentPlan::Base { .. } => {}
         EnvironmentPlan::Dockerfile { path, text, .. } => copies::gather(&mut gatherer, path, text)?,
-        EnvironmentPlan::Generated { recipe, .. } => match &recipe.dependencies {
-            None => {}
-            Some(Dependencies::Requirements(path)) => {
-                let path = gatherer.project.join(path);
-                requirements::gather(&mut gatherer, &path, &Reason::new("the project", None, ""))?;
-            }
-            Some(Dependencies::Conda(path)) => conda::gather(&mut gatherer, path)?,
-            Some(Dependencies::Uv) => uv::gather(&mut gatherer)?,
-        },
+        EnvironmentPlan::Generated { recipe, .. } => generated(&mut gatherer, recipe)?,
     }
+    gatherer.singles.save();
     Ok(gatherer.finish())
+}
+
+/// What a Dockerfile of nauta's own reads.
+fn generated(gatherer: &mut Gatherer<'_>, recipe: &Recipe) -> Result<(), SnapshotError> {
+    match &recipe.dependencies {
+        None | Some(Dependencies::Foreign(_)) => Ok(()),
+        Some(Dependencies::Requirements(path)) => {
+            let said = format!("requirements = \"{path}\"");
+            let reason = match path.as_str() {
+                "requirements.txt" => Reason::new("the project", None, ""),
+                _ => Reason::new("nauta.toml", None, said),
+            };
+            let path = resolve(&gatherer.project, path);
+            requirements::gather(gatherer, &path, false, &reason)
+        }
+        Some(Dependencies::Conda(path)) => conda::gather(gatherer, path),
+        Some(Dependencies::Uv) => uv::gather(gatherer),
+        Some(Dependencies::Project(file)) => project::gather(gatherer, file, &recipe.declared),
+        Some(Dependencies::Poetry) => project::locked(gatherer, &["pyproject.toml"], &["poetry.lock", "poetry.toml"]),
+        Some(Dependencies::Pdm) => project::locked(gatherer, &["pyproject.toml"], &["pdm.lock", "pdm.toml"]),
+        Some(Dependencies::Pipenv) => project::pipenv(gatherer),
+    }
 }
 
 /// How much of what is at a path is read.
@@ -67,6 +82,10 @@ pub(super) struct Gatherer<'a> {
     problems: Vec<Problem>,
     visited: HashSet<PathBuf>,
     is_located: bool,
+    /// See [`Inputs::requirements`].
+    pub(super) requirements: Vec<String>,
+    /// See [`Inputs::has_own_index`].
+    pub(super) has_own_index: bool,
 }
 
 impl<'a> Gatherer<'a> {
@@ -91,18 +110,20 @@ impl<'a> Gatherer<'a> {
             problems: Vec::new(),
             visited: HashSet::new(),
             is_located: false,
+            requirements: Vec::new(),
+            has_own_index: false,
         })
     }
 
     fn finish(self) -> Inputs {
-        self.singles.save();
         let is_inside = self.found.keys().all(|path| path.starts_with(&self.project));
-        let root = if is_inside { self.project.clone() } else { self.top };
+        let root = if is_inside { self.project.clone() } else { self.top.clone() };
         let relative = |path: &Path| path.strip_prefix(&root).unwrap_or(path).as_os_str().as_bytes().to_vec();
-        let files = self.found.into_iter().map(|(path, input)| (relative(&path), input));
+        let files = self.found.iter().map(|(path, input)| (relative(path), input.clone()));
         let files = files.filter(|(path, _)| !path.is_empty()).collect();
         let project = String::from_utf8_lossy(&relative(&self.project)).into_owned();
-        Inputs { root, project, files, problems: self.problems, is_located: self.is_located }
+        let Self { problems, requirements, has_own_index, is_located, .. } = self;
+        Inputs { root, project, files, problems, requirements, has_own_index, is_located }
     }
 
     /// Tells whether a file or folder is looked at for the first time.

@@ -9,6 +9,7 @@ mod gather;
 mod glob;
 mod local;
 mod package;
+mod project;
 mod python;
 mod requirements;
 #[cfg(test)]

@@ -26,6 +26,8 @@ const COMPILED: [&str; 8] =
 enum Part {
     Content,
     Name,
+    /// That there is a folder with code.
+    Folder,
     Nothing,
 }
 
@@ -44,8 +46,14 @@ pub(super) fn gather(gatherer: &mut Gatherer<'_>, snapshot: &Snapshot, folder: &
         let path = entry.display();
         let inside = path.strip_prefix(folder).unwrap_or(&path).trim_start_matches('/');
         let place = entry.path_below(snapshot.root());
+        let parent = place.parent().map(Path::to_owned);
         match if all { Part::Content } else { part(inside, has_source, &texts) } {
             Part::Nothing => {}
+            Part::Folder => {
+                if let Some(parent) = parent {
+                    gatherer.put(&parent, Content::Directory, false, reason);
+                }
+            }
             Part::Content if entry.content != Content::Directory || all => {
                 gatherer.put(&place, entry.content, false, reason);
             }
@@ -107,7 +115,8 @@ fn part(inside: &str, has_source: bool, texts: &[String]) -> Part {
         _ if is_named => Part::Content,
         (0, true) if !has_source => Part::Name,
         (depth, _) if depth == packages && VERSIONS.contains(&name) => Part::Content,
-        (depth, true) if depth > 0 && (name == "__init__.py" || depth <= packages) => Part::Name,
+        (depth, true) if name == "__init__.py" || depth < packages && depth > 0 => Part::Name,
+        (depth, true) if depth == packages => Part::Folder,
         _ => Part::Nothing,
     }
 }
@@ -127,7 +136,8 @@ mod tests {
             ("train.py", Part::Nothing),
             ("src/a/__init__.py", Part::Content),
             ("src/a/meta.py", Part::Content),
-            ("src/a/model.py", Part::Name),
+            ("src/a/model.py", Part::Folder),
+            ("src/single.py", Part::Name),
             ("src/a/deep/__init__.py", Part::Name),
             ("src/a/deep/er.py", Part::Nothing),
             ("src/a/data.bin", Part::Nothing),
@@ -138,7 +148,7 @@ mod tests {
         for (path, expected) in [
             ("train.py", Part::Name),
             ("a/__init__.py", Part::Content),
-            ("a/model.py", Part::Name),
+            ("a/model.py", Part::Folder),
             ("data/x.txt", Part::Nothing),
         ] {
             assert_eq!(part(path, false, &[]), expected, "{path}");

@@ -10,8 +10,10 @@ use crate::snapshot::SnapshotError;
 /// What a line names on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Named {
-    /// `-r`, `-c`: counted from the folder of the file that says so.
+    /// `-r`: counted from the folder of the file that says so.
     File(String),
+    /// `-c`: the same.
+    Constraints(String),
     /// `-e PATH`: counted from where pip runs.
     Editable(String),
     /// A path, counted from where pip runs.
@@ -20,8 +22,13 @@ pub(super) enum Named {
     Links(String),
 }
 
-/// Follows a file of requirements.
-pub(super) fn gather(gatherer: &mut Gatherer<'_>, path: &Path, reason: &Reason) -> Result<(), SnapshotError> {
+/// Follows a file of requirements, or of constraints.
+pub(super) fn gather(
+    gatherer: &mut Gatherer<'_>,
+    path: &Path,
+    constrains: bool,
+    reason: &Reason,
+) -> Result<(), SnapshotError> {
     let Some(real) = gatherer.take(path, Shape::Named, reason)? else { return Ok(()) };
     if !gatherer.visit(path) {
         return Ok(());
@@ -30,6 +37,10 @@ pub(super) fn gather(gatherer: &mut Gatherer<'_>, path: &Path, reason: &Reason) 
     let (name, folder) = (gatherer.name(path), path.parent().unwrap_or(path).to_owned());
     let project = gatherer.project.clone();
     for (line, text) in logical_lines(&text) {
+        gatherer.has_own_index |= says_where(&text) || constrains && text.starts_with("torch");
+        if !text.starts_with('-') && !constrains {
+            gatherer.requirements.push(text.split(" --").next().unwrap_or(&text).trim().to_owned());
+        }
         if let Some(named) = named(&text) {
             take_named(gatherer, &named, &folder, &project, &Reason::new(&name, Some(line), text))?;
         }
@@ -48,7 +59,11 @@ pub(super) fn take_named(
     match named {
         Named::File(file) => {
             let path = resolve(folder, file);
-            gather(gatherer, &path, reason)
+            gather(gatherer, &path, false, reason)
+        }
+        Named::Constraints(file) => {
+            let path = resolve(folder, file);
+            gather(gatherer, &path, true, reason)
         }
         Named::Editable(path) => take_local(gatherer, current, path, true, reason),
         Named::Path(path) => take_local(gatherer, current, path, false, reason),
@@ -84,6 +99,12 @@ fn without_comment(line: &str) -> &str {
     line.char_indices().filter(|(_, c)| *c == '#').find(is_comment).map_or(line, |(at, _)| &line[..at])
 }
 
+/// Whether a line says where packages come from, or which bytes they have.
+fn says_where(line: &str) -> bool {
+    const SAY: [&str; 6] = ["-i", "--index-url", "--extra-index-url", "--no-index", "--find-links", "-f"];
+    SAY.iter().any(|option| line.starts_with(option)) || line.contains("--hash")
+}
+
 /// What a line names on the disk, if it does.
 pub(super) fn named(line: &str) -> Option<Named> {
     let option = |long: &str, short: &str| {
@@ -93,8 +114,11 @@ pub(super) fn named(line: &str) -> Option<Named> {
         (!value.is_empty()).then(|| value.to_owned())
     };
     let local = |value: &String| !value.contains("://") || value.starts_with("file:");
-    if let Some(file) = option("--requirement", "-r").or_else(|| option("--constraint", "-c")) {
+    if let Some(file) = option("--requirement", "-r") {
         return local(&file).then(|| Named::File(path_of(&file).to_owned()));
+    }
+    if let Some(file) = option("--constraint", "-c") {
+        return local(&file).then(|| Named::Constraints(path_of(&file).to_owned()));
     }
     if let Some(path) = option("--editable", "-e") {
         return local(&path).then(|| Named::Editable(path_of(&path).to_owned()));
@@ -142,14 +166,15 @@ mod tests {
     #[test]
     fn lines_name_what_pip_reads() {
         let file = |path: &str| Some(Named::File(path.to_owned()));
+        let constraints = |path: &str| Some(Named::Constraints(path.to_owned()));
         let editable = |path: &str| Some(Named::Editable(path.to_owned()));
         let path = |path: &str| Some(Named::Path(path.to_owned()));
         for (line, expected) in [
             ("-r base.txt", file("base.txt")),
             ("-rbase.txt", file("base.txt")),
             ("--requirement=a/b.txt", file("a/b.txt")),
-            ("-c constraints.txt", file("constraints.txt")),
-            ("--constraint ../c.txt", file("../c.txt")),
+            ("-c constraints.txt", constraints("constraints.txt")),
+            ("--constraint ../c.txt", constraints("../c.txt")),
             ("-r https://example.com/r.txt", None),
             ("-e .", editable(".")),
             ("-e .[train,dev]", editable(".")),

@@ -29,7 +29,7 @@ fn inputs(root: &Path, dependencies: Option<Dependencies>) -> Inputs {
     let project = Project::open(root, None).expect("a project");
     let base = Setting { value: "x".to_owned(), source: Source::Default };
     let plan = if dependencies.is_some() {
-        EnvironmentPlan::Generated { base, recipe: Recipe { dependencies, ..Recipe::default() } }
+        EnvironmentPlan::Generated { base, recipe: Box::new(Recipe { dependencies, ..Recipe::default() }) }
     } else {
         let text = std::fs::read_to_string(root.join("Dockerfile")).expect("there");
         EnvironmentPlan::Dockerfile { path: "Dockerfile".to_owned(), text, options: BuildOptions::default() }
@@ -141,8 +141,8 @@ fn requirements_are_followed_to_their_ends() {
     assert_eq!((inputs.root.clone(), inputs.project.as_str()), (temp.path().join("repo"), "apps/p"));
     assert!(inputs.is_located);
     let expected = "apps/p/ apps/p/README.md apps/p/deps/all.txt apps/p/deps/more.txt apps/p/deps/prod.txt apps/p/libs/x/ \
-        apps/p/libs/x/setup.py apps/p/libs/x/x.py apps/p/pyproject.toml apps/p/requirements.txt apps/p/src/p/__init__.py \
-        apps/p/src/p/model.py? base.txt libs/shared/ libs/shared/pyproject.toml libs/shared/shared/ libs/shared/shared/__init__.py";
+        apps/p/libs/x/setup.py apps/p/libs/x/x.py apps/p/pyproject.toml apps/p/requirements.txt apps/p/src/p/ \
+        apps/p/src/p/__init__.py base.txt libs/shared/ libs/shared/pyproject.toml libs/shared/shared/ libs/shared/shared/__init__.py";
     assert_eq!(paths(&inputs), expected);
     let reason = &inputs.files[&b"base.txt".to_vec()].reason;
     assert_eq!(reason.to_string(), "`-c ../../base.txt` in requirements.txt:2");

@@ -23,6 +23,10 @@ pub struct Inputs {
     pub files: BTreeMap<Vec<u8>, Input>,
     /// What is named, and not there to be read.
     pub problems: Vec<Problem>,
+    /// Requirements by name, as pip takes them.
+    pub requirements: Vec<String>,
+    /// Whether files of requirements say where packages come from, or which bytes they have.
+    pub has_own_index: bool,
     /// Whether something of the project is installed such that its code is that of the working directory.
     pub is_located: bool,
 }

@@ -1,0 +1,5 @@
+import idna
+
+
+def main():
+    print("tidepool", idna.__version__)
