@@ -108,7 +108,11 @@ impl Environment {
     pub fn notes(&self, unread: &[String]) -> Vec<String> {
         let EnvironmentPlan::Generated { recipe, .. } = &self.plan else { return Vec::new() };
         let mut notes = Vec::new();
-        let is_read = |name: &String| self.inputs.files.contains_key(name.as_bytes());
+        let place = |name: &str| match self.inputs.project.as_str() {
+            "" => name.to_owned(),
+            project => format!("{project}/{name}"),
+        };
+        let is_read = |name: &String| self.inputs.files.contains_key(place(name).as_bytes());
         let unread: Vec<&str> = unread.iter().filter(|name| !is_read(name)).map(String::as_str).collect();
         if let Some(dependencies) = recipe.dependencies.as_ref().filter(|_| !unread.is_empty()) {
             notes.push(format!("dependencies come from {}; not read: {}", dependencies.file(), unread.join(", ")));

@@ -48,17 +48,17 @@ pub(super) fn gather(gatherer: &mut Gatherer<'_>, snapshot: &Snapshot, folder: &
         let place = entry.path_below(snapshot.root());
         let parent = place.parent().map(Path::to_owned);
         match if all { Part::Content } else { part(inside, has_source, &texts) } {
-            Part::Nothing => {}
-            Part::Folder => {
-                if let Some(parent) = parent {
-                    gatherer.put(&parent, Content::Directory, false, reason);
-                }
-            }
+            Part::Nothing => continue,
+            Part::Folder => {}
             Part::Content if entry.content != Content::Directory || all => {
                 gatherer.put(&place, entry.content, false, reason);
             }
             _ if matches!(entry.content, Content::File { .. }) => gatherer.put(&place, entry.content, true, reason),
             _ => {}
+        }
+        // A module more in a folder with code changes nothing.
+        if let Some(parent) = parent {
+            gatherer.put(&parent, Content::Directory, false, reason);
         }
     }
     gatherer.put(&snapshot.root().join(folder), Content::Directory, false, reason);
@@ -113,6 +113,7 @@ fn part(inside: &str, has_source: bool, texts: &[String]) -> Part {
     let packages = if folder == "src" || folder.starts_with("src/") { 2 } else { 1 };
     match (depth, is_python) {
         _ if is_named => Part::Content,
+        (depth, _) if has_source && depth > 0 && packages == 1 => Part::Nothing,
         (0, true) if !has_source => Part::Name,
         (depth, _) if depth == packages && VERSIONS.contains(&name) => Part::Content,
         (depth, true) if name == "__init__.py" || depth < packages && depth > 0 => Part::Name,
@@ -138,6 +139,7 @@ mod tests {
             ("src/a/meta.py", Part::Content),
             ("src/a/model.py", Part::Folder),
             ("src/single.py", Part::Name),
+            ("scripts/x.py", Part::Nothing),
             ("src/a/deep/__init__.py", Part::Name),
             ("src/a/deep/er.py", Part::Nothing),
             ("src/a/data.bin", Part::Nothing),

@@ -174,7 +174,7 @@ fn a_uv_workspace_reads_its_members() {
     write("packages/data/pyproject.toml", &package("reef-data", ""));
     write("packages/other/pyproject.toml", &package("other", ""));
     let found = inputs(temp.path(), Some(Dependencies::Uv));
-    let expected = ".python-version packages/data/ packages/data/pyproject.toml packages/data/reef_data/__init__.py \
+    let expected = ".python-version packages/data/ packages/data/pyproject.toml packages/data/reef_data/ packages/data/reef_data/__init__.py \
         packages/other/pyproject.toml pyproject.toml uv.lock";
     assert_eq!((paths(&found).as_str(), problems(&found).as_str()), (expected, ""));
     // A member of a workspace whose lock is above it.
@@ -200,6 +200,6 @@ fn the_pip_section_of_a_conda_file_counts_from_the_file() {
         ("pack/__init__.py", ""),
     ]);
     let found = inputs(temp.path(), Some(Dependencies::Conda("env/environment.yml".to_owned())));
-    assert_eq!(paths(&found), "env/environment.yml env/more.txt pack/__init__.py setup.py");
+    assert_eq!(paths(&found), "env/environment.yml env/more.txt pack/ pack/__init__.py setup.py");
     assert_eq!(problems(&found), "");
 }
