@@ -19,6 +19,7 @@ use crate::env_vars;
 use crate::project::{Project, label_value};
 use crate::secret::Secret;
 use crate::settings::{Setting, SettingsError, Source, Target, UserFile, parse_user_file};
+use crate::snapshot::GitUser;
 
 /// What the edge reads once.
 #[derive(Clone)]
@@ -157,7 +158,8 @@ impl Context {
 
     /// The project of the working directory.
     pub fn project(&self) -> Result<Project> {
-        let project = Project::open(&self.directory, self.variable("HOME").map(Path::new))?;
+        let mut project = Project::open(&self.directory, self.variable("HOME").map(Path::new))?;
+        project.git = self.git_user();
         let path = project.root.join("runs");
         if path.is_symlink() && !self.user_file.defaults.follow_runs_link {
             return Err(ContextError::RunsLink { path }.into());
@@ -168,6 +170,20 @@ impl Context {
     /// A path as somebody here would type it: relative where it is below the working directory.
     pub fn typed<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(&self.directory).ok().filter(|below| !below.as_os_str().is_empty()).unwrap_or(path)
+    }
+
+    /// Where Git looks for what the user has set, the weakest first.
+    fn git_user(&self) -> GitUser {
+        let home = self.variable("HOME").map(PathBuf::from);
+        let of_home = home.as_ref().map(|home| folder(&self.variables, "XDG_CONFIG_HOME", home, ".config").join("git"));
+        let global = self.variable(env_vars::GIT_CONFIG_GLOBAL).map(PathBuf::from);
+        let usual = || {
+            let own = home.as_ref().map(|home| home.join(".gitconfig"));
+            of_home.iter().map(|git| git.join("config")).chain(own).collect()
+        };
+        let of_system = self.variable(env_vars::GIT_CONFIG_SYSTEM).unwrap_or("/etc/gitconfig").into();
+        let files = [of_system].into_iter().chain(global.map_or_else(usual, |file| vec![file])).collect();
+        GitUser { home, files, ignore: of_home.map(|git| git.join("ignore")) }
     }
 
     /// The user's name, fit for a label.

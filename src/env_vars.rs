@@ -36,6 +36,8 @@ env_vars! {
         DOCKER_CONFIG = "DOCKER_CONFIG": "The folder of Docker's `config.json`, as the `docker` command reads it.";
         DOCKER_TLS_VERIFY = "DOCKER_TLS_VERIFY": "Whether Docker's address is reached with TLS, as the `docker` command reads it.";
         DOCKER_CERT_PATH = "DOCKER_CERT_PATH": "The folder of certificates for Docker's address, as the `docker` command reads it.";
+        GIT_CONFIG_GLOBAL = "GIT_CONFIG_GLOBAL": "The user's configuration of Git, which may name a list of what is ignored, as `git` reads it.";
+        GIT_CONFIG_SYSTEM = "GIT_CONFIG_SYSTEM": "The machine's configuration of Git, as `git` reads it.";
         KUBECONFIG = "KUBECONFIG": "Kubernetes' configuration, as `kubectl` reads it.";
         NO_COLOR = "NO_COLOR": "When set and not empty: no colours.";
         CLICOLOR_FORCE = "CLICOLOR_FORCE": "When set and not `0`: colours even where no terminal is.";

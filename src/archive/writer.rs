@@ -1,7 +1,7 @@
 //! Writing an archive, entry by entry.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -142,54 +142,55 @@ impl<W: Write> Writer<W> {
 
     /// Adds the content of the file at `source`; gives its size in bytes.
     ///
-    /// The file's state is read before and after: an entry is either what the file was all the time, or an error.
+    /// The file's state is read before and after: an entry is either what the file was all the time, or when it was opened where it has
+    /// only grown since; or an error.
     pub fn file(&mut self, name: impl AsRef<[u8]>, source: &Path, attributes: Attributes) -> Result<u64, ArchiveError> {
-        self.add_file(name.as_ref(), open_file(source)?, source, attributes, None)
+        let (mut file, before) = open_file(source)?;
+        let digest = self.add(name.as_ref(), &mut file, before.len(), source, attributes)?;
+        unchanged(&mut file, &before, &digest, source)?;
+        Ok(before.len())
     }
 
-    /// Adds the file at `source` as it was when it had this digest; another content is an error. `look` is shown the content
-    /// first where it may be text (at most 1 MiB), and can refuse it.
+    /// Adds the file at `source` as it was when it had this size and digest; another content is an error, and more at its end is none.
+    /// `look` is shown the content first where it may be text (at most 1 MiB), and can refuse it.
     pub fn version<E: From<ArchiveError>>(
         &mut self,
         name: impl AsRef<[u8]>,
         source: &Path,
         attributes: Attributes,
-        digest: &Digest,
+        version: &Written,
         look: impl FnOnce(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (mut file, before) = open_file(source)?;
-        if before.len() > TEXT {
-            return Ok(self.add_file(name.as_ref(), (file, before), source, attributes, Some(digest)).map(drop)?);
+        let (mut file, _) = open_file(source)?;
+        let changed = || ArchiveError::Changed { path: source.to_owned() };
+        if version.size > TEXT {
+            let found = self.add(name.as_ref(), &mut file, version.size, source, attributes)?;
+            return if found == version.digest { Ok(()) } else { Err(changed().into()) };
         }
         let mut text = std::mem::take(&mut self.text);
-        whole(&mut file, before.len(), &mut text, source)?;
-        if Digest::of(&text) != *digest {
-            return Err(ArchiveError::Changed { path: source.to_owned() }.into());
+        whole(&mut file, version.size, &mut text, source)?;
+        if Digest::of(&text) != version.digest {
+            return Err(changed().into());
         }
-        unchanged(&file, &before, source)?;
         look(&text)?;
         self.bytes(name, &text, attributes)?;
         self.text = text;
         Ok(())
     }
 
-    fn add_file(
+    /// Adds the first `size` bytes of an open file; gives their digest.
+    fn add(
         &mut self,
         name: &[u8],
-        (mut file, before): (File, Metadata),
+        file: &mut File,
+        size: u64,
         source: &Path,
         attributes: Attributes,
-        digest: Option<&Digest>,
-    ) -> Result<u64, ArchiveError> {
-        self.entry(tar::EntryType::Regular, checked(name)?, b"", attributes, before.len())?;
-        let mut hasher = digest.map(|_| Hasher::default());
-        self.content(&mut file, before.len(), source, hasher.as_mut())?;
-        if hasher.is_some_and(|hasher| digest != Some(&hasher.finish())) {
-            return Err(ArchiveError::Changed { path: source.to_owned() });
-        }
-        unchanged(&file, &before, source)?;
-        self.pad(before.len())?;
-        Ok(before.len())
+    ) -> Result<Digest, ArchiveError> {
+        self.entry(tar::EntryType::Regular, checked(name)?, b"", attributes, size)?;
+        let digest = self.content(file, size, source)?;
+        self.pad(size)?;
+        Ok(digest)
     }
 
     /// Marks `name` as deleted from the layers below (OCI image specification, "Whiteouts").
@@ -213,14 +214,9 @@ impl<W: Write> Writer<W> {
         Ok(self.out.finish().0)
     }
 
-    /// Writes exactly `size` bytes of `file`, or fails.
-    fn content(
-        &mut self,
-        file: &mut File,
-        size: u64,
-        source: &Path,
-        mut hasher: Option<&mut Hasher>,
-    ) -> Result<(), ArchiveError> {
+    /// Writes exactly `size` bytes of `file`, or fails; gives their digest.
+    fn content(&mut self, file: &mut File, size: u64, source: &Path) -> Result<Digest, ArchiveError> {
+        let mut hasher = Hasher::default();
         let mut buffer = vec![0; usize::try_from(size.clamp(1, 256 * 1024)).unwrap_or(256 * 1024)];
         let mut left = size;
         while left > 0 {
@@ -229,16 +225,14 @@ impl<W: Write> Writer<W> {
                 Ok(0) => return Err(ArchiveError::Changed { path: source.to_owned() }),
                 Ok(n) => {
                     self.out.write_all(&buffer[..n])?;
-                    if let Some(hasher) = &mut hasher {
-                        hasher.update(&buffer[..n]);
-                    }
+                    hasher.update(&buffer[..n]);
                     left -= n as u64;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(ArchiveError::Read { path: source.to_owned(), source: e }),
             }
         }
-        Ok(())
+        Ok(hasher.finish())
     }
 
     fn entry(
@@ -302,10 +296,19 @@ fn open_file(source: &Path) -> Result<(File, Metadata), ArchiveError> {
     if metadata.is_file() { Ok((file, metadata)) } else { Err(ArchiveError::NotAFile { path: source.to_owned() }) }
 }
 
-/// Fails when a file was written to since it was opened.
-fn unchanged(file: &File, before: &Metadata, source: &Path) -> Result<(), ArchiveError> {
-    let after = file.metadata().map_err(|e| ArchiveError::Read { path: source.to_owned(), source: e })?;
-    if stamp(before) == stamp(&after) { Ok(()) } else { Err(ArchiveError::Changed { path: source.to_owned() }) }
+/// Fails when a file was written to since it was opened, but for more at its end: what was read is still its beginning.
+fn unchanged(file: &mut File, before: &Metadata, digest: &Digest, source: &Path) -> Result<(), ArchiveError> {
+    let unreadable = |e| ArchiveError::Read { path: source.to_owned(), source: e };
+    let after = file.metadata().map_err(unreadable)?;
+    let mut is_beginning = || -> io::Result<bool> {
+        file.rewind()?;
+        let again = Hasher::reading(file.take(before.len()), before.len())?;
+        Ok(after.len() > before.len() && again.len() == before.len() && again.finish() == *digest)
+    };
+    if stamp(before) == stamp(&after) || is_beginning().map_err(unreadable)? {
+        return Ok(());
+    }
+    Err(ArchiveError::Changed { path: source.to_owned() })
 }
 
 /// The first `size` bytes of a file, all at once, in place of what `text` holds.
@@ -505,10 +508,15 @@ mod tests {
 
     #[test]
     fn a_file_that_changes_is_named() {
+        let append = |path: &Path| File::options().append(true).open(path).unwrap().write_all(b"more").unwrap();
         let changes: [fn(&Path); 3] = [
             |path| File::options().write(true).open(path).unwrap().set_len(10).unwrap(),
-            |path| File::options().append(true).open(path).unwrap().write_all(b"more").unwrap(),
             |path| File::options().write(true).open(path).unwrap().write_all(b"other").unwrap(),
+            |path| {
+                let mut file = File::options().write(true).open(path).unwrap();
+                file.write_all(b"other").unwrap();
+                file.set_len(2_000_000).unwrap();
+            },
         ];
         for change in changes {
             let folder = tempfile::tempdir().unwrap();
@@ -518,5 +526,11 @@ mod tests {
             let error = Writer::new(meddler).file("train.log", &path, PLAIN).expect_err("changed");
             assert!(matches!(&error, ArchiveError::Changed { path: named } if *named == path), "{error}");
         }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.log");
+        std::fs::write(&path, vec![7; 1_000_000]).unwrap();
+        let meddler = Meddler { path: path.clone(), change: append, after: 2 };
+        let added = Writer::new(meddler).file("train.log", &path, PLAIN);
+        assert_eq!(added.expect("what has grown is what it was at first"), 1_000_000);
     }
 }

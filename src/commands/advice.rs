@@ -1,6 +1,5 @@
 //! What can be done about a failure, as the project tells: about modules that are missing, and files that ignore files kept here.
 
-use std::path::Path;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -11,6 +10,7 @@ use crate::job::last_words::Surroundings;
 use crate::layout;
 use crate::output::shown;
 use crate::project::{Dependencies, Project};
+use crate::snapshot::Origin;
 
 /// What advices about the program's last words depend on.
 fn surroundings(project: &Project) -> Surroundings {
@@ -51,14 +51,14 @@ pub(super) fn advised(outcome: &Outcome, project: &Project) -> Outcome {
     let mut outcome = outcome.clone();
     for cause in outcome.causes.values_mut() {
         let of_module = || Some(surroundings(project).advice(cause.missing_module.as_deref()?));
-        let advice = advice(&cause.words, &project.root, &project.name()).or_else(of_module);
+        let advice = advice(&cause.words, &project.origin(), &project.name()).or_else(of_module);
         cause.advice = advice.or(cause.advice.take());
     }
     outcome
 }
 
 /// What to do where a program's last words name a file that is here and did not travel.
-fn advice(words: &str, root: &Path, project: &str) -> Option<String> {
+fn advice(words: &str, origin: &Origin, project: &str) -> Option<String> {
     let missing = missing_path(words)?;
     let own = layout::project_folder(project);
     let own = own.rsplit('/').next().unwrap_or_default();
@@ -68,8 +68,8 @@ fn advice(words: &str, root: &Path, project: &str) -> Option<String> {
     [Some(inside), below].into_iter().flatten().find_map(|path| {
         let path = path.trim_start_matches("./").trim_end_matches('/');
         let is_inside = !path.starts_with('/') && path.split('/').all(|part| !part.is_empty() && part != "..");
-        let is_here = is_inside && root.join(path).symlink_metadata().is_ok();
-        let why = is_here.then(|| why_left(root, path).ok().flatten())??;
+        let is_here = is_inside && origin.root.join(path).symlink_metadata().is_ok();
+        let why = is_here.then(|| why_left(origin, path).ok().flatten())??;
         Some(format!("`{}` is here and did not travel: {why}", shown(path)))
     })
 }
@@ -108,15 +108,15 @@ mod tests {
         let words = |path: &str| format!("FileNotFoundError: [Errno 2] No such file or directory: '{path}'");
         for path in ["data/train.bin", "./data/train.bin", "/workspace/data/train.bin", "/workspace/gpt/data/train.bin"]
         {
-            let advice = advice(&words(path), &root, "gpt").expect("advice");
+            let advice = advice(&words(path), &Origin::from(root.as_path()), "gpt").expect("advice");
             let expected = "`data/train.bin` is here and did not travel: left out by .gitignore:2 `*.bin` \
                             (`!data/*.bin` in .nautaignore sends it)";
             assert_eq!(advice, expected, "{path}");
         }
-        let elsewhere = advice(&words("/workspace/digits/data/train.bin"), &root, "digits");
+        let elsewhere = advice(&words("/workspace/digits/data/train.bin"), &Origin::from(root.as_path()), "digits");
         assert!(elsewhere.is_some(), "the folder there has the project's name, not that of the one here");
         for path in ["model.py", "data/other.bin", "/etc/passwd", "../gpt/data/train.bin"] {
-            assert_eq!(advice(&words(path), &root, "gpt"), None, "{path}");
+            assert_eq!(advice(&words(path), &Origin::from(root.as_path()), "gpt"), None, "{path}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `nauta files`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::diagnosis::{Diagnosis, Kind, Result};
 use crate::output::{Output, Table, bytes, counted, shown};
 use crate::snapshot::rules::{Rule, Verdict};
-use crate::snapshot::{self, Difference, Entry, Left, Snapshot, SnapshotError};
+use crate::snapshot::{self, Difference, Entry, Idle, Left, Origin, Snapshot, SnapshotError};
 
 /// How many of the largest files, and of the differences, are shown to people.
 const SHOWN: usize = 10;
@@ -40,12 +40,12 @@ pub fn run(args: &FilesArgs, context: &Context, output: &Output) -> Result<u8> {
     if args.build {
         return super::build_files::run(context, output);
     }
-    let root = context.project()?.root;
+    let origin = context.project()?.origin();
     if let Some(path) = &args.why {
-        return why(&root, context, path, output);
+        return why(&origin, context, path, output);
     }
     let state = context.state_folder();
-    let snapshot = snapshot::take(&root, Some(&state))?;
+    let snapshot = snapshot::take(origin, Some(&state))?;
     if args.all {
         let entries: Vec<Entry> = snapshot.entries().collect();
         let text: String = entries.iter().map(|entry| shown(&entry.display()) + "\n").collect();
@@ -55,7 +55,7 @@ pub fn run(args: &FilesArgs, context: &Context, output: &Output) -> Result<u8> {
     }
     let changes = snapshot::since_last_run(&snapshot, &state);
     let largest = snapshot.largest(SHOWN);
-    let (withheld, left) = (snapshot.withheld(), snapshot.left(COUNTED)?);
+    let (withheld, left, idle) = (snapshot.withheld(), snapshot.left(COUNTED)?, snapshot.idle()?);
     let mut text = format!("{} files, {} ({})\n", snapshot.files(), bytes(snapshot.size()), snapshot.digest());
     text.push_str(&table_of(&largest));
     for (path, pattern) in &withheld {
@@ -64,11 +64,24 @@ pub fn run(args: &FilesArgs, context: &Context, output: &Output) -> Result<u8> {
     for left in &left {
         text.extend([&left_out(left), "\n"]);
     }
+    for idle in &idle {
+        text.extend([&without_effect(idle), "\n"]);
+    }
+    for path in snapshot.own_outputs() {
+        text.extend(["stays here, nauta's own output goes there: ", &shown(&path), "\n"]);
+    }
+    for path in snapshot.pointers() {
+        text.extend([
+            "is a Git LFS pointer and not the file itself (`git lfs pull` fetches it): ",
+            &shown(&path),
+            "\n",
+        ]);
+    }
     for path in snapshot.unsendable() {
         text.extend(["stays here, is no file, folder or link (or is named `.wh.…`): ", &shown(&path), "\n"]);
     }
     text.push_str(&difference(changes.as_deref()));
-    let told = Told { largest: &largest, withheld: &withheld, left: &left };
+    let told = Told { largest: &largest, withheld: &withheld, left: &left, idle: &idle };
     output.result(&text, &document(&snapshot, &told, changes.as_deref()));
     Ok(0)
 }
@@ -86,12 +99,28 @@ pub(super) fn left_out(left: &Left) -> String {
 }
 
 /// Why a path of the project (relative to it) stays here and how it is sent; nothing where it travels.
-pub(super) fn why_left(root: &Path, path: &str) -> std::result::Result<Option<String>, SnapshotError> {
-    let (decided, verdict) = snapshot::explain(root, path)?;
-    let (Verdict::Leave(rule) | Verdict::Withhold(rule)) = verdict else { return Ok(None) };
-    let is_folder = root.join(&decided).is_dir();
+pub(super) fn why_left(origin: &Origin, path: &str) -> std::result::Result<Option<String>, SnapshotError> {
+    let (decided, verdict) = snapshot::explain(origin.clone(), path)?;
+    let rule = match verdict {
+        Verdict::Take => return Ok(None),
+        Verdict::Leave(rule) | Verdict::Withhold(rule) => rule,
+        Verdict::Environment { mark } => {
+            return Ok(Some(format!("{} (`!/{decided}/` in .nautaignore sends it)", environment(&decided, &mark))));
+        }
+    };
+    let is_folder = origin.root.join(&decided).is_dir();
     let left = Left::one(rule, if is_folder { decided + "/" } else { decided }, 0);
     Ok(Some(format!("left out by {} ({})", rule_text(&left.rule), shown(&left.remedy()))))
+}
+
+/// What is said of a line that takes nothing back.
+pub(super) fn without_effect(idle: &Idle) -> String {
+    format!("{} has no effect: {} is left out by {}", rule_text(&idle.rule), shown(&idle.path), rule_text(&idle.by))
+}
+
+/// Why an environment stays here.
+fn environment(folder: &str, mark: &str) -> String {
+    format!("`{}` is an environment, since it has `{mark}`, and is made anew where the program runs", shown(folder))
 }
 
 /// A rule as compilers name places: file, line, text.
@@ -109,6 +138,7 @@ struct Told<'a> {
     largest: &'a [Entry],
     withheld: &'a [(String, String)],
     left: &'a [Left],
+    idle: &'a [Idle],
 }
 
 fn table_of(largest: &[Entry]) -> String {
@@ -156,6 +186,7 @@ fn document(snapshot: &Snapshot, told: &Told<'_>, changes: Option<&[Difference]>
     json!({
         "schema": 1, "files": snapshot.files(), "size": snapshot.size(), "digest": snapshot.digest(),
         "largest": largest, "withheld": withheld, "left_out": told.left, "unsendable": snapshot.unsendable(), "changes": changes,
+        "without_effect": told.idle, "own_outputs": snapshot.own_outputs(), "lfs_pointers": snapshot.pointers(),
     })
 }
 
@@ -174,14 +205,15 @@ impl Diagnosis for FilesError {
     }
 }
 
-fn why(root: &Path, context: &Context, path: &str, output: &Output) -> Result<u8> {
+fn why(origin: &Origin, context: &Context, path: &str, output: &Output) -> Result<u8> {
+    let root = origin.root.as_path();
     let clean = relative(root, &context.directory.join(path));
     let clean = clean.ok_or_else(|| FilesError::Outside { path: path.into(), root: root.to_owned() })?;
     // What a link on the way leads to is never asked about.
     let link = clean.ancestors().skip(1).filter(|folder| root.join(folder).is_symlink()).last();
     let asked = link.unwrap_or(&clean);
     let is_there = root.join(asked).symlink_metadata().is_ok();
-    let (decided, verdict) = snapshot::explain(root, &asked.to_string_lossy())?;
+    let (decided, verdict) = snapshot::explain(origin.clone(), &asked.to_string_lossy())?;
     let name = shown(if decided.is_empty() { "." } else { &decided });
     let place = |rule: &Rule| {
         let pattern = shown(&rule.pattern);
@@ -197,6 +229,7 @@ fn why(root: &Path, context: &Context, path: &str, output: &Output) -> Result<u8
         Verdict::Take if !is_there => format!("{absent}it would be sent\n"),
         Verdict::Take => format!("{name} is sent\n"),
         Verdict::Leave(rule) => format!("{absent}{name} stays here: {}\n", place(rule)),
+        Verdict::Environment { mark } => format!("{absent}{name} stays here: {}\n", environment(&decided, mark)),
         Verdict::Withhold(rule) => format!("{absent}{name} stays here, it may hold a secret: {}\n", place(rule)),
     };
     let document = json!({ "schema": 1, "path": path, "exists": is_there, "decided_by": decided, "why": verdict });

@@ -37,7 +37,7 @@ pub async fn run(args: RebaseArgs, context: &Context) -> Result<u8> {
     let architecture = Architecture::OWN;
     let (repository, project_name) = (repository.as_str(), name.as_str());
     let delivery = Delivery { context, registry, repository, project_name, architecture, events: &events };
-    let snapshot = snapshot::take(&project.root, Some(&context.state_folder()))?;
+    let snapshot = snapshot::take(project.origin(), Some(&context.state_folder()))?;
     delivery::rebase(&delivery, &snapshot).await?;
     Ok(0)
 }

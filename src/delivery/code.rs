@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::Write;
 
-use crate::archive::{ArchiveError, Attributes, Writer};
+use crate::archive::{ArchiveError, Attributes, Writer, Written};
 use crate::diagnosis::Result;
 use crate::layout;
 use crate::snapshot::{Content, Difference, Entry, Snapshot};
@@ -89,10 +89,11 @@ fn put<W: Write, E: From<ArchiveError>>(
     match &entry.content {
         Content::Directory => Ok(archive.directory(&name, attributes(0o755, 0))?),
         Content::Link { target } => Ok(archive.symlink(&name, target, attributes(0o777, 0))?),
-        Content::File { executable, digest, .. } => {
+        Content::File { executable, digest, size } => {
             let mode = if *executable { 0o755 } else { 0o644 };
             let path = entry.path_below(snapshot.root());
-            archive.version(&name, &path, attributes(mode, entry.modified), digest, look)
+            let version = Written { digest: digest.clone(), size: *size };
+            archive.version(&name, &path, attributes(mode, entry.modified), &version, look)
         }
     }
 }

@@ -54,7 +54,7 @@ const KINDS: &[(&str, &str, usize)] = &[
 /// Fails when a file that is about to be sent holds a key or a token, unless a `!pattern` in a `.nautaignore` names it.
 pub(super) fn check(snapshot: &Snapshot, entry: &Entry, text: &[u8]) -> Result<()> {
     if let Some((kind, line)) = find(text)
-        && !snapshot::is_allowed(snapshot.root(), &entry.display())?
+        && !snapshot::is_allowed(snapshot.origin().clone(), &entry.display())?
     {
         return Err(DeliveryError::Secret { path: entry.display(), line, kind }.into());
     }

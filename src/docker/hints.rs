@@ -66,7 +66,10 @@ fn failed_build_hints(lines: &[String]) -> Vec<String> {
     if lines.iter().any(|line| line.contains("exec format error")) {
         hints.push("its programs are for other processors, which this machine has to emulate: install QEMU's user emulation (Debian: `qemu-user-static` and `binfmt-support`)".to_owned());
     }
-    hints.push("mend what the step needs, and run again: the steps before it are kept".to_owned());
+    hints.push(missing_program(lines).map_or_else(
+        || "mend what the step needs, and run again: the steps before it are kept".to_owned(),
+        str::to_owned,
+    ));
     hints
 }
 
@@ -91,6 +94,38 @@ pub(super) fn wants_index_login(line: &str) -> bool {
             .iter()
             .any(|words| line.contains(words));
     is_code || line.contains("401 Error, Credentials not correct") || line.trim_start().starts_with("User for ")
+}
+
+/// What to do where a step has not found a program that the base has not.
+fn missing_program(lines: &[String]) -> Option<&'static str> {
+    let says = |words: &[&str]| lines.iter().any(|line| words.iter().any(|words| line.contains(words)));
+    if says(&["No module named pip", "pip: not found", "pip3: not found", "pip: command not found"]) {
+        return Some(
+            "the base image has no pip: name one that has it (`base = \"python:3.12-slim\"` under `[environment]`), or on Debian add \
+             `packages = [\"python3-pip\"]` there",
+        );
+    }
+    says(&["python3: not found", "python3: command not found", "python: not found", "exec: \"python3\""]).then_some(
+        "the base image has no Python: name one that has it (`base = \"python:3.12-slim\"` under `[environment]`), or on Debian add \
+         `packages = [\"python3-pip\"]` there",
+    )
+}
+
+/// The path that a `COPY` or `ADD` has not found among what it was sent, as BuildKit and the classic builder say it.
+fn missing_source(message: &str) -> Option<&str> {
+    let is_about_files = ["failed to compute cache key", "failed to calculate checksum", "COPY failed", "ADD failed"]
+        .iter()
+        .any(|words| message.contains(words));
+    if !is_about_files {
+        return None;
+    }
+    let quoted = || {
+        let ends = ["\": not found", "\" not found"];
+        ends.iter().find_map(|end| message.split_once(end)).and_then(|(before, _)| before.rsplit_once('"'))
+    };
+    let stated = || message.rsplit_once(": file does not exist").and_then(|(before, _)| before.rsplit_once("stat "));
+    let (_, path) = quoted().or_else(stated)?;
+    Some(path.trim_start_matches('/'))
 }
 
 fn context_hints(context: &str, known: &[String]) -> Vec<String> {
@@ -133,6 +168,14 @@ fn refused_hints(endpoint: &Endpoint) -> Vec<String> {
 }
 
 fn refused_build_hints(message: &str) -> Vec<String> {
+    if let Some(path) = missing_source(message) {
+        return vec![
+            format!(
+                "no file that is sent to the build has this path: `nauta files --why {path}` says whether a rule keeps it here"
+            ),
+            "paths in COPY and ADD are relative to the project's folder".to_owned(),
+        ];
+    }
     if is_about_the_network(message) {
         vec![
             "check the base image's name: without a registry before it, Docker asks Docker Hub".to_owned(),
@@ -151,5 +194,33 @@ fn refused_build_hints(message: &str) -> Vec<String> {
         vec!["check the base image's name; if it is private, run `docker login` for its registry".to_owned()]
     } else {
         vec!["check the Dockerfile and the base image it names".to_owned()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_fit_what_a_build_lacks() {
+        for (message, path) in [
+            ("failed to compute cache key: \"/dist\" not found: not found", Some("dist")),
+            ("failed to compute cache key: failed to walk /x: lstat /x: no such file", None),
+            ("failed to calculate checksum of ref abc::def: \"/dist/a.whl\": not found", Some("dist/a.whl")),
+            (
+                "COPY failed: file not found in build context or excluded by .dockerignore: stat dist: file does not exist",
+                Some("dist"),
+            ),
+            ("pull access denied for nobody/none, repository does not exist", None),
+        ] {
+            assert_eq!(missing_source(message), path, "{message}");
+        }
+        let hints = refused_build_hints("COPY failed: stat dist: file does not exist");
+        assert!(hints[0].contains("`nauta files --why dist`") && !hints.concat().contains("login"), "{hints:?}");
+        assert!(refused_build_hints("pull access denied for x").concat().contains("docker login"));
+        let failed = |line: &str| failed_build_hints(&[line.to_owned()]).concat();
+        assert!(failed("/usr/bin/python3: No module named pip").contains("`packages = [\"python3-pip\"]`"));
+        assert!(failed("/bin/sh: 1: python3: not found").contains("has no Python"));
+        assert!(failed("error: bad").contains("mend what the step needs"));
     }
 }

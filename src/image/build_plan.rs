@@ -79,6 +79,8 @@ pub enum ContextFile {
         path: PathBuf,
         /// What it holds.
         digest: Digest,
+        /// Bytes.
+        size: u64,
         /// Whether anyone may execute it.
         executable: bool,
     },

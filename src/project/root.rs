@@ -7,6 +7,7 @@ use super::{Found, project_name};
 use crate::bounded_file::{HAND_WRITTEN, read_text_inside};
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::settings::{ProjectFile, SettingsError, parse_project_file};
+use crate::snapshot::{GitUser, Origin};
 
 /// The project's own configuration file.
 const PROJECT_FILE: &str = "nauta.toml";
@@ -22,6 +23,8 @@ pub struct Project {
     pub has_file: bool,
     /// What else in the directory says how to run it.
     pub found: Found,
+    /// Where the user's configuration of Git is, which says what stays here.
+    pub git: GitUser,
 }
 
 /// What can be wrong with a project's directory.
@@ -68,6 +71,12 @@ impl Project {
         project_name(self.file.project.name.as_deref().unwrap_or(&own))
     }
 
+    /// Where its files are, and what decides which of them are sent.
+    pub fn origin(&self) -> Origin {
+        let dockerfile = self.file.environment.dockerfile.clone();
+        Origin { root: self.root.clone(), dockerfile, git: self.git.clone() }
+    }
+
     /// Finds the project that `directory` (absolute) belongs to: the nearest directory upwards with a `nauta.toml`;
     /// else `directory` itself when it holds something to run; else the repository it is in; else `directory`.
     ///
@@ -85,7 +94,7 @@ impl Project {
         };
         let found =
             Found::in_directory(&root).map_err(|source| ProjectError::Unreadable { path: root.clone(), source })?;
-        Ok(Self { root, file, has_file, found })
+        Ok(Self { root, file, has_file, found, git: GitUser::default() })
     }
 }
 

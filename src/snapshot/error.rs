@@ -71,7 +71,7 @@ impl Diagnosis for SnapshotError {
                 "wait until nothing writes to it, or leave it out with a line in `.nautaignore`".to_owned(),
                 "what a program writes belongs into $NAUTA_OUTPUTS, not among the code".to_owned(),
             ],
-            Self::Rule(_) => vec!["rules are written as in `.gitignore`".to_owned()],
+            Self::Rule(_) => vec!["mend that line, or make it a comment with `#`".to_owned()],
         }
     }
 }

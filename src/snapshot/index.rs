@@ -20,12 +20,15 @@ use crate::bounded_file;
 use crate::digest::Digest;
 
 /// Changes with the form.
-const MAGIC: &[u8; 8] = b"nautaix5";
+const MAGIC: &[u8; 8] = b"nautaix6";
+
+/// What the names of indexes end with.
+pub(super) const ENDING: &str = "index";
 
 /// Where the index of a project is kept, below nauta's state.
 pub(super) fn path(state: &Path, root: &Path) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
-    state.join("snapshots").join(format!("{}.index", Digest::of(root.as_os_str().as_bytes()).short()))
+    state.join("snapshots").join(format!("{}.{ENDING}", Digest::of(root.as_os_str().as_bytes()).short()))
 }
 
 /// Where the tree of the last run is kept.
@@ -114,7 +117,8 @@ fn write(file: &mut impl Write, parts: &[&[u8]]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::record::{Kind, Row, Stamp};
+    use crate::snapshot::record::{Kind, Row};
+    use crate::snapshot::tree::Head;
 
     #[test]
     fn a_tree_comes_back_and_a_damaged_one_does_not() {
@@ -122,13 +126,9 @@ mod tests {
         let path = path(temp.path(), Path::new("/project"));
         assert!(load(&path).is_none());
         let mut tree = Tree::default();
-        tree.push(b"", Stamp::default(), [1; 32], [Row::bare(b"a".to_vec(), Kind::Folder)].iter());
-        tree.push(
-            b"a",
-            Stamp::default(),
-            [2; 32],
-            [Row { target: b"t".to_vec(), ..Row::bare(b"l".to_vec(), Kind::Link) }].iter(),
-        );
+        let head = |rules| Head { rules, ..Head::default() };
+        tree.push(b"", head([1; 32]), [Row::bare(b"a".to_vec(), Kind::Folder)].iter());
+        tree.push(b"a", head([2; 32]), [Row { target: b"t".to_vec(), ..Row::bare(b"l".to_vec(), Kind::Link) }].iter());
         save(&path, &tree).expect("written");
         let (back, _) = load(&path).expect("kept");
         assert_eq!(back.digest(), tree.digest());

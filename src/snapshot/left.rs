@@ -5,13 +5,13 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::disk::rules_in;
 use super::error::SnapshotError;
+use super::own_rules::default_pattern;
 use super::record::Kind;
-use super::rules::{Level, Reads, Rule, Verdict};
-use super::tree::{Folder, Tree, join};
+use super::rules::{Origin, Rule, Rules, Verdict};
+use super::tree::{Folder, Presence, Tree, join};
 use super::value::Snapshot;
 use crate::bounded_file::Enclosure;
 
@@ -183,52 +183,55 @@ impl Gathered {
 }
 
 /// The rules of the project's folders, each made once.
-struct Levels<'s> {
+pub(super) struct Levels<'s> {
     project: Enclosure,
     tree: &'s Tree,
-    made: HashMap<Vec<u8>, Arc<Level>>,
-    top: Arc<Level>,
+    made: HashMap<Vec<u8>, Rules>,
+    top: Rules,
 }
 
 impl<'s> Levels<'s> {
-    fn of(root: &Path, tree: &'s Tree) -> Result<Self, SnapshotError> {
-        let project = Enclosure::open(root).map_err(|error| SnapshotError::unreadable(b"", error))?;
-        Ok(Self { project, tree, made: HashMap::new(), top: Level::top(root, Reads::All)? })
+    pub(super) fn of(origin: &Origin, tree: &'s Tree) -> Result<Self, SnapshotError> {
+        let project = Enclosure::open(&origin.root).map_err(|error| SnapshotError::unreadable(b"", error))?;
+        Ok(Self { project, tree, made: HashMap::new(), top: Rules::top(origin)? })
     }
 
     /// Those that hold in the folder of this path.
-    fn at(&mut self, path: &[u8]) -> Result<Arc<Level>, SnapshotError> {
+    pub(super) fn at(&mut self, path: &[u8]) -> Result<Rules, SnapshotError> {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        let mut level = Arc::clone(&self.top);
+        let mut rules = self.top.clone();
         let steps = std::iter::once(0).chain(ends).chain((!path.is_empty()).then_some(path.len()));
         for end in steps {
             let step = &path[..end];
-            level = if let Some(level) = self.made.get(step) {
-                Arc::clone(level)
+            rules = if let Some(rules) = self.made.get(step) {
+                rules.clone()
             } else {
                 let folder = self.tree.folder(step);
                 let records = folder.map(|folder| self.tree.records(folder)).unwrap_or_default();
                 let names = records.iter().filter_map(|record| Some(self.tree.name(folder?, record)));
-                let level = rules_in(&self.project, step, names, &level)?;
-                self.made.insert(step.to_vec(), Arc::clone(&level));
-                level
+                let is_passage = |folder: &&Folder| matches!(folder.presence(), Presence::Passage | Presence::Hollow);
+                let left = folder.filter(is_passage).map(|_| rules.judge(step, true));
+                let left = left.filter(|left| left.verdict != Verdict::Take);
+                let rules = rules_in(&self.project, step, names, &rules, left)?;
+                self.made.insert(step.to_vec(), rules.clone());
+                rules
             };
         }
-        Ok(level)
+        Ok(rules)
     }
 }
 
 /// Names that rules left out, each with its folder and its kind.
 fn names<'t>(tree: &'t Tree, folder: &'t Folder) -> impl Iterator<Item = (&'t [u8], Kind)> {
     let records = tree.records(folder).iter().map(move |record| (tree.name(folder, record), record.kind()));
-    records.filter(|(_, kind)| matches!(kind, Kind::LeftFile | Kind::LeftFolder))
+    records.filter(|(_, kind)| kind.is_left())
 }
 
 impl Snapshot {
     /// Everything that ignore files leave out, by rule. Folders are walked for their sizes, as far as `most` names.
     pub fn left(&self, most: usize) -> Result<Vec<Left>, SnapshotError> {
         let (tree, root) = (self.tree(), self.root());
-        let (mut levels, mut gathered) = (Levels::of(root, tree)?, Gathered::default());
+        let (mut levels, mut gathered) = (Levels::of(self.origin(), tree)?, Gathered::default());
         let mut walk = Walk { left: most };
         for folder in &tree.folders {
             for (name, kind) in names(tree, folder) {
@@ -236,7 +239,7 @@ impl Snapshot {
                 let Verdict::Leave(rule) = levels.at(tree.path(folder))?.verdict(&path, kind.is_folder()) else {
                     continue;
                 };
-                if rule.file.is_none() || Level::is_left_anyway(&path, kind.is_folder()) {
+                if rule.file.is_none() || default_pattern(&path, kind.is_folder()).is_some() {
                     continue;
                 }
                 let text = String::from_utf8_lossy(&path).into_owned();
@@ -260,9 +263,9 @@ impl Snapshot {
         if folders().next().is_none() {
             return Ok(Vec::new());
         }
-        let (mut levels, mut gathered) = (Levels::of(root, tree)?, Gathered::default());
+        let (mut levels, mut gathered) = (Levels::of(self.origin(), tree)?, Gathered::default());
         let all = folders().flat_map(|folder| names(tree, folder).map(move |(name, kind)| (folder, name, kind)));
-        let data = all.filter(|(_, name, kind)| *kind == Kind::LeftFile && looks_like_data(name));
+        let data = all.filter(|(_, name, kind)| !kind.is_folder() && looks_like_data(name));
         for (folder, name, _) in data.take(MOST_DATA) {
             let path = join(tree.path(folder), name);
             let text = String::from_utf8_lossy(&path).into_owned();

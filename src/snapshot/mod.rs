@@ -5,13 +5,21 @@
 
 mod difference;
 mod disk;
+mod docker_ignore;
 mod error;
 pub(crate) mod fuzz;
+mod git_index;
+mod git_patterns;
+mod glob;
+mod idle;
 mod index;
 mod kept;
 mod left;
+mod level;
+mod own_rules;
 mod read;
 mod record;
+mod repository;
 pub mod rules;
 mod singles;
 mod tree;
@@ -20,7 +28,10 @@ mod walk;
 
 pub use difference::{Difference, differences, since_last_run};
 pub use error::SnapshotError;
+pub use idle::Idle;
 pub use left::{Left, LeftPath};
 pub use read::{explain, is_allowed, take, take_for_build};
+pub use repository::GitUser;
+pub use rules::Origin;
 pub use singles::Singles;
 pub use value::{Content, Entry, Snapshot};

@@ -1,35 +1,40 @@
 //! Taking a snapshot: the walk, and the index that makes the next one quick.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::disk::rules_in;
 use super::error::SnapshotError;
 use super::kept::Kept;
+use super::level::IGNORE_FILES;
+use super::own_rules::{ENVIRONMENT_MARKS, environment_mark};
 use super::record::Row;
-use super::rules::{Level, Reads, Verdict};
+use super::rules::{Origin, Rules, Verdict};
 use super::tree::Tree;
 use super::value::Snapshot;
 use super::walk::{Listed, New, walk};
 use super::{index, tree};
 use crate::bounded_file::Enclosure;
 
-/// Reads the project's files below `root` (absolute). With `state`, nauta's folder for what may be lost, what has not changed
+/// Reads a folder of a project (relative to it) that a build is told to read: Git's rules do not count in it, since what is built from is
+/// often what Git ignores.
+pub fn take_for_build(project: &Origin, folder: &str, state: Option<&Path>) -> Result<Snapshot, SnapshotError> {
+    take_by(project.of_build(folder), state, "build")
+}
+
+/// Reads a project's files. With `state`, nauta's folder for what may be lost, what has not changed
 /// since the last time is not read again.
-pub fn take(root: &Path, state: Option<&Path>) -> Result<Snapshot, SnapshotError> {
-    take_by(root, Reads::All, state.map(|state| index::path(state, root)))
+pub fn take(origin: impl Into<Origin>, state: Option<&Path>) -> Result<Snapshot, SnapshotError> {
+    take_by(origin.into(), state, index::ENDING)
 }
 
-/// Reads a folder that a build is told to read (absolute): Git's rules do not count below it, since what is built from is often what
-/// Git ignores.
-pub fn take_for_build(root: &Path, state: Option<&Path>) -> Result<Snapshot, SnapshotError> {
-    take_by(root, Reads::AllButGits, state.map(|state| index::path(state, root).with_extension("build")))
-}
-
-fn take_by(root: &Path, reads: Reads, kept: Option<PathBuf>) -> Result<Snapshot, SnapshotError> {
+/// `ending`: of the index's name.
+fn take_by(origin: Origin, state: Option<&Path>, ending: &str) -> Result<Snapshot, SnapshotError> {
+    let root = origin.root.as_path();
+    let kept = state.map(|state| index::path(state, root).with_extension(ending));
     let (known, file) = kept.as_deref().and_then(index::load).unzip();
     let mut known = known.unwrap_or_default();
-    let listed = walk(root, Level::top(root, reads)?, &known)?;
+    let listed = walk(root, Rules::top(&origin)?, &known)?;
     let mut is_same = vec![false; known.folders.len()];
     let mut news = Vec::new();
     for folder in listed {
@@ -39,12 +44,14 @@ fn take_by(root: &Path, reads: Reads, kept: Option<PathBuf>) -> Result<Snapshot,
         }
     }
     if news.is_empty() && is_same.iter().all(|same| *same) {
-        return Ok(Snapshot::new(root, Arc::new(known), Kept::new(file)));
+        return Ok(Snapshot::new(origin, Arc::new(known), Kept::new(file)));
     }
     news.sort_unstable_by(|a, b| a.path.cmp(&b.path).then_with(|| a.first().cmp(&b.first())));
-    let tree = Arc::new(if replace(&news, &mut known, &is_same) { known } else { assemble(&news, &known, &is_same) });
+    let mut tree = if replace(&news, &mut known, &is_same) { known } else { assemble(&news, &known, &is_same) };
+    tree.settle();
+    let tree = Arc::new(tree);
     let kept = kept.map_or_else(|| Kept::new(None), |path| Kept::write(path, &tree));
-    Ok(Snapshot::new(root, tree, kept))
+    Ok(Snapshot::new(origin, tree, kept))
 }
 
 /// Makes the new tree of the known one where no name has come or gone, as after most edits; tells whether it has.
@@ -60,7 +67,7 @@ fn replace(news: &[New], known: &mut Tree, is_same: &[bool]) -> bool {
         return false;
     }
     for (at, parts) in places {
-        known.replace(at, parts[0].stamp, parts[0].rules, rows(parts));
+        known.replace(at, parts[0].head, rows(parts));
     }
     true
 }
@@ -80,9 +87,9 @@ fn assemble(news: &[New], known: &Tree, is_same: &[bool]) -> Tree {
         }
     };
     for parts in news.chunk_by(|a, b| a.path == b.path) {
-        let New { path, stamp, rules, .. } = &parts[0];
+        let New { path, head, .. } = &parts[0];
         keep_to(&mut tree, known.folders.partition_point(|folder| known.path(folder) < path.as_slice()));
-        tree.push(path, *stamp, *rules, rows(parts));
+        tree.push(path, *head, rows(parts));
     }
     keep_to(&mut tree, known.folders.len());
     tree
@@ -93,43 +100,60 @@ fn rows(parts: &[New]) -> impl Iterator<Item = &Row> + Clone {
 }
 
 /// What becomes of a path (relative to the project, with `/`), and of the first folder on the way that is not taken.
-pub fn explain(root: &Path, wanted: &str) -> Result<(String, Verdict), SnapshotError> {
+pub fn explain(origin: impl Into<Origin>, wanted: &str) -> Result<(String, Verdict), SnapshotError> {
     let mut last = (String::new(), Verdict::Take);
-    descend(root, wanted, |level, path, is_folder| {
-        last = (path.to_owned(), level.verdict(path.as_bytes(), is_folder));
+    descend(&origin.into(), wanted, |rules, path, is_folder| {
+        last = (path.to_owned(), rules.verdict(path.as_bytes(), is_folder));
         last.1 == Verdict::Take
-    })?;
-    Ok(last)
+    })
+    .map(|environment| environment.unwrap_or(last))
 }
 
 /// Whether a `!pattern` in a `.nautaignore` takes a path in, or a folder on the way: the user means it.
-pub fn is_allowed(root: &Path, wanted: &str) -> Result<bool, SnapshotError> {
+pub fn is_allowed(origin: impl Into<Origin>, wanted: &str) -> Result<bool, SnapshotError> {
     let mut is_allowed = false;
-    descend(root, wanted, |level, path, is_folder| {
-        is_allowed = level.takes(path.as_bytes(), is_folder);
+    descend(&origin.into(), wanted, |rules, path, is_folder| {
+        is_allowed = rules.takes(path.as_bytes(), is_folder);
         !is_allowed
     })?;
     Ok(is_allowed)
 }
 
 /// Shows `look` each folder on the way to a path, and at last the path itself, with the rules that hold there, until it has
-/// seen enough.
-fn descend(root: &Path, wanted: &str, mut look: impl FnMut(&Level, &str, bool) -> bool) -> Result<(), SnapshotError> {
+/// seen enough; a folder that is left out and entered nonetheless is passed. Gives the folder on the way that is an environment.
+fn descend(
+    origin: &Origin,
+    wanted: &str,
+    mut look: impl FnMut(&Rules, &str, bool) -> bool,
+) -> Result<Option<(String, Verdict)>, SnapshotError> {
+    let root = &origin.root;
     let project = Enclosure::open(root).map_err(|error| SnapshotError::unreadable(b"", error))?;
-    let mut level = Level::top(root, Reads::All)?;
-    let mut folder = String::new();
+    let (mut rules, mut left, mut folder) = (Rules::top(origin)?, None, String::new());
     let mut parts = wanted.split('/').filter(|part| !part.is_empty() && *part != ".").peekable();
     while let Some(part) = parts.next() {
-        let names = super::rules::IGNORE_FILES.iter().map(|name| name.as_bytes());
-        level = rules_in(&project, folder.as_bytes(), names, &level)?;
+        let is_there = |name: &str| root.join(&folder).join(name).symlink_metadata().is_ok();
+        let repository = is_there(".git").then_some(".git");
+        let names = IGNORE_FILES.iter().copied().chain(repository).map(str::as_bytes);
+        rules = rules_in(&project, folder.as_bytes(), names, &rules, left.take())?;
         let path = String::from_utf8_lossy(&tree::join(folder.as_bytes(), part.as_bytes())).into_owned();
         let is_folder = parts.peek().is_some() || root.join(&path).symlink_metadata().is_ok_and(|found| found.is_dir());
-        if !look(&level, &path, is_folder) {
+        if is_folder {
+            left = rules.entered(path.as_bytes());
+        }
+        let is_taken = look(&rules, &path, is_folder);
+        if !is_taken && (left.is_none() || parts.peek().is_none()) {
             break;
+        }
+        if is_folder {
+            let names = ENVIRONMENT_MARKS.iter().filter(|name| root.join(&path).join(name).symlink_metadata().is_ok());
+            let mark = environment_mark(names.map(|name| name.as_bytes()));
+            if let Some(mark) = mark.filter(|_| !rules.takes(path.as_bytes(), true)) {
+                return Ok(Some((path, Verdict::Environment { mark: mark.to_owned() })));
+            }
         }
         folder = path;
     }
-    Ok(())
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -282,12 +306,15 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_rule_of_ours_is_named_and_of_others_is_passed_over() {
-        let temp = tree(&[(".gitignore", "{a\n"), ("x", "")]);
+    fn a_broken_rule_is_named_where_its_tool_refuses_it_too() {
+        let temp = tree(&[(".gitignore", "[a\n"), ("x", "")]);
         assert!(take(temp.path(), None).is_ok());
-        fs::write(temp.path().join(".nautaignore"), "ok\n{a\n").expect("written");
-        let error = take(temp.path(), None).expect_err("broken").to_string();
-        assert!(error.contains("`.nautaignore` line 2"), "{error}");
+        for name in [".nautaignore", ".dockerignore"] {
+            fs::write(temp.path().join(name), "ok\n[a\n").expect("written");
+            let error = take(temp.path(), None).expect_err("broken").to_string();
+            assert!(error.contains(&format!("`{name}` line 2")), "{error}");
+            fs::remove_file(temp.path().join(name)).expect("removed");
+        }
     }
 
     #[test]

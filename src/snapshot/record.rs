@@ -13,6 +13,9 @@ pub(super) enum Kind {
     /// Left out by a rule.
     LeftFile,
     LeftFolder,
+    /// Left out by a rule of Git's, and only as long as Git does not track it.
+    GitFile,
+    GitFolder,
     /// Left out because of its name: it may hold a secret.
     WithheldFile,
     WithheldFolder,
@@ -20,19 +23,40 @@ pub(super) enum Kind {
     Unsendable,
     /// Where this very nauta writes what it says: it changes while it is read.
     OwnOutput,
+    /// Left out by a rule and entered nonetheless, and nothing is taken in it.
+    Hollow,
+    /// Left out for what is in it: an environment of Python's or conda's.
+    Environment,
 }
 
-const KINDS: [Kind; 10] = [
+/// How many bits of a record's code are its kind; the others are its marks.
+const KIND_BITS: u8 = 0x1f;
+
+/// Marks of what is taken: more about it than its kind.
+pub(super) mod mark {
+    /// Only Git's index takes it: its rules would leave it out.
+    pub(crate) const TRACKED: u8 = 0x80;
+    /// It stands for a file that Git LFS keeps elsewhere.
+    pub(crate) const POINTER: u8 = 0x40;
+    /// It has grown while it was read.
+    pub(crate) const GROWN: u8 = 0x20;
+}
+
+const KINDS: [Kind; 14] = [
     Kind::File,
     Kind::Executable,
     Kind::Link,
     Kind::Folder,
     Kind::LeftFile,
     Kind::LeftFolder,
+    Kind::GitFile,
+    Kind::GitFolder,
     Kind::WithheldFile,
     Kind::WithheldFolder,
     Kind::Unsendable,
     Kind::OwnOutput,
+    Kind::Hollow,
+    Kind::Environment,
 ];
 
 impl Kind {
@@ -51,7 +75,17 @@ impl Kind {
 
     /// Whether rules saw it as a folder.
     pub(super) const fn is_folder(self) -> bool {
-        matches!(self, Self::Folder | Self::LeftFolder | Self::WithheldFolder)
+        matches!(self, Self::Folder | Self::LeftFolder | Self::GitFolder | Self::WithheldFolder) || self.is_entered()
+    }
+
+    /// Whether the walk looks into it: what is in it tells whether it is taken.
+    pub(super) const fn is_entered(self) -> bool {
+        matches!(self, Self::Folder | Self::Hollow | Self::Environment)
+    }
+
+    /// Whether a rule leaves it out.
+    pub(super) const fn is_left(self) -> bool {
+        matches!(self, Self::LeftFile | Self::LeftFolder | Self::GitFile | Self::GitFolder)
     }
 }
 
@@ -132,7 +166,15 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn kind(&self) -> Kind {
-        KINDS.get(usize::from(self.code)).copied().unwrap_or(Kind::Unsendable)
+        KINDS.get(usize::from(self.code & KIND_BITS)).copied().unwrap_or(Kind::Unsendable)
+    }
+
+    pub(super) const fn marks(&self) -> u8 {
+        self.code & !KIND_BITS
+    }
+
+    pub(super) fn set_kind(&mut self, kind: Kind) {
+        self.code = kind.code() | self.marks();
     }
 }
 
@@ -141,6 +183,8 @@ impl Record {
 pub(super) struct Row {
     pub(super) name: Vec<u8>,
     pub(super) kind: Kind,
+    /// See [`mark`].
+    pub(super) marks: u8,
     pub(super) stamp: Stamp,
     pub(super) digest: [u8; 32],
     pub(super) target: Vec<u8>,
@@ -149,7 +193,12 @@ pub(super) struct Row {
 impl Row {
     /// Without a content of its own.
     pub(super) fn bare(name: Vec<u8>, kind: Kind) -> Self {
-        Self { name, kind, stamp: Stamp::default(), digest: [0; 32], target: Vec::new() }
+        Self { name, kind, marks: 0, stamp: Stamp::default(), digest: [0; 32], target: Vec::new() }
+    }
+
+    /// What stands for its kind and marks in a [`Record`].
+    pub(super) fn code(&self) -> u8 {
+        self.kind.code() | self.marks
     }
 }
 

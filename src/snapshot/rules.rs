@@ -1,114 +1,59 @@
 //! Which files are taken, and why others are not.
 //!
-//! Patterns are those of `.gitignore` (the `ignore` crate reads them), in three files and Git's own exclude file; deeper
-//! folders are stronger than those above. A path that none of them leaves out is judged by nauta's own lists, which a
-//! `!pattern` in a `.nautaignore` takes back.
+//! Each kind of file is read as its own tool reads it: `.gitignore` (with Git's own lists beside it) as Git does, `.dockerignore`
+//! as Docker does, and `.nautaignore`, which is above both, as a `.gitignore` whose `!pattern` reaches into folders that are left
+//! out. A path that none of them leaves out is judged by nauta's own lists, which a `!pattern` in a `.nautaignore` takes back.
 
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
-
-use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::disk::is_nothing;
+use super::docker_ignore::{self, DockerIgnore};
 use super::error::SnapshotError;
-use crate::bounded_file::{self, HAND_WRITTEN};
+use super::git_patterns;
+use super::level::{DOCKER_IGNORE, Kind, Level, Said, Sources, field};
+use super::own_rules::{default_pattern, secret_pattern};
+use super::repository::GitUser;
+use super::tree::join;
+use crate::bounded_file::{Enclosure, HAND_WRITTEN};
 use crate::digest::Hasher;
 
-/// Left out by default, at any depth: what can be made again, and nauta's own output. A `!pattern` in `.nautaignore`
-/// takes one back in.
-pub const DEFAULT_IGNORES: &[&str] = &[
-    ".git/",
-    ".hg/",
-    ".svn/",
-    ".venv/",
-    "venv/",
-    ".env/",
-    ".tox/",
-    ".nox/",
-    "__pycache__/",
-    "*.pyc",
-    ".mypy_cache/",
-    ".pytest_cache/",
-    ".ruff_cache/",
-    ".ipynb_checkpoints/",
-    "node_modules/",
-    ".nauta/",
-    "/runs/",
-    "/nauta.lock",
-    ".DS_Store",
-];
-
-/// Withheld by default, at any depth: names that hold secrets more often than anything else. A `!pattern` in
-/// `.nautaignore` lets one through.
-pub const SECRETS: &[&str] = &[
-    ".env",
-    ".env.*",
-    "!.env.example",
-    "!.env.sample",
-    "!.env.template",
-    "*.pem",
-    "*.key",
-    "*.p12",
-    "*.pfx",
-    "*.jks",
-    "*.keystore",
-    "*.kdbx",
-    "id_rsa*",
-    "id_dsa*",
-    "id_ecdsa*",
-    "id_ed25519*",
-    ".netrc",
-    "_netrc",
-    ".pypirc",
-    ".npmrc",
-    ".pgpass",
-    ".htpasswd",
-    ".git-credentials",
-    ".dockercfg",
-    "**/.docker/config.json",
-    ".aws/",
-    ".azure/",
-    ".gcloud/",
-    "**/.config/gcloud/",
-    ".kube/",
-    ".ssh/",
-    ".gnupg/",
-    "**/.huggingface/token",
-    "kubeconfig",
-    "*.kubeconfig",
-    "credentials.json",
-    "service-account*.json",
-    "application_default_credentials.json",
-    "*.tfstate",
-    "*.tfvars",
-    "secrets.yaml",
-    "secrets.yml",
-    "secrets.toml",
-    "secrets.json",
-];
-
-/// Files whose patterns say what is left out, the strongest first: what one says of a path, the next cannot take back.
-pub const IGNORE_FILES: &[&str] = &[".nautaignore", ".dockerignore", GITS];
-/// The one that is Git's.
-const GITS: &str = ".gitignore";
-/// Git's own list for one working copy, weaker than all of them.
-const EXCLUDE: &str = ".git/info/exclude";
-
-/// Whose rules count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reads {
-    /// Everybody's.
-    #[default]
-    All,
-    /// All but Git's: what a build is told to read is often what Git ignores, since it is made.
-    AllButGits,
+/// Where a project's files are, and what decides on them besides the files there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The project's folder, absolute.
+    pub root: PathBuf,
+    /// The project's Dockerfile, relative to it: one with an ignore file of its own has that one instead of `.dockerignore`.
+    pub dockerfile: Option<String>,
+    /// Where the user's configuration of Git is.
+    pub git: GitUser,
+    /// Of a folder that a build is told to read: the folder, relative to the project that has it.
+    build_folder: Option<String>,
 }
 
-impl Reads {
-    /// Whether the files of this rank in [`IGNORE_FILES`] count.
-    fn has(self, rank: usize) -> bool {
-        self == Self::All || IGNORE_FILES.get(rank).is_some_and(|name| *name != GITS)
+impl Origin {
+    /// A folder of this project (relative to it) as a build is told to read it: Docker's rules are the project's, and Git's do not count.
+    #[must_use]
+    pub fn of_build(&self, folder: &str) -> Self {
+        Self { root: self.root.join(folder), build_folder: Some(folder.to_owned()), ..self.clone() }
+    }
+
+    /// Whether Git's rules count.
+    pub(super) const fn reads_git(&self) -> bool {
+        self.build_folder.is_none()
+    }
+
+    /// The folder that Docker's patterns are relative to, and the files' folder in it.
+    pub(super) fn docker_root(&self) -> (&Path, &str) {
+        let folder = self.build_folder.as_deref().unwrap_or_default();
+        let depth = Path::new(folder).components().count();
+        (self.root.ancestors().nth(depth).unwrap_or(&self.root), folder)
+    }
+}
+
+impl From<&Path> for Origin {
+    fn from(root: &Path) -> Self {
+        Self { root: root.to_owned(), ..Self::default() }
     }
 }
 
@@ -126,7 +71,13 @@ pub struct Rule {
 impl Rule {
     /// Whether it is Git's.
     pub fn is_gits(&self) -> bool {
-        self.file.as_deref().is_some_and(|file| file.ends_with(GITS) || file.ends_with(EXCLUDE))
+        let is_others = |file: &str| file.ends_with(".nautaignore") || file.ends_with(".dockerignore");
+        self.file.as_deref().is_some_and(|file| !is_others(file))
+    }
+
+    /// One of nauta's own.
+    fn own(pattern: &str) -> Self {
+        Self { pattern: pattern.to_owned(), file: None, line: None }
     }
 }
 
@@ -140,259 +91,240 @@ pub enum Verdict {
     Leave(Rule),
     /// It stays here since its name is one that secrets have.
     Withhold(Rule),
+    /// It stays here since it is an environment of Python's or conda's.
+    Environment {
+        /// What in it tells so.
+        mark: String,
+    },
 }
 
-/// An ignore file's text, understood when it is first needed.
-#[derive(Debug)]
-struct IgnoreFile {
-    /// Which of [`IGNORE_FILES`], or behind them for Git's exclude file.
-    rank: usize,
-    /// Where it is, relative to the project.
-    path: String,
-    text: String,
-    matcher: OnceLock<Gitignore>,
+/// Whose patterns have decided, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Nauta,
+    Docker,
+    Git,
+    /// nauta's own lists, or nothing at all.
+    Own,
 }
 
-impl IgnoreFile {
-    fn new(rank: usize, path: &Path, text: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(text).into_owned();
-        Self { rank, path: path.display().to_string(), text, matcher: OnceLock::new() }
-    }
-
-    fn matcher(&self) -> &Gitignore {
-        self.matcher.get_or_init(|| {
-            let mut builder = GitignoreBuilder::new("");
-            for line in self.text.lines() {
-                // As Git does: a line that is no pattern says nothing.
-                let _ = builder.add_line(None, line);
-            }
-            builder.build().unwrap_or_else(|_| Gitignore::empty())
-        })
-    }
-
-    fn rule(&self, pattern: &str) -> Rule {
-        let line = self.text.lines().enumerate().filter(|(_, line)| line.trim_end() == pattern).last();
-        Rule { pattern: pattern.to_owned(), file: Some(self.path.clone()), line: line.map(|(i, _)| i + 1) }
-    }
+/// A verdict, and how it came about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Judgement {
+    pub(super) verdict: Verdict,
+    pub(super) by: By,
+    /// Git's patterns leave it out, and Git tracks it nonetheless.
+    pub(super) is_tracked: bool,
 }
 
-/// The rules that hold in a folder: its own ignore files and those of the folders above.
-#[derive(Debug)]
-pub(super) struct Level {
-    parent: Option<Arc<Level>>,
-    files: Vec<IgnoreFile>,
-    /// The folder of these files, relative to the project.
-    folder: Vec<u8>,
-    /// The project's folder relative to that of these files, where that is above the project.
-    above: Vec<u8>,
-    /// Names all rules that hold here.
-    digest: [u8; 32],
-    reads: Reads,
+/// The rules that hold in a folder, and what has become of the folder itself.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    level: Arc<Level>,
+    /// The folder is left out, and entered for what is taken in it: its judgement is that of all about which nothing else is said.
+    left: Option<Arc<Judgement>>,
+    docker: Docker,
 }
 
-/// Whether a name is that of a file with rules.
-pub(super) fn is_ignore_file(name: &[u8]) -> bool {
-    IGNORE_FILES.iter().any(|known| known.as_bytes() == name)
+/// What Docker's patterns say.
+#[derive(Clone, Debug)]
+struct Docker {
+    file: Option<Arc<DockerIgnore>>,
+    /// Which of them are about the folder where the rules hold.
+    about: Arc<[bool]>,
+    /// The files' folder, relative to that of the patterns.
+    folder: Arc<[u8]>,
 }
 
-impl Level {
-    /// The rules that hold in the project's folder before its own files are read: nauta's own lists, and what the repository
-    /// above the project says.
-    pub(super) fn top(root: &Path, reads: Reads) -> Result<Arc<Self>, SnapshotError> {
-        let mut hasher = Hasher::default();
-        if reads == Reads::AllButGits {
-            hasher.update(b"all but Git's\n");
+impl Docker {
+    fn of(origin: &Origin, file: Option<Arc<DockerIgnore>>) -> Self {
+        let (_, folder) = origin.docker_root();
+        let mut docker = Self { file, about: Arc::default(), folder: Arc::default() };
+        for (end, _) in folder.match_indices('/').chain([(folder.len(), "")]).filter(|(end, _)| *end > 0) {
+            docker = docker.in_folder(&folder.as_bytes()[..end]);
         }
-        for pattern in DEFAULT_IGNORES.iter().chain(SECRETS) {
-            hasher.update(pattern.as_bytes());
-            hasher.update(b"\n");
-        }
-        let mut level = Arc::new(Self {
-            parent: None,
-            files: Vec::new(),
-            folder: Vec::new(),
-            above: Vec::new(),
-            digest: hasher.finish_bytes(),
-            reads,
-        });
-        let Some(repository) = root.ancestors().find(|folder| folder.join(".git").exists()) else { return Ok(level) };
-        let mut folders: Vec<&Path> = root.ancestors().take_while(|folder| *folder != repository).collect();
-        folders.push(repository);
-        for folder in folders.into_iter().rev() {
-            let mut files = Vec::new();
-            if folder == repository && reads == Reads::All {
-                // Git's own, and no part of what a clone brings.
-                let text = bounded_file::read(&folder.join(EXCLUDE), HAND_WRITTEN).ok();
-                files.extend(text.map(|text| IgnoreFile::new(IGNORE_FILES.len(), &folder.join(EXCLUDE), &text)));
-            }
-            let counts = |(rank, _): &(usize, &&str)| folder != root && reads.has(*rank);
-            for (rank, name) in IGNORE_FILES.iter().enumerate().filter(counts) {
-                let path = folder.join(name);
-                match bounded_file::read_inside(repository, &path, HAND_WRITTEN) {
-                    Ok(text) => files.push(IgnoreFile::new(rank, &path, &text)),
-                    Err(error) if is_nothing(&error) => {}
-                    Err(source) => return Err(SnapshotError::Rules { path, source }),
-                }
-            }
-            let below = root.strip_prefix(folder).unwrap_or(Path::new(""));
-            level = level.below(&[], std::os::unix::ffi::OsStrExt::as_bytes(below.as_os_str()), files);
-        }
-        Ok(level)
+        Self { folder: folder.as_bytes().into(), ..docker }
     }
 
-    /// The rules in a folder that has these ignore files (names and texts). The error is a line of a `.nautaignore` that is no
-    /// pattern: in files of other tools' it says nothing, as with them.
+    fn in_folder(&self, folder: &[u8]) -> Self {
+        match &self.file {
+            Some(file) if !folder.is_empty() => {
+                Self { about: file.about(&join(&self.folder, folder), &self.about).into(), ..self.clone() }
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// The pattern that decides on a path.
+    fn find(&self, path: &[u8]) -> Option<(&DockerIgnore, &docker_ignore::Pattern)> {
+        let file = self.file.as_deref()?;
+        Some((file, file.find(&join(&self.folder, path), &self.about)?))
+    }
+
+    /// Whether something in a folder may be taken back.
+    fn takes_below(&self, folder: &[u8]) -> bool {
+        let folder = join(&self.folder, folder);
+        self.file.iter().flat_map(|file| file.exceptions()).any(|pattern| pattern.leads_below(&folder))
+    }
+}
+
+impl Rules {
+    /// Those that hold in the project's folder before its own files are read.
+    pub(super) fn top(origin: &Origin) -> Result<Self, SnapshotError> {
+        let level = Level::top(origin)?;
+        let docker = Docker::of(origin, docker_ignore(origin)?.map(Arc::new));
+        Ok(Self { level, left: None, docker })
+    }
+
+    /// Those in a folder that has these sources. The error is a line of a `.nautaignore` that is no pattern.
     pub(super) fn in_folder(
-        self: &Arc<Self>,
+        &self,
         folder: &[u8],
-        files: Vec<(Vec<u8>, Vec<u8>)>,
-    ) -> Result<Arc<Self>, BrokenRule> {
-        let mut kept = Vec::new();
-        for (name, text) in files {
-            let rank = IGNORE_FILES.iter().position(|known| known.as_bytes() == name);
-            let Some(rank) = rank.filter(|rank| self.reads.has(*rank)) else { continue };
-            let path = String::from_utf8_lossy(&super::tree::join(folder, &name)).into_owned();
-            let text = String::from_utf8_lossy(&text).into_owned();
-            if rank == 0 {
-                check(&path, &text)?;
-            }
-            kept.push(IgnoreFile { rank, path, text, matcher: OnceLock::new() });
-        }
-        Ok(self.below(folder, &[], kept))
+        sources: Sources,
+        left: Option<Judgement>,
+    ) -> Result<Self, BrokenRule> {
+        let docker = self.docker.in_folder(folder);
+        Ok(Self { level: self.level.in_folder(folder, sources)?, left: left.map(Arc::new), docker })
     }
 
-    fn below(self: &Arc<Self>, folder: &[u8], above: &[u8], files: Vec<IgnoreFile>) -> Arc<Self> {
-        if files.is_empty() {
-            return Arc::clone(self);
+    /// Names all rules that hold here: the same digest, the same verdicts. What Git tracks is no part of it.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        if self.left.is_none() && self.docker.file.is_none() {
+            return self.level.digest;
         }
         let mut hasher = Hasher::default();
-        hasher.update(&self.digest);
-        for file in &files {
-            for part in [file.path.as_bytes(), above, file.text.as_bytes()] {
-                hasher.update(&(part.len() as u64).to_le_bytes());
-                hasher.update(part);
-            }
+        hasher.update(&self.level.digest);
+        if let Some(file) = &self.docker.file {
+            [file.digest.as_slice(), &self.docker.folder].into_iter().for_each(|part| field(&mut hasher, part));
         }
-        let (folder, above, digest) = (folder.to_vec(), above.to_vec(), hasher.finish_bytes());
-        Arc::new(Self { parent: Some(Arc::clone(self)), files, folder, above, digest, reads: self.reads })
-    }
-
-    /// Names all rules that hold here: the same digest, the same verdicts.
-    pub(super) const fn digest(&self) -> [u8; 32] {
-        self.digest
+        field(&mut hasher, format!("{:?}", self.left).as_bytes());
+        hasher.finish_bytes()
     }
 
     /// What becomes of a path (relative to the project) in a folder where these rules hold.
     pub(super) fn verdict(&self, path: &[u8], is_folder: bool) -> Verdict {
-        let said = self.said(path, is_folder);
-        if let Some(Said::Take { by_nauta: true }) = said {
-            return Verdict::Take;
-        }
-        if let Some(Said::Leave(rule)) = said {
-            return Verdict::Leave(rule);
-        }
-        let own = |pattern: &str| Rule { pattern: pattern.to_owned(), file: None, line: None };
-        if let Some(pattern) = secret_pattern(path, is_folder) {
-            return Verdict::Withhold(own(&pattern));
-        }
-        match OwnLists::get().defaults.matched(bytes_as_os(path), is_folder) {
-            Match::Ignore(glob) => Verdict::Leave(own(glob.original())),
-            _ => Verdict::Take,
-        }
+        self.judge(path, is_folder).verdict
     }
 
-    /// Whether nauta's own list leaves a path out, whatever ignore files say.
-    pub(super) fn is_left_anyway(path: &[u8], is_folder: bool) -> bool {
-        OwnLists::get().defaults.matched(bytes_as_os(path), is_folder).is_ignore()
+    /// The same, with who says so.
+    pub(super) fn judge(&self, path: &[u8], is_folder: bool) -> Judgement {
+        let judged = |verdict, by| Judgement { verdict, by, is_tracked: false };
+        let left_by = |by| self.left.as_deref().filter(|left| left.by == by).cloned();
+        match self.level.said(&[Kind::Nauta], path, is_folder) {
+            Some(Said::Take) => return judged(Verdict::Take, By::Nauta),
+            Some(Said::Leave(rule)) => return judged(Verdict::Leave(rule), By::Nauta),
+            None => {}
+        }
+        if let Some(left) = left_by(By::Nauta) {
+            return left;
+        }
+        let docker = self.docker.find(path);
+        if let Some((file, pattern)) = docker.filter(|(_, pattern)| !pattern.is_exception) {
+            return judged(Verdict::Leave(docker_rule(file, pattern)), By::Docker);
+        }
+        let mut is_tracked = false;
+        if docker.is_none() {
+            // Git reads no lists in a folder that it ignores.
+            let said = || match self.level.said(&[Kind::Git, Kind::Exclude, Kind::Global], path, is_folder)? {
+                Said::Leave(rule) => Some(judged(Verdict::Leave(rule), By::Git)),
+                Said::Take => None,
+            };
+            if let Some(left) = left_by(By::Git).or_else(said) {
+                is_tracked = self.is_tracked(path);
+                if !is_tracked {
+                    return left;
+                }
+            }
+        }
+        let verdict = left_by(By::Own).map_or_else(|| by_own_lists(path, is_folder), |left| left.verdict);
+        Judgement { verdict, by: By::Own, is_tracked }
+    }
+
+    /// Whether something in a folder that is left out may be taken nonetheless.
+    pub(super) fn enters(&self, folder: &[u8], left: &Judgement) -> bool {
+        let by_nauta = || {
+            self.level.files(Kind::Nauta).any(|(level, file)| {
+                let relative = level.relative(folder);
+                file.patterns().exceptions().any(|pattern| pattern.leads_below(&relative))
+            })
+        };
+        let by_docker = || self.docker.takes_below(folder);
+        let is_own = || by_own_lists(folder, true) != Verdict::Take;
+        let by_others = match left.by {
+            By::Docker => by_docker() && !is_own(),
+            By::Git => (by_docker() || self.has_tracked(folder)) && !is_own(),
+            By::Nauta | By::Own => false,
+        };
+        by_others || by_nauta()
+    }
+
+    /// The judgement of a folder that is left out and entered nonetheless.
+    pub(super) fn entered(&self, folder: &[u8]) -> Option<Judgement> {
+        let judgement = self.judge(folder, true);
+        (judgement.verdict != Verdict::Take && self.enters(folder, &judgement)).then_some(judgement)
+    }
+
+    /// What takes back in the ignore files of this very folder.
+    pub(super) fn exceptions(&self, folder: &[u8]) -> impl Iterator<Item = (Rule, &git_patterns::Pattern)> {
+        let own = self.level.own_files(folder);
+        own.flat_map(|file| file.patterns().exceptions().map(move |pattern| (file.rule(pattern), pattern)))
+    }
+
+    /// What takes back for Docker.
+    pub(super) fn docker_exceptions(&self) -> impl Iterator<Item = (Rule, &docker_ignore::Pattern)> {
+        let files = self.docker.file.iter();
+        files.flat_map(|file| file.exceptions().map(move |pattern| (docker_rule(file, pattern), pattern)))
+    }
+
+    /// Whether Git tracks this path.
+    pub(super) fn is_tracked(&self, path: &[u8]) -> bool {
+        self.level.repository.as_ref().is_some_and(|repository| repository.tracks(path))
+    }
+
+    /// Whether Git tracks something in this folder.
+    pub(super) fn has_tracked(&self, folder: &[u8]) -> bool {
+        self.level.repository.as_ref().is_some_and(|repository| repository.tracks_below(folder))
     }
 
     /// Whether a `!pattern` in a `.nautaignore` takes a path in.
     pub(super) fn takes(&self, path: &[u8], is_folder: bool) -> bool {
-        matches!(self.said(path, is_folder), Some(Said::Take { by_nauta: true }))
+        matches!(self.level.said(&[Kind::Nauta], path, is_folder), Some(Said::Take))
     }
+}
 
-    /// What the ignore files say: the strongest kind of file first, of each the deepest.
-    fn said(&self, path: &[u8], is_folder: bool) -> Option<Said> {
-        (0..=IGNORE_FILES.len()).find_map(|rank| {
-            let mut level = Some(self);
-            while let Some(here) = level {
-                for file in here.files.iter().filter(|file| file.rank == rank) {
-                    let relative = here.relative(path);
-                    match file.matcher().matched(bytes_as_os(&relative), is_folder) {
-                        Match::Ignore(glob) => return Some(Said::Leave(file.rule(glob.original()))),
-                        Match::Whitelist(_) => return Some(Said::Take { by_nauta: rank == 0 }),
-                        Match::None => {}
-                    }
-                }
-                level = here.parent.as_deref();
-            }
-            None
-        })
-    }
+fn docker_rule(file: &DockerIgnore, pattern: &docker_ignore::Pattern) -> Rule {
+    Rule { pattern: pattern.text.clone(), file: Some(file.path.clone()), line: Some(pattern.line) }
+}
 
-    /// The path as the ignore files of this level see it.
-    fn relative(&self, path: &[u8]) -> Vec<u8> {
-        if self.above.is_empty() {
-            let inside = path.strip_prefix(self.folder.as_slice()).unwrap_or(path);
-            return inside.strip_prefix(b"/").unwrap_or(inside).to_vec();
-        }
-        super::tree::join(&self.above, path)
+/// What nauta's own lists say of a path.
+fn by_own_lists(path: &[u8], is_folder: bool) -> Verdict {
+    if let Some(pattern) = secret_pattern(path, is_folder) {
+        return Verdict::Withhold(Rule::own(pattern));
     }
+    default_pattern(path, is_folder).map_or(Verdict::Take, |pattern| Verdict::Leave(Rule::own(pattern)))
+}
+
+/// What Docker reads at the project's root: the Dockerfile's own ignore file, or that of all.
+fn docker_ignore(origin: &Origin) -> Result<Option<DockerIgnore>, SnapshotError> {
+    let Ok(project) = Enclosure::open(origin.docker_root().0) else { return Ok(None) };
+    let dockerfile = origin.dockerfile.as_deref().unwrap_or("Dockerfile");
+    for name in [format!("{dockerfile}{DOCKER_IGNORE}"), DOCKER_IGNORE.to_owned()] {
+        let text = match project.read(&name, HAND_WRITTEN) {
+            Ok(text) => text,
+            Err(error) if is_nothing(&error) => continue,
+            Err(source) => return Err(SnapshotError::rules(name.as_bytes(), source)),
+        };
+        let broken = |(line, reason)| BrokenRule { path: name.clone(), line, reason };
+        return Ok(Some(DockerIgnore::new(&name, &text).map_err(broken)?));
+    }
+    Ok(None)
 }
 
 /// A line that is no pattern.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot understand `{path}` line {line}: {reason}")]
 pub struct BrokenRule {
-    path: String,
-    line: usize,
-    reason: String,
-}
-
-fn check(path: &str, text: &str) -> Result<(), BrokenRule> {
-    for (i, line) in text.lines().enumerate() {
-        GitignoreBuilder::new("").add_line(None, line).map_err(|error| BrokenRule {
-            path: path.to_owned(),
-            line: i + 1,
-            reason: error.to_string(),
-        })?;
-    }
-    Ok(())
-}
-
-enum Said {
-    Take { by_nauta: bool },
-    Leave(Rule),
-}
-
-/// The pattern that withholds a path; none where nothing does.
-pub(super) fn secret_pattern(path: &[u8], is_folder: bool) -> Option<String> {
-    match OwnLists::get().secrets.matched(bytes_as_os(path), is_folder) {
-        Match::Ignore(glob) => Some(glob.original().to_owned()),
-        _ => None,
-    }
-}
-
-fn bytes_as_os(bytes: &[u8]) -> &std::ffi::OsStr {
-    std::os::unix::ffi::OsStrExt::from_bytes(bytes)
-}
-
-/// nauta's own lists, understood once.
-struct OwnLists {
-    defaults: Gitignore,
-    secrets: Gitignore,
-}
-
-impl OwnLists {
-    fn get() -> &'static Self {
-        static LISTS: OnceLock<OwnLists> = OnceLock::new();
-        let build = |patterns: &[&str]| {
-            let mut builder = GitignoreBuilder::new("");
-            for pattern in patterns {
-                let _ = builder.add_line(None, pattern);
-            }
-            builder.build().unwrap_or_else(|_| Gitignore::empty())
-        };
-        LISTS.get_or_init(|| Self { defaults: build(DEFAULT_IGNORES), secrets: build(SECRETS) })
-    }
+    pub(super) path: String,
+    pub(super) line: usize,
+    pub(super) reason: &'static str,
 }

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, readlinkat, statat};
 
-use super::disk::{read, there};
+use super::disk::{Version, read, there};
 use super::error::SnapshotError;
 use super::index;
 use super::record::{Kind, Row, Stamp};
-use super::tree::Tree;
+use super::tree::{Head, Tree};
 use super::value::Content;
 use crate::digest::Digest;
 
@@ -58,9 +58,9 @@ impl Singles {
                     return Ok(Some(self.keep(folder, row)));
                 }
                 for _ in 0..ATTEMPTS {
-                    if let Some((kind, stamp, digest)) = read(&handle, name).map_err(unreadable)? {
+                    if let Some(Version { kind, marks, stamp, digest }) = read(&handle, name).map_err(unreadable)? {
                         self.is_changed = true;
-                        let row = Row { name: name.to_vec(), kind, stamp, digest, target: Vec::new() };
+                        let row = Row { name: name.to_vec(), kind, marks, stamp, digest, target: Vec::new() };
                         return Ok(Some(self.keep(folder, row)));
                     }
                 }
@@ -74,7 +74,7 @@ impl Singles {
         let record = self.known.record(self.known.folder(folder)?, name)?;
         let is_it = record.kind().is_file() && stamp.is_still(&record.stamp);
         let (kind, stamp, digest) = (record.kind(), record.stamp, record.digest);
-        is_it.then(|| Row { name: name.to_vec(), kind, stamp, digest, target: Vec::new() })
+        is_it.then(|| Row { name: name.to_vec(), kind, marks: record.marks(), stamp, digest, target: Vec::new() })
     }
 
     fn keep(&mut self, folder: &[u8], row: Row) -> Content {
@@ -89,7 +89,7 @@ impl Singles {
         let Some(path) = self.kept.as_deref().filter(|_| self.is_changed) else { return };
         let mut tree = Tree::default();
         for (folder, rows) in &self.seen {
-            tree.push(folder, Stamp::default(), [0; 32], rows.values());
+            tree.push(folder, Head::default(), rows.values());
         }
         if let Err(error) = index::save(path, &tree) {
             tracing::debug!(%error, "the digests of single files are not kept; the next build reads them again");

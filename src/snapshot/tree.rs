@@ -9,7 +9,8 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::left::looks_like_data;
-use super::record::{Kind, Record, Row, Stamp, describe, field};
+use super::level::is_ignore_file;
+use super::record::{Kind, Record, Row, Stamp, describe, field, mark};
 use crate::digest::{Digest, Hasher};
 
 /// A folder and the records of what is in it.
@@ -27,13 +28,49 @@ pub(super) struct Folder {
     pub(super) rules: [u8; 32],
     /// Depends on names, contents, executable bits and links of what is taken right here, and on nothing else.
     pub(super) digest: [u8; 32],
+    presence: u8,
     pub(super) totals: Totals,
+}
+
+/// Why a folder is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It is taken.
+    #[default]
+    Taken,
+    /// Rules leave it out: it is taken only for what is taken in it.
+    Passage,
+    /// The same, and nothing is.
+    Hollow,
+    /// It is an environment, and nothing in it was looked at.
+    Environment,
+}
+
+const PRESENCES: [Presence; 4] = [Presence::Taken, Presence::Passage, Presence::Hollow, Presence::Environment];
+
+impl Folder {
+    pub(super) fn presence(&self) -> Presence {
+        PRESENCES.get(usize::from(self.presence)).copied().unwrap_or_default()
+    }
+}
+
+/// What is known of a folder besides what is in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Head {
+    pub(super) stamp: Stamp,
+    /// Names all rules that hold there.
+    pub(super) rules: [u8; 32],
+    pub(super) presence: Presence,
 }
 
 /// In [`Totals`]: something stays here that somebody may want to know of.
 const NAMED: u8 = 1;
 /// In [`Totals`]: a rule leaves a file out that looks like data.
 const DATA: u8 = 2;
+/// In [`Totals`]: a folder is not taken for what is in it, or is not.
+const ENTERED: u8 = 4;
+/// In [`Totals`]: there is an ignore file.
+const RULES: u8 = 8;
 
 /// What is right in a folder, all together: most questions need no look at each record.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -46,14 +83,19 @@ pub(super) struct Totals {
     pub(super) size: U64,
     /// Bytes of the largest.
     pub(super) largest: U64,
-    /// [`NAMED`] and [`DATA`].
+    /// [`NAMED`], [`DATA`], [`ENTERED`] and [`RULES`].
     stays: u8,
 }
 
 impl Totals {
-    fn add(&mut self, row: &Row) {
-        let size = row.stamp.size.get();
-        match row.kind {
+    fn add(&mut self, kind: Kind, marks: u8, size: u64, name: &[u8]) {
+        if is_ignore_file(name) {
+            self.stays |= RULES;
+        }
+        if marks & (mark::POINTER | mark::GROWN) != 0 {
+            self.stays |= NAMED;
+        }
+        match kind {
             kind if kind.is_file() => {
                 self.taken += 1;
                 self.files += 1;
@@ -61,13 +103,19 @@ impl Totals {
                 self.largest = U64::new(self.largest.get().max(size));
             }
             kind if kind.is_taken() => self.taken += 1,
-            Kind::WithheldFile | Kind::WithheldFolder | Kind::Unsendable => self.stays |= NAMED,
-            Kind::LeftFile if looks_like_data(&row.name) => self.stays |= DATA,
+            Kind::WithheldFile | Kind::WithheldFolder | Kind::Unsendable | Kind::OwnOutput => self.stays |= NAMED,
+            Kind::LeftFile | Kind::GitFile if looks_like_data(name) => self.stays |= DATA,
+            Kind::Hollow | Kind::Environment => self.stays |= ENTERED,
             _ => {}
         }
     }
 
-    /// Whether something is withheld, or can't be sent.
+    /// Whether there is an ignore file.
+    pub(super) const fn has_rules(&self) -> bool {
+        self.stays & RULES != 0
+    }
+
+    /// Whether something is withheld, can't be sent, or is sent as something that somebody may want to know of.
     pub(super) const fn names_something(&self) -> bool {
         self.stays & NAMED != 0
     }
@@ -83,7 +131,7 @@ fn sum_up<'r>(rows: impl Iterator<Item = &'r Row>) -> ([u8; 32], Totals) {
     let (mut fields, mut totals) = (Vec::new(), Totals::default());
     for row in rows {
         describe(&mut fields, row.kind, &row.name, &row.target, &row.digest);
-        totals.add(row);
+        totals.add(row.kind, row.marks, row.stamp.size.get(), &row.name);
     }
     (Hasher::of(&fields), totals)
 }
@@ -156,23 +204,23 @@ impl Tree {
     pub(super) fn push<'r>(
         &mut self,
         path: &[u8],
-        stamp: Stamp,
-        rules: [u8; 32],
+        Head { stamp, rules, presence }: Head,
         rows: impl Iterator<Item = &'r Row> + Clone,
     ) {
         let (digest, totals) = sum_up(rows.clone());
+        let presence = presence as u8;
         let (texts, first) = (self.names.len(), self.records.len());
         self.names.extend_from_slice(path);
         for row in rows {
             let at = U32::new(u32::try_from(self.names.len() - texts).unwrap_or(u32::MAX));
             self.names.extend_from_slice(&row.name);
             self.names.extend_from_slice(&row.target);
-            let (name, target, code) = (length(&row.name), length(&row.target), row.kind.code());
+            let (name, target, code) = (length(&row.name), length(&row.target), row.code());
             self.records.push(Record { at, name, target, code, stamp: row.stamp, digest: row.digest });
         }
         let count = U64::new((self.records.len() - first) as u64);
         let (texts, first) = (U64::new(texts as u64), U64::new(first as u64));
-        self.folders.push(Folder { texts, path: length(path), first, count, stamp, rules, digest, totals });
+        self.folders.push(Folder { texts, path: length(path), first, count, stamp, rules, digest, presence, totals });
     }
 
     /// Whether a folder has just these names, and links to the same places.
@@ -185,17 +233,81 @@ impl Tree {
     pub(super) fn replace<'r>(
         &mut self,
         at: usize,
-        stamp: Stamp,
-        rules: [u8; 32],
+        Head { stamp, rules, presence }: Head,
         rows: impl Iterator<Item = &'r Row> + Clone,
     ) {
         let folder = self.folders[at];
         let range = self.range(&folder);
         for (record, row) in self.records[range].iter_mut().zip(rows.clone()) {
-            *record = Record { code: row.kind.code(), stamp: row.stamp, digest: row.digest, ..*record };
+            *record = Record { code: row.code(), stamp: row.stamp, digest: row.digest, ..*record };
         }
         let (digest, totals) = sum_up(rows);
-        self.folders[at] = Folder { stamp, rules, digest, totals, ..folder };
+        let presence = presence as u8;
+        self.folders[at] = Folder { stamp, rules, digest, presence, totals, ..folder };
+    }
+
+    /// Sees that folders are recorded as what they are by what is in them: where nothing is taken in one that rules leave out, it is
+    /// none; neither is an environment.
+    pub(super) fn settle(&mut self) {
+        let mut is_stale = vec![false; self.folders.len()];
+        // What is in a folder stands behind it.
+        for at in (0..self.folders.len()).rev() {
+            let folder = self.folders[at];
+            if folder.totals.stays & ENTERED != 0 {
+                for record in self.range(&folder) {
+                    is_stale[at] |= self.was_entered(&folder, record);
+                }
+            }
+            if is_stale[at] {
+                self.sum_up_again(at);
+            }
+            let presence = match self.folders[at].presence() {
+                Presence::Passage | Presence::Hollow if self.folders[at].totals.taken.get() == 0 => Presence::Hollow,
+                Presence::Hollow => Presence::Passage,
+                presence => presence,
+            };
+            self.folders[at].presence = presence as u8;
+            let kind = match presence {
+                Presence::Taken => continue,
+                Presence::Passage => Kind::Folder,
+                Presence::Hollow => Kind::Hollow,
+                Presence::Environment => Kind::Environment,
+            };
+            let path = self.path(&folder).to_vec();
+            let (above, name) = split(&path);
+            let Some(parent) = self.position(above) else { continue };
+            let records = self.range(&self.folders[parent]);
+            let record =
+                records.clone().find(|record| self.name(&self.folders[parent], &self.records[*record]) == name);
+            if let Some(record) = record.filter(|record| self.records[*record].kind() != kind) {
+                self.records[record].set_kind(kind);
+                is_stale[parent] = true;
+            }
+        }
+    }
+
+    /// Makes the record of a folder that is taken again one of a folder; tells whether it was none.
+    fn was_entered(&mut self, above: &Folder, record: usize) -> bool {
+        let found = self.records[record];
+        if !matches!(found.kind(), Kind::Hollow | Kind::Environment) {
+            return false;
+        }
+        let path = join(self.path(above), self.name(above, &found));
+        let is_taken = self.folder(&path).is_some_and(|folder| folder.presence() == Presence::Taken);
+        if is_taken {
+            self.records[record].set_kind(Kind::Folder);
+        }
+        is_taken
+    }
+
+    fn sum_up_again(&mut self, at: usize) {
+        let folder = self.folders[at];
+        let mut totals = Totals::default();
+        for record in self.records(&folder) {
+            totals.add(record.kind(), record.marks(), record.stamp.size.get(), self.name(&folder, record));
+        }
+        let digest = self.content(&folder);
+        self.folders[at] = Folder { digest, totals, ..folder };
     }
 
     /// Adds folders that stand together in another tree, as they are there.
@@ -236,6 +348,9 @@ impl Tree {
         hasher.update(b"nauta tree 3\n");
         let mut fields = Vec::new();
         for folder in &self.folders {
+            if matches!(folder.presence(), Presence::Hollow | Presence::Environment) {
+                continue;
+            }
             field(&mut fields, b"D", self.path(folder));
             fields.extend_from_slice(&folder.digest);
             // Many small pieces cost more than what is hashed.
@@ -309,6 +424,14 @@ fn length(text: &[u8]) -> U16 {
     U16::new(u16::try_from(text.len()).unwrap_or(u16::MAX))
 }
 
+/// The folder that a path is in, and its name there.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
 /// `name` in the folder of this path.
 pub(super) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
@@ -323,7 +446,7 @@ mod tests {
         let mut tree = Tree::default();
         let paths = ["", "a", "a-b", "a-b/c", "a/b", "a/b/c", "a/b/d", "a/c", "b", "c/d/e", "c/d/e/f"];
         for path in paths {
-            tree.push(path.as_bytes(), Stamp::default(), [0; 32], [].iter());
+            tree.push(path.as_bytes(), Head::default(), [].iter());
         }
         for (at, path) in paths.iter().enumerate() {
             assert_eq!(tree.position(path.as_bytes()), Some(at), "{path}");

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use super::index;
 use super::kept::Kept;
-use super::record::{Kind, Record};
-use super::rules::secret_pattern;
+use super::own_rules::secret_pattern;
+use super::record::{Kind, Record, mark};
+use super::rules::Origin;
 use super::tree::{Folder, Tree, join};
 use crate::digest::Digest;
 
 /// The project's files at one moment. Cheap to clone.
 #[derive(Clone)]
 pub struct Snapshot {
-    root: PathBuf,
+    origin: Arc<Origin>,
     tree: Arc<Tree>,
     digest: Digest,
     kept: Arc<Kept>,
@@ -55,14 +56,14 @@ pub enum Content {
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Snapshot({}, {})", self.root.display(), self.digest)
+        write!(f, "Snapshot({}, {})", self.root().display(), self.digest)
     }
 }
 
 impl Snapshot {
-    pub(super) fn new(root: &Path, tree: Arc<Tree>, kept: Kept) -> Self {
+    pub(super) fn new(origin: Origin, tree: Arc<Tree>, kept: Kept) -> Self {
         let digest = tree.digest();
-        Self { root: root.to_owned(), tree, digest, kept: Arc::new(kept) }
+        Self { origin: Arc::new(origin), tree, digest, kept: Arc::new(kept) }
     }
 
     /// Keeps it in a file, whole or not at all.
@@ -72,7 +73,7 @@ impl Snapshot {
 
     /// Keeps it as that of the last run, for [`since_last_run`](super::since_last_run).
     pub fn remember(&self, state: &Path) {
-        if let Err(error) = self.save(&index::last_run(state, &self.root)) {
+        if let Err(error) = self.save(&index::last_run(state, self.root())) {
             tracing::debug!(%error, "the snapshot of this run is not remembered");
         }
     }
@@ -83,7 +84,12 @@ impl Snapshot {
 
     /// Absolute path of the directory the entries are relative to.
     pub fn root(&self) -> &Path {
-        &self.root
+        &self.origin.root
+    }
+
+    /// Where its files and rules are.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The tree digest: depends on names, contents, executable bits and links, and on nothing else (no times, no order
@@ -137,7 +143,7 @@ impl Snapshot {
             place == path.as_bytes() || place.starts_with(below.as_bytes())
         };
         let mut all = self.tree.within(self.tree.folders.iter().filter(is_below));
-        all.any(|(_, record)| matches!(record.kind(), Kind::LeftFile | Kind::LeftFolder))
+        all.any(|(_, record)| record.kind().is_left() || record.kind() == Kind::Hollow)
     }
 
     /// The entry at a path, if there is one.
@@ -166,20 +172,39 @@ impl Snapshot {
     pub fn withheld(&self) -> Vec<(String, String)> {
         let is_withheld = |kind| matches!(kind, Kind::WithheldFile | Kind::WithheldFolder);
         let named = |path: Vec<u8>, kind: Kind| {
-            (String::from_utf8_lossy(&path).into_owned(), secret_pattern(&path, kind.is_folder()).unwrap_or_default())
+            let pattern = secret_pattern(&path, kind.is_folder()).unwrap_or_default().to_owned();
+            (String::from_utf8_lossy(&path).into_owned(), pattern)
         };
-        self.paths(is_withheld).map(|(path, kind)| named(path, kind)).collect()
+        self.paths(|record| is_withheld(record.kind())).map(|(path, kind)| named(path, kind)).collect()
     }
 
     /// What was left out because it can't be sent: sockets, FIFOs, devices, and names that images cannot hold.
     pub fn unsendable(&self) -> Vec<String> {
-        let paths = self.paths(|kind| kind == Kind::Unsendable);
-        paths.map(|(path, _)| String::from_utf8_lossy(&path).into_owned()).collect()
+        self.named(|record| record.kind() == Kind::Unsendable)
     }
 
-    fn paths(&self, wanted: impl Fn(Kind) -> bool) -> impl Iterator<Item = (Vec<u8>, Kind)> {
+    /// What was left out because this very process writes what it says there.
+    pub fn own_outputs(&self) -> Vec<String> {
+        self.named(|record| record.kind() == Kind::OwnOutput)
+    }
+
+    /// Files that stand for others, which Git LFS keeps elsewhere.
+    pub fn pointers(&self) -> Vec<String> {
+        self.named(|record| record.kind().is_file() && record.marks() & mark::POINTER != 0)
+    }
+
+    /// Files that have grown while they were read, and are taken as they were when that began.
+    pub fn grown(&self) -> Vec<String> {
+        self.named(|record| record.kind().is_file() && record.marks() & mark::GROWN != 0)
+    }
+
+    fn named(&self, wanted: impl Fn(&Record) -> bool) -> Vec<String> {
+        self.paths(wanted).map(|(path, _)| String::from_utf8_lossy(&path).into_owned()).collect()
+    }
+
+    fn paths(&self, wanted: impl Fn(&Record) -> bool) -> impl Iterator<Item = (Vec<u8>, Kind)> {
         let folders = self.tree.folders.iter().filter(|folder| folder.totals.names_something());
-        let all = self.tree.within(folders).filter(move |(_, record)| wanted(record.kind()));
+        let all = self.tree.within(folders).filter(move |(_, record)| wanted(record));
         all.map(|(folder, record)| (join(self.tree.path(folder), self.tree.name(folder, record)), record.kind()))
     }
 

@@ -12,11 +12,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
 
-use super::disk::{OwnOutput, list, now, read, rules_in, there};
+use super::disk::{OwnOutput, Version, list, now, read, rules_in, there};
 use super::error::SnapshotError;
-use super::record::{Kind, Record, Row, Stamp};
-use super::rules::{Level, Verdict};
-use super::tree::{Tree, join};
+use super::own_rules::environment_mark;
+use super::record::{Kind, Record, Row, Stamp, mark};
+use super::rules::{By, Rules, Verdict};
+use super::tree::{Head, Presence, Tree, join};
 use crate::bounded_file::Enclosure;
 
 /// How often a file is read before it counts as never standing still.
@@ -38,8 +39,7 @@ pub(super) enum Listed {
 /// Another folder, or another content, or a part of one.
 pub(super) struct New {
     pub(super) path: Vec<u8>,
-    pub(super) stamp: Stamp,
-    pub(super) rules: [u8; 32],
+    pub(super) head: Head,
     pub(super) rows: Vec<Row>,
 }
 
@@ -77,11 +77,13 @@ struct State {
 
 /// What a thread takes up next.
 enum Task {
-    /// A folder, the rules of the one above, and where it stands in the index.
+    /// A folder, the rules of the one above, where it stands in the index, and whether rules leave it out and something in it may be
+    /// taken nonetheless.
     Folder {
         path: Vec<u8>,
-        level: Arc<Level>,
+        rules: Rules,
         known: Option<usize>,
+        is_passage: bool,
     },
     Part(Part),
 }
@@ -90,7 +92,7 @@ enum Task {
 struct Part {
     place: Arc<Place>,
     /// The folder's.
-    stamp: Stamp,
+    head: Head,
     names: Vec<(Vec<u8>, FileType)>,
 }
 
@@ -98,7 +100,7 @@ struct Part {
 struct Place {
     handle: OwnedFd,
     path: Vec<u8>,
-    level: Arc<Level>,
+    rules: Rules,
     /// Where it stands in the index.
     known: Option<usize>,
 }
@@ -110,21 +112,20 @@ impl Place {
 }
 
 /// Walks through everything below `root`. `known` is what was there the last time.
-pub(super) fn walk(root: &std::path::Path, top: Arc<Level>, known: &Tree) -> Result<Vec<Listed>, SnapshotError> {
+pub(super) fn walk(root: &std::path::Path, top: Rules, known: &Tree) -> Result<Vec<Listed>, SnapshotError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let unreadable = |error| SnapshotError::unreadable(root.as_os_str().as_encoded_bytes(), error);
     let project = Enclosure::open(root).map_err(unreadable)?;
-    let own_output = OwnOutput::below(root);
     let root = rustix::fs::open(root, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?;
     let state = State {
-        waiting: vec![Task::Folder { path: Vec::new(), level: top, known: known.position(b"") }],
+        waiting: vec![Task::Folder { path: Vec::new(), rules: top, known: known.position(b""), is_passage: false }],
         ..State::default()
     };
     let walk = Walk {
         root,
         project,
         known,
-        own_output,
+        own_output: OwnOutput::new(),
         state: Mutex::new(state),
         woken: Condvar::new(),
         idle: AtomicUsize::new(0),
@@ -220,7 +221,7 @@ impl Visit<'_> {
     /// What was found; nothing where the folder is gone, or was shared out.
     fn take_up(&mut self, task: Task) -> Result<Option<Listed>, SnapshotError> {
         match task {
-            Task::Folder { path, level, known } => self.folder(path, &level, known),
+            Task::Folder { path, rules, known, is_passage } => self.folder(path, &rules, known, is_passage),
             Task::Part(part) => self.part(part).map(Some),
         }
     }
@@ -229,8 +230,9 @@ impl Visit<'_> {
     fn folder(
         &mut self,
         path: Vec<u8>,
-        above: &Arc<Level>,
+        above: &Rules,
         known: Option<usize>,
+        is_passage: bool,
     ) -> Result<Option<Listed>, SnapshotError> {
         let read_at = now();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -241,44 +243,53 @@ impl Visit<'_> {
         };
         let stat = fstat(&handle).map_err(|error| SnapshotError::unreadable(&path, error))?;
         let stamp = Stamp::of(&stat);
-        let mut place = Place { handle, path, level: Arc::clone(above), known };
+        let left = is_passage.then(|| above.judge(&path, true)).filter(|left| left.verdict != Verdict::Take);
         let tree = self.walk.known;
-        let has_own_output = self.walk.own_output.is_in(&place.path);
-        if let Some(at) = known.filter(|at| !has_own_output && stamp.is_still(&tree.folders[*at].stamp)) {
+        let mut place = Place { handle, path, rules: above.clone(), known };
+        if let Some(at) = known.filter(|at| stamp.is_still(&tree.folders[*at].stamp)) {
             let folder = &tree.folders[at];
             let names = tree.records(folder).iter().map(|record| tree.name(folder, record));
-            place.level = rules_in(&self.walk.project, &place.path, names, above)?;
-            if place.level.digest() == folder.rules && self.is_same(&place, at) {
+            place.rules = rules_in(&self.walk.project, &place.path, names, above, left.clone())?;
+            if place.rules.digest() == folder.rules && self.is_same(&place, at) {
                 return Ok(Some(Listed::Same(at)));
             }
         }
         let mut names = list(&place.handle).map_err(|error| SnapshotError::unreadable(&place.path, error))?;
-        let found = names.iter().map(|(name, _)| name.as_slice());
-        place.level = rules_in(&self.walk.project, &place.path, found, above)?;
-        // The next nauta may write elsewhere: it looks again.
-        let stamp = if has_own_output { stamp } else { stamp.read_at(read_at) };
+        let found = || names.iter().map(|(name, _)| name.as_slice());
+        let is_environment =
+            !place.path.is_empty() && environment_mark(found()).is_some() && !above.takes(&place.path, true);
+        let presence = match &left {
+            _ if is_environment => Presence::Environment,
+            Some(_) => Presence::Passage,
+            None => Presence::Taken,
+        };
+        place.rules = rules_in(&self.walk.project, &place.path, found(), above, left)?;
+        let head = Head { stamp: stamp.read_at(read_at), rules: place.rules.digest(), presence };
+        if is_environment {
+            names.clear();
+        }
         let place = Arc::new(place);
         if names.len() <= PART {
-            return self.part(Part { place, stamp, names }).map(Some);
+            return self.part(Part { place, head, names }).map(Some);
         }
         while !names.is_empty() {
             let names = names.split_off(names.len().saturating_sub(PART));
-            self.found.push(Task::Part(Part { place: Arc::clone(&place), stamp, names }));
+            self.found.push(Task::Part(Part { place: Arc::clone(&place), head, names }));
         }
         Ok(None)
     }
 
-    fn part(&mut self, Part { place, stamp, names }: Part) -> Result<Listed, SnapshotError> {
-        let (known, rules) = (place.known.map(|at| &self.walk.known.folders[at]), place.level.digest());
+    fn part(&mut self, Part { place, head, names }: Part) -> Result<Listed, SnapshotError> {
+        let known = place.known.map(|at| &self.walk.known.folders[at]);
         let mut rows = Vec::with_capacity(names.len());
         for (name, file_type) in names {
             let record = known.and_then(|folder| {
                 let record = self.walk.known.record(folder, &name)?;
-                Some((record, folder.rules == rules))
+                Some((record, folder.rules == head.rules))
             });
             rows.extend(self.row(&place, name, file_type, record)?);
         }
-        Ok(Listed::New(New { path: place.path.clone(), stamp, rules, rows }))
+        Ok(Listed::New(New { path: place.path.clone(), head, rows }))
     }
 
     /// Whether everything in a folder whose list is known is what it was; it stands in the index at this position.
@@ -287,24 +298,54 @@ impl Visit<'_> {
         let (folder, mut near, mut found) = (&known.folders[at], at, Vec::new());
         for record in known.records(folder) {
             let name = known.name(folder, record);
-            match record.kind() {
+            let stat = || statat(&place.handle, name, AtFlags::SYMLINK_NOFOLLOW);
+            let path = || join(&place.path, name);
+            if record.marks() & mark::TRACKED != 0 && !place.rules.is_tracked(&path()) {
+                return false;
+            }
+            let is_same = match record.kind() {
                 Kind::File | Kind::Executable | Kind::Link => {
-                    let stat = statat(&place.handle, name, AtFlags::SYMLINK_NOFOLLOW);
-                    if !stat.is_ok_and(|stat| Stamp::of(&stat).is_still(&record.stamp)) {
-                        return false;
-                    }
+                    stat().is_ok_and(|stat| Stamp::of(&stat).is_still(&record.stamp) && !self.walk.own_output.is(&stat))
                 }
-                Kind::Folder => {
-                    let path = join(&place.path, name);
+                Kind::OwnOutput => stat().is_ok_and(|stat| self.walk.own_output.is(&stat)),
+                Kind::GitFile => !place.rules.is_tracked(&path()),
+                Kind::GitFolder => !place.rules.is_tracked(&path()) && !place.rules.has_tracked(&path()),
+                kind if kind.is_entered() => {
+                    let path = path();
                     let known = known.position_from(near, &path);
                     near = known.unwrap_or(near);
-                    found.push(Task::Folder { path, level: Arc::clone(&place.level), known });
+                    found.push(self.entered(place, path, known));
+                    true
                 }
-                _ => {}
+                _ => true,
+            };
+            if !is_same {
+                return false;
             }
         }
         self.found.append(&mut found);
         true
+    }
+
+    /// The task of a folder that was judged before.
+    fn entered(&self, place: &Place, path: Vec<u8>, known: Option<usize>) -> Task {
+        let presence = known.map(|at| self.walk.known.folders[at].presence());
+        let is_passage = matches!(presence, Some(Presence::Passage | Presence::Hollow));
+        Task::Folder { path, rules: place.rules.clone(), known, is_passage }
+    }
+
+    /// What is to be done about a name that is judged for the first time, or anew.
+    fn judged(&self, place: &Place, path: &[u8], is_folder: bool) -> Judged {
+        let judgement = place.rules.judge(path, is_folder);
+        let by_git = judgement.by == By::Git;
+        match (&judgement.verdict, is_folder) {
+            (Verdict::Take, _) => Judged::Take { is_passage: false, is_tracked: judgement.is_tracked },
+            (_, true) if place.rules.enters(path, &judgement) => Judged::Take { is_passage: true, is_tracked: false },
+            (Verdict::Withhold(_), true) => Judged::Leave(Kind::WithheldFolder),
+            (Verdict::Withhold(_), false) => Judged::Leave(Kind::WithheldFile),
+            (_, true) => Judged::Leave(if by_git { Kind::GitFolder } else { Kind::LeftFolder }),
+            (_, false) => Judged::Leave(if by_git { Kind::GitFile } else { Kind::LeftFile }),
+        }
     }
 
     /// What is to be known of a name; nothing where it is gone. `known`: its record, and whether the rules are those it was
@@ -321,57 +362,72 @@ impl Visit<'_> {
             let Some(stat) = stat.map_err(|error| place.unreadable(&name, error))? else { return Ok(None) };
             file_type = FileType::from_raw_mode(stat.st_mode);
         }
-        let is_folder = file_type == FileType::Directory;
-        let judged = known.filter(|(record, same_rules)| *same_rules && record.kind().is_folder() == is_folder);
-        let left = match judged.map(|(record, _)| record.kind()) {
-            Some(kind) if kind.is_taken() || matches!(kind, Kind::Unsendable | Kind::OwnOutput) => None,
-            Some(kind) => Some(kind),
-            None => match (place.level.verdict(&join(&place.path, &name), is_folder), is_folder) {
-                (Verdict::Take, _) => None,
-                (Verdict::Leave(_), true) => Some(Kind::LeftFolder),
-                (Verdict::Leave(_), false) => Some(Kind::LeftFile),
-                (Verdict::Withhold(_), true) => Some(Kind::WithheldFolder),
-                (Verdict::Withhold(_), false) => Some(Kind::WithheldFile),
+        let (path, is_folder) = (join(&place.path, &name), file_type == FileType::Directory);
+        // What Git tracks may be something else by now.
+        let is_settled = |record: &Record| {
+            record.marks() & mark::TRACKED == 0 && !matches!(record.kind(), Kind::GitFile | Kind::GitFolder)
+        };
+        let judged = known
+            .filter(|(record, same_rules)| *same_rules && record.kind().is_folder() == is_folder && is_settled(record));
+        let entered = |visit: &Self| visit.entered(place, path.clone(), visit.walk.known.position(&path));
+        let (task, marks) = match judged.map(|(record, _)| record.kind()) {
+            Some(kind) if kind.is_entered() => (Some(entered(self)), 0),
+            Some(kind) if kind.is_taken() || matches!(kind, Kind::Unsendable | Kind::OwnOutput) => (None, 0),
+            Some(kind) => return Ok(Some(Row::bare(name, kind))),
+            None => match self.judged(place, &path, is_folder) {
+                Judged::Leave(kind) => return Ok(Some(Row::bare(name, kind))),
+                Judged::Take { is_passage, is_tracked } => {
+                    let (rules, known) = (place.rules.clone(), self.walk.known.position(&path));
+                    let task = is_folder.then(|| Task::Folder { path: path.clone(), rules, known, is_passage });
+                    (task, if is_tracked { mark::TRACKED } else { 0 })
+                }
             },
         };
-        if let Some(kind) = left {
-            return Ok(Some(Row::bare(name, kind)));
-        }
-        let known = known.map(|(record, _)| record);
-        if self.walk.own_output.is(&place.path, &name) {
-            return Ok(Some(Row::bare(name, Kind::OwnOutput)));
-        }
         if name.starts_with(WHITEOUT) {
             return Ok(Some(Row::bare(name, Kind::Unsendable)));
         }
-        match file_type {
+        let row = match file_type {
             FileType::Directory => {
-                let path = join(&place.path, &name);
-                let known = self.walk.known.position(&path);
-                self.found.push(Task::Folder { path, level: Arc::clone(&place.level), known });
-                Ok(Some(Row::bare(name, Kind::Folder)))
+                self.found.extend(task);
+                Some(Row::bare(name, Kind::Folder))
             }
-            FileType::RegularFile => file(place, name, known),
-            FileType::Symlink => link(place, name),
-            _ => Ok(Some(Row::bare(name, Kind::Unsendable))),
-        }
+            FileType::RegularFile => file(place, name, known.map(|(record, _)| record), &self.walk.own_output)?,
+            FileType::Symlink => link(place, name)?,
+            _ => Some(Row::bare(name, Kind::Unsendable)),
+        };
+        Ok(row.map(|row| Row { marks: row.marks | marks, ..row }))
     }
 }
 
+/// What is to be done about a name.
+enum Judged {
+    Take { is_passage: bool, is_tracked: bool },
+    Leave(Kind),
+}
+
 /// A file: as it is known, or read.
-fn file(place: &Place, name: Vec<u8>, known: Option<&Record>) -> Result<Option<Row>, SnapshotError> {
+fn file(
+    place: &Place,
+    name: Vec<u8>,
+    known: Option<&Record>,
+    own_output: &OwnOutput,
+) -> Result<Option<Row>, SnapshotError> {
+    let stat = there(statat(&place.handle, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW));
+    let Some(stat) = stat.map_err(|error| place.unreadable(&name, error))? else { return Ok(None) };
+    if own_output.is(&stat) {
+        return Ok(Some(Row::bare(name, Kind::OwnOutput)));
+    }
     if let Some(record) = known.filter(|record| record.kind().is_file()) {
-        let stat = there(statat(&place.handle, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW));
-        let Some(stat) = stat.map_err(|error| place.unreadable(&name, error))? else { return Ok(None) };
         if Stamp::of(&stat).is_still(&record.stamp) {
+            let marks = record.marks() & mark::POINTER;
             let (kind, stamp, digest) = (record.kind(), record.stamp, record.digest);
-            return Ok(Some(Row { name, kind, stamp, digest, target: Vec::new() }));
+            return Ok(Some(Row { name, kind, marks, stamp, digest, target: Vec::new() }));
         }
     }
     for _ in 0..ATTEMPTS {
         match read(&place.handle, &name) {
-            Ok(Some((kind, stamp, digest))) => {
-                return Ok(Some(Row { name, kind, stamp, digest, target: Vec::new() }));
+            Ok(Some(Version { kind, marks, stamp, digest })) => {
+                return Ok(Some(Row { name, kind, marks, stamp, digest, target: Vec::new() }));
             }
             Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -101,9 +101,18 @@ fn not_started(command: &[OsString], environment: &BTreeMap<OsString, OsString>,
             None => failed(127, format!("`{path_text}` wants a loader that is not in the image (another C library?)")),
         },
         io::ErrorKind::PermissionDenied => failed(126, format!("`{path_text}` is not executable{run_by}")),
-        _ if error.raw_os_error() == Some(nix::libc::ENOEXEC) => {
-            failed(126, format!("`{path_text}` has no `#!` line and is no program of this machine's kind{run_by}"))
-        }
+        _ if error.raw_os_error() == Some(nix::libc::ENOEXEC) => match processor(&path) {
+            Some(other) => {
+                let own = std::env::consts::ARCH;
+                failed(
+                    126,
+                    format!("`{path_text}` is a program for {other}, and this machine is {own}: build it for {own}"),
+                )
+            }
+            None => {
+                failed(126, format!("`{path_text}` has no `#!` line and is no program of this machine's kind{run_by}"))
+            }
+        },
         _ => failed(126, format!("`{path_text}`: {error}")),
     }
 }
@@ -125,7 +134,8 @@ fn absent(command: &[OsString], environment: &BTreeMap<OsString, OsString>) -> S
     if let Some((folder, closed)) = closed_folder(environment, &command[0]) {
         let user = nix::unistd::getuid();
         return format!(
-            "`{name}` is not found, and user {user} cannot look into `{}` of PATH: `{}` is closed to it",
+            "`{name}` is not found, and user {user} cannot look into `{0}` of PATH: `{1}` is closed to it \
+             (`RUN chmod a+rx {1}` in the Dockerfile opens it)",
             folder.display(),
             closed.display()
         );
@@ -166,6 +176,24 @@ pub(super) fn find(name: &OsStr, environment: &BTreeMap<OsString, OsString>) -> 
     }
     let search = environment.get(OsStr::new("PATH"))?;
     std::env::split_paths(search).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// The processors that a program is for, as the kernel calls them; nothing where it is no program.
+fn processor(path: &Path) -> Option<String> {
+    let mut head = [0; 20];
+    io::Read::read_exact(&mut std::fs::File::open(path).ok()?, &mut head).ok()?;
+    let is_little = head.strip_prefix(b"\x7fELF")?[1] == 1;
+    let machine = [head[18], head[19]];
+    Some(match if is_little { u16::from_le_bytes(machine) } else { u16::from_be_bytes(machine) } {
+        3 => "i386".to_owned(),
+        21 => "ppc64".to_owned(),
+        22 => "s390x".to_owned(),
+        40 => "arm".to_owned(),
+        62 => "x86_64".to_owned(),
+        183 => "aarch64".to_owned(),
+        243 => "riscv64".to_owned(),
+        other => format!("another processor (ELF machine {other})"),
+    })
 }
 
 /// The interpreter that a script's first line names.
@@ -272,6 +300,9 @@ mod tests {
         assert!(code == 127 && text.contains("`/no/such`"), "{text}");
         let (code, text) = message(&[&script("c.py", "print()", 0o644)]);
         assert!(code == 126 && text.contains("not executable; run it as `python3"), "{text}");
+        let other = format!("\x7fELF\x02\x01\x01{}\x02\0\x16\0", "\0".repeat(9));
+        let (code, text) = message(&[&script("e", &other, 0o755)]);
+        assert!(code == 126 && text.contains("is a program for s390x, and this machine is"), "{text}");
         let (code, text) = message(&[&script("d", "print()", 0o755)]);
         assert!(code == 126 && text.contains("no `#!` line"), "{text}");
     }

@@ -4,6 +4,7 @@ mod canaries;
 mod completions;
 mod files;
 mod hostile;
+mod ignored;
 mod install;
 mod login;
 mod manners;

@@ -5,6 +5,7 @@
 mod build;
 mod connect;
 mod export;
+mod ignored;
 mod local;
 mod watch;
 

@@ -35,6 +35,7 @@ mod uploads;
 mod variables;
 mod workspace;
 mod writer;
+mod written;
 
 /// The digests of parameters that the ranks of the pytorch template print.
 fn parameters(stdout: &str) -> Vec<String> {

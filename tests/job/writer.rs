@@ -54,7 +54,7 @@ fn what_is_sent_is_a_version_that_existed_or_the_file_is_named() {
     });
     let (mut sent, mut named) = (0, 0);
     for _ in 0..2000 {
-        let snapshot = match take(&root, Some(state.path())) {
+        let snapshot = match take(root.as_path(), Some(state.path())) {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 assert!(error.to_string().contains("file-"), "{error}");

@@ -13,7 +13,7 @@ pub(super) enum RunError {
     Value { what: String, value: String, hint: String },
     #[error("there is nothing to run in `{directory}`")]
     NoCommand { directory: String, programs: Vec<String> },
-    #[error("`{path}` is not in what is sent of `{}`{}", root.display(), left.as_ref().map(|left| format!(": {left}")).unwrap_or_default())]
+    #[error("`{path}` is not among the files that are sent from `{}`{}", root.display(), left.as_ref().map(|left| format!(": {left}")).unwrap_or_default())]
     NoScript { path: String, root: PathBuf, left: Option<String>, near: Option<String> },
     #[error("the directory is empty")]
     Empty,

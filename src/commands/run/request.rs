@@ -13,7 +13,7 @@ use super::{RunArgs, command, script, secrets};
 use crate::bounded_file::{self, HAND_WRITTEN};
 use crate::certificates::only_certificates;
 use crate::commands::budget::rank_limits;
-use crate::commands::files::left_out;
+use crate::commands::files::{left_out, without_effect};
 use crate::commands::record::Record;
 use crate::context::{Context, Destination};
 use crate::delivery::{Surroundings, environment, plan_environment};
@@ -184,12 +184,13 @@ pub(super) fn decide(args: &RunArgs, context: &Context, events: &Events) -> Resu
 pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> Result<Request> {
     let Decided { project, mut spec, destination, secrets, build, records_env } = decided;
     events.send(Event::Started { phase: Phase::Snapshot, detail: project.root.display().to_string() });
-    let snapshot = snapshot::take(&project.root, Some(&context.state_folder()))?;
+    let snapshot = snapshot::take(project.origin(), Some(&context.state_folder()))?;
     for (path, pattern) in snapshot.withheld() {
         events.warn(format!(
             "`{path}` stays here: it may hold a secret (`{pattern}`); `!{path}` in .nautaignore sends it"
         ));
     }
+    tell_of_versions(&snapshot, events)?;
     for path in snapshot.unsendable() {
         events.warn(format!("`{path}` stays here: it is no file, folder or link, or its name begins with `.wh.`"));
     }
@@ -224,6 +225,26 @@ pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> R
         packages: build.packages,
     };
     Ok(Request { project, snapshot, environment, spec, destination, surroundings, secrets, records_env })
+}
+
+/// Says of files that are not, or not quite, what they look like.
+fn tell_of_versions(snapshot: &Snapshot, events: &Events) -> Result<()> {
+    for path in snapshot.own_outputs() {
+        events.note(format!("`{path}` stays here: what nauta says goes there"));
+    }
+    for path in snapshot.grown() {
+        events.note(format!("`{path}` is being written to, and is sent as it was when the run began"));
+    }
+    for idle in snapshot.idle()? {
+        events.warn(without_effect(&idle));
+    }
+    if let Some((first, more)) = snapshot.pointers().split_first() {
+        let others = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        events.warn(format!(
+            "`{first}`{others}: a Git LFS pointer is sent in place of the file, which is not here; `git lfs pull` fetches it"
+        ));
+    }
+    Ok(())
 }
 
 /// The certificates that builds must trust.

@@ -72,7 +72,7 @@ pub(super) fn check(command: &[String], snapshot: &Snapshot) -> Result<()> {
     let near = near(path, snapshot);
     let missing = |left| RunError::NoScript { path: script.to_owned(), root: root.to_owned(), left, near };
     if root.join(path).exists() {
-        return match why_left(root, path)? {
+        return match why_left(snapshot.origin(), path)? {
             Some(why) => Err(missing(Some(why)).into()),
             // Below a link, or it came just now.
             None => Ok(()),

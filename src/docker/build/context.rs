@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::archive::{ArchiveError, Attributes, Writer};
+use crate::archive::{ArchiveError, Attributes, Writer, Written};
 use crate::docker::upload::{self, Upload};
 use crate::image::build_plan::{BuildPlan, ContextFile, DOCKERFILE, Dockerfile};
 
@@ -30,8 +30,9 @@ pub(super) fn upload(plan: &BuildPlan) -> Upload {
 
 fn add<W: std::io::Write>(archive: &mut Writer<W>, name: &[u8], file: &ContextFile) -> Result<(), ArchiveError> {
     match file {
-        ContextFile::Version { path, digest, executable } => {
-            archive.version(name, path, attributes(*executable), digest, |_| Ok(()))
+        ContextFile::Version { path, digest, size, executable } => {
+            let version = Written { digest: digest.clone(), size: *size };
+            archive.version(name, path, attributes(*executable), &version, |_| Ok(()))
         }
         ContextFile::Link(target) => archive.symlink(name, target, attributes(true)),
         ContextFile::Folder => archive.directory(name, attributes(true)),

@@ -12,7 +12,7 @@ use crate::bounded_file::{Enclosure, HAND_WRITTEN};
 use crate::image::{EnvironmentPlan, Recipe};
 use crate::project::{Dependencies, Project};
 use crate::snapshot::rules::Verdict;
-use crate::snapshot::{self, Content, Singles, Snapshot, SnapshotError};
+use crate::snapshot::{self, Content, Origin, Singles, Snapshot, SnapshotError};
 
 /// More links on the way to a file are a circle.
 const MOST_LINKS: usize = 40;
@@ -191,7 +191,7 @@ impl<'a> Gatherer<'a> {
         let inside = real.strip_prefix(&self.project).ok().map(|inside| inside.as_os_str().as_bytes().to_vec());
         let Some(inside) = inside else {
             let above = real.strip_prefix(&self.top).unwrap_or(&real).to_string_lossy().into_owned();
-            if self.is_allowed(&self.top.clone(), &above, &real, reason)? {
+            if self.is_allowed(&Origin::from(self.top.as_path()), &above, &real, reason)? {
                 self.take_above(&real, shape, reason)?;
             }
             return Ok(Some(real));
@@ -204,10 +204,10 @@ impl<'a> Gatherer<'a> {
         match self.snapshot.entry(&text).map(|entry| entry.content) {
             Some(Content::Directory) => self.take_folder(&text, shape, reason)?,
             Some(content) => self.put(&real, content, false, reason),
-            None if !self.is_allowed(&self.project.clone(), &text, &real, reason)? => return Ok(None),
+            None if !self.is_allowed(self.snapshot.origin(), &text, &real, reason)? => return Ok(None),
             None => match self.singles.content(&real)? {
                 Some(Content::Directory) => {
-                    let taken = snapshot::take_for_build(&real, self.state)?;
+                    let taken = snapshot::take_for_build(self.snapshot.origin(), &text, self.state)?;
                     self.put_all(&real, &taken, reason);
                 }
                 Some(content) => self.put(&real, content, false, reason),
@@ -219,8 +219,8 @@ impl<'a> Gatherer<'a> {
 
     /// Whether rules let a build read what the snapshot does not have: Git's, and nauta's own list of what can be made again, do not
     /// count for what is named.
-    fn is_allowed(&mut self, root: &Path, path: &str, real: &Path, reason: &Reason) -> Result<bool, SnapshotError> {
-        let trouble = match snapshot::explain(root, path)? {
+    fn is_allowed(&mut self, root: &Origin, path: &str, real: &Path, reason: &Reason) -> Result<bool, SnapshotError> {
+        let trouble = match snapshot::explain(root.clone(), path)? {
             _ if real.symlink_metadata().is_err() => Trouble::Missing,
             (_, Verdict::Leave(rule)) if rule.file.is_some() && !rule.is_gits() => Trouble::Left(rule),
             (_, Verdict::Withhold(rule)) => Trouble::Withheld(rule),
@@ -275,7 +275,7 @@ impl<'a> Gatherer<'a> {
             }
             // Of the whole project, its rules decide.
             Shape::Copied if !path.is_empty() && self.snapshot.leaves_below(path) => {
-                let taken = snapshot::take_for_build(&folder, self.state)?;
+                let taken = snapshot::take_for_build(self.snapshot.origin(), path, self.state)?;
                 self.put_all(&folder, &taken, reason);
             }
             _ => {
