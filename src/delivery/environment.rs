@@ -219,7 +219,7 @@ fn build_plan(environment: &Environment, surroundings: &Surroundings, builder: B
             _ if input.hollow => ContextFile::Bytes(Vec::new()),
             Content::Directory => ContextFile::Folder,
             Content::Link { target } => ContextFile::Link(target.clone()),
-            Content::File { digest, executable, .. } => ContextFile::Version {
+            Content::File { digest, size, executable } => ContextFile::Version {
                 path: inputs.place(path),
                 digest: digest.clone(),
                 size: *size,

@@ -1,7 +1,7 @@
 //! The project's files at one moment, named by a tree digest.
 //!
 //! Owns: which files are taken ([`rules`]), how they are found and read ([`take`]), what is remembered of them (the index)
-//! and what their tree digest is. Does not own: layers (`image`). Start reading at [`take`], then `walk`.
+//! and what their tree digest is. Does not own: layers (`image`). Start reading at [`take`], then `walk` and `visit`.
 
 mod difference;
 mod disk;
@@ -21,9 +21,11 @@ mod read;
 mod record;
 mod repository;
 pub mod rules;
+mod settle;
 mod singles;
 mod tree;
 mod value;
+mod visit;
 mod walk;
 
 pub use difference::{Difference, differences, since_last_run};

@@ -28,7 +28,7 @@ pub struct Origin {
     /// Where the user's configuration of Git is.
     pub git: GitUser,
     /// Of a folder that a build is told to read: the folder, relative to the project that has it.
-    build_folder: Option<String>,
+    pub build_folder: Option<String>,
 }
 
 impl Origin {

@@ -28,7 +28,7 @@ pub(super) struct Folder {
     pub(super) rules: [u8; 32],
     /// Depends on names, contents, executable bits and links of what is taken right here, and on nothing else.
     pub(super) digest: [u8; 32],
-    presence: u8,
+    pub(super) presence: u8,
     pub(super) totals: Totals,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    fn add(&mut self, kind: Kind, marks: u8, size: u64, name: &[u8]) {
+    pub(super) fn add(&mut self, kind: Kind, marks: u8, size: u64, name: &[u8]) {
         if is_ignore_file(name) {
             self.stays |= RULES;
         }
@@ -108,6 +108,11 @@ impl Totals {
             Kind::Hollow | Kind::Environment => self.stays |= ENTERED,
             _ => {}
         }
+    }
+
+    /// Whether a folder is not taken for what is in it, or is not.
+    pub(super) const fn has_entered(&self) -> bool {
+        self.stays & ENTERED != 0
     }
 
     /// Whether there is an ignore file.
@@ -163,7 +168,7 @@ impl Tree {
         self.text(folder, record.at.get() + u32::from(record.name.get()), record.target)
     }
 
-    fn range(&self, folder: &Folder) -> Range<usize> {
+    pub(super) fn range(&self, folder: &Folder) -> Range<usize> {
         let (first, count) = (folder.first.get(), folder.count.get());
         let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(self.records.len());
         place(first)..place(first.saturating_add(count))
@@ -244,70 +249,6 @@ impl Tree {
         let (digest, totals) = sum_up(rows);
         let presence = presence as u8;
         self.folders[at] = Folder { stamp, rules, digest, presence, totals, ..folder };
-    }
-
-    /// Sees that folders are recorded as what they are by what is in them: where nothing is taken in one that rules leave out, it is
-    /// none; neither is an environment.
-    pub(super) fn settle(&mut self) {
-        let mut is_stale = vec![false; self.folders.len()];
-        // What is in a folder stands behind it.
-        for at in (0..self.folders.len()).rev() {
-            let folder = self.folders[at];
-            if folder.totals.stays & ENTERED != 0 {
-                for record in self.range(&folder) {
-                    is_stale[at] |= self.was_entered(&folder, record);
-                }
-            }
-            if is_stale[at] {
-                self.sum_up_again(at);
-            }
-            let presence = match self.folders[at].presence() {
-                Presence::Passage | Presence::Hollow if self.folders[at].totals.taken.get() == 0 => Presence::Hollow,
-                Presence::Hollow => Presence::Passage,
-                presence => presence,
-            };
-            self.folders[at].presence = presence as u8;
-            let kind = match presence {
-                Presence::Taken => continue,
-                Presence::Passage => Kind::Folder,
-                Presence::Hollow => Kind::Hollow,
-                Presence::Environment => Kind::Environment,
-            };
-            let path = self.path(&folder).to_vec();
-            let (above, name) = split(&path);
-            let Some(parent) = self.position(above) else { continue };
-            let records = self.range(&self.folders[parent]);
-            let record =
-                records.clone().find(|record| self.name(&self.folders[parent], &self.records[*record]) == name);
-            if let Some(record) = record.filter(|record| self.records[*record].kind() != kind) {
-                self.records[record].set_kind(kind);
-                is_stale[parent] = true;
-            }
-        }
-    }
-
-    /// Makes the record of a folder that is taken again one of a folder; tells whether it was none.
-    fn was_entered(&mut self, above: &Folder, record: usize) -> bool {
-        let found = self.records[record];
-        if !matches!(found.kind(), Kind::Hollow | Kind::Environment) {
-            return false;
-        }
-        let path = join(self.path(above), self.name(above, &found));
-        let is_taken = self.folder(&path).is_some_and(|folder| folder.presence() == Presence::Taken);
-        if is_taken {
-            self.records[record].set_kind(Kind::Folder);
-        }
-        is_taken
-    }
-
-    fn sum_up_again(&mut self, at: usize) {
-        let folder = self.folders[at];
-        let mut totals = Totals::default();
-        for record in self.records(&folder) {
-            totals.add(record.kind(), record.marks(), record.stamp.size.get(), self.name(&folder, record));
-        }
-        let digest = self.content(&folder);
-        self.folders[at] = Folder { digest, totals, ..folder };
     }
 
     /// Adds folders that stand together in another tree, as they are there.
@@ -409,7 +350,7 @@ impl Tree {
     }
 
     /// What a folder's digest has to be.
-    fn content(&self, folder: &Folder) -> [u8; 32] {
+    pub(super) fn content(&self, folder: &Folder) -> [u8; 32] {
         let mut fields = Vec::new();
         for record in self.records(folder) {
             let (name, target) = (self.name(folder, record), self.target(folder, record));
@@ -422,14 +363,6 @@ impl Tree {
 /// The length of a name, path or target: all are shorter than 4096 bytes on every system there is.
 fn length(text: &[u8]) -> U16 {
     U16::new(u16::try_from(text.len()).unwrap_or(u16::MAX))
-}
-
-/// The folder that a path is in, and its name there.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    }
 }
 
 /// `name` in the folder of this path.
