@@ -74,7 +74,7 @@ impl Project {
     /// Where its files are, and what decides which of them are sent.
     pub fn origin(&self) -> Origin {
         let dockerfile = self.file.environment.dockerfile.clone();
-        Origin { root: self.root.clone(), dockerfile, git: self.git.clone() }
+        Origin { root: self.root.clone(), dockerfile, git: self.git.clone(), build_folder: None }
     }
 
     /// Finds the project that `directory` (absolute) belongs to: the nearest directory upwards with a `nauta.toml`;

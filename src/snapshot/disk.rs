@@ -49,7 +49,9 @@ pub(super) fn read(folder: &OwnedFd, name: &[u8]) -> io::Result<Option<Version>>
     let Some(digest) = beginning(&file, before.st_size)? else { return Ok(None) };
     let mut stamp = after()?;
     let mut marks = if is_pointer(&file, before.st_size) { mark::POINTER } else { 0 };
-    if !stamp.is_same(&first) {
+    if stamp.is_same(&first) {
+        stamp = stamp.read_at(read_at);
+    } else {
         let has_grown = stamp.size.get() > first.size.get() && stamp.inode == first.inode;
         if !has_grown || beginning(&file, before.st_size)? != Some(digest) {
             return Ok(None);
@@ -57,8 +59,6 @@ pub(super) fn read(folder: &OwnedFd, name: &[u8]) -> io::Result<Option<Version>>
         marks |= mark::GROWN;
         // Of no version that there is any more: the next look reads it again.
         stamp = first;
-    } else {
-        stamp = stamp.read_at(read_at);
     }
     let kind = if before.st_mode & 0o111 == 0 { Kind::File } else { Kind::Executable };
     Ok(Some(Version { kind, marks, stamp, digest }))

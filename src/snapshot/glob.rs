@@ -150,8 +150,7 @@ fn stars(rest: &[u8], starts: bool, dialect: Dialect) -> (Piece, &[u8]) {
             }
         }
         Dialect::Docker => match rest {
-            [b'*'] => (Piece::Rest, &[]),
-            [b'*', b'/'] => (Piece::Rest, &[]),
+            [b'*'] | [b'*', b'/'] => (Piece::Rest, &[]),
             [b'*', b'/', behind @ ..] | [b'*', behind @ ..] => (Piece::Folders, behind),
             _ => (Piece::Some, rest),
         },

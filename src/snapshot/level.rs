@@ -172,7 +172,9 @@ impl Level {
         hasher.update(&self.digest);
         hasher.update(&[u8::from(is_repository)]);
         for file in &files {
-            [file.path.as_bytes(), above, &file.text].into_iter().for_each(|part| field(&mut hasher, part));
+            for part in [file.path.as_bytes(), above, &file.text] {
+                field(&mut hasher, part);
+            }
         }
         Arc::new(Self {
             parent: Some(Arc::clone(self)),

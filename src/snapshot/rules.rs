@@ -195,7 +195,8 @@ impl Rules {
         let mut hasher = Hasher::default();
         hasher.update(&self.level.digest);
         if let Some(file) = &self.docker.file {
-            [file.digest.as_slice(), &self.docker.folder].into_iter().for_each(|part| field(&mut hasher, part));
+            hasher.update(&file.digest);
+            field(&mut hasher, &self.docker.folder);
         }
         field(&mut hasher, format!("{:?}", self.left).as_bytes());
         hasher.finish_bytes()

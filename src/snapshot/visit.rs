@@ -152,20 +152,6 @@ impl Visit<'_> {
         Task::Folder { path, rules: place.rules.clone(), known, is_passage }
     }
 
-    /// What is to be done about a name that is judged for the first time, or anew.
-    fn judged(&self, place: &Place, path: &[u8], is_folder: bool) -> Judged {
-        let judgement = place.rules.judge(path, is_folder);
-        let by_git = judgement.by == By::Git;
-        match (&judgement.verdict, is_folder) {
-            (Verdict::Take, _) => Judged::Take { is_passage: false, is_tracked: judgement.is_tracked },
-            (_, true) if place.rules.enters(path, &judgement) => Judged::Take { is_passage: true, is_tracked: false },
-            (Verdict::Withhold(_), true) => Judged::Leave(Kind::WithheldFolder),
-            (Verdict::Withhold(_), false) => Judged::Leave(Kind::WithheldFile),
-            (_, true) => Judged::Leave(if by_git { Kind::GitFolder } else { Kind::LeftFolder }),
-            (_, false) => Judged::Leave(if by_git { Kind::GitFile } else { Kind::LeftFile }),
-        }
-    }
-
     /// What is to be known of a name; nothing where it is gone. `known`: its record, and whether the rules are those it was
     /// judged by.
     fn row(
@@ -192,7 +178,7 @@ impl Visit<'_> {
             Some(kind) if kind.is_entered() => (Some(entered(self)), 0),
             Some(kind) if kind.is_taken() || matches!(kind, Kind::Unsendable | Kind::OwnOutput) => (None, 0),
             Some(kind) => return Ok(Some(Row::bare(name, kind))),
-            None => match self.judged(place, &path, is_folder) {
+            None => match judge(place, &path, is_folder) {
                 Judged::Leave(kind) => return Ok(Some(Row::bare(name, kind))),
                 Judged::Take { is_passage, is_tracked } => {
                     let (rules, known) = (place.rules.clone(), self.walk.known.position(&path));
@@ -223,6 +209,20 @@ enum Judged {
     Leave(Kind),
 }
 
+/// What is to be done about a name that is judged for the first time, or anew.
+fn judge(place: &Place, path: &[u8], is_folder: bool) -> Judged {
+    let judgement = place.rules.judge(path, is_folder);
+    let by_git = judgement.by == By::Git;
+    match (&judgement.verdict, is_folder) {
+        (Verdict::Take, _) => Judged::Take { is_passage: false, is_tracked: judgement.is_tracked },
+        (_, true) if place.rules.enters(path, &judgement) => Judged::Take { is_passage: true, is_tracked: false },
+        (Verdict::Withhold(_), true) => Judged::Leave(Kind::WithheldFolder),
+        (Verdict::Withhold(_), false) => Judged::Leave(Kind::WithheldFile),
+        (_, true) => Judged::Leave(if by_git { Kind::GitFolder } else { Kind::LeftFolder }),
+        (_, false) => Judged::Leave(if by_git { Kind::GitFile } else { Kind::LeftFile }),
+    }
+}
+
 /// A file: as it is known, or read.
 fn file(
     place: &Place,
@@ -235,12 +235,11 @@ fn file(
     if own_output.is(&stat) {
         return Ok(Some(Row::bare(name, Kind::OwnOutput)));
     }
-    if let Some(record) = known.filter(|record| record.kind().is_file()) {
-        if Stamp::of(&stat).is_still(&record.stamp) {
-            let marks = record.marks() & mark::POINTER;
-            let (kind, stamp, digest) = (record.kind(), record.stamp, record.digest);
-            return Ok(Some(Row { name, kind, marks, stamp, digest, target: Vec::new() }));
-        }
+    let is_same = |record: &&Record| record.kind().is_file() && Stamp::of(&stat).is_still(&record.stamp);
+    if let Some(record) = known.filter(is_same) {
+        let marks = record.marks() & mark::POINTER;
+        let (kind, stamp, digest) = (record.kind(), record.stamp, record.digest);
+        return Ok(Some(Row { name, kind, marks, stamp, digest, target: Vec::new() }));
     }
     for _ in 0..ATTEMPTS {
         match read(&place.handle, &name) {

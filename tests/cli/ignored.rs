@@ -96,7 +96,9 @@ fn what_git_ignores_stays_here_and_nothing_else() {
         let temp = tempfile::tempdir().expect("a temporary directory");
         let (root, home) = (temp.path().join("project"), temp.path().join("home"));
         for folder in FOLDERS {
-            FILES.iter().for_each(|file| write(&root.join(folder).join(file), ""));
+            for file in FILES {
+                write(&root.join(folder).join(file), "");
+            }
         }
         git(temp.path(), &home, &["init", "-q", "project"]);
         let mut said = String::new();
@@ -149,7 +151,9 @@ fn repositories_in_all_forms_have_their_own_rules() {
     let names = ["x.log", "x.excluded", "x.global", "x.sub", "x.py"];
     let tree = temp.path().join("tree");
     for place in [main.clone(), main.join("sub"), main.join("clone"), tree.clone()] {
-        names.iter().for_each(|name| write(&place.join(name), ""));
+        for name in names {
+            write(&place.join(name), "");
+        }
     }
     let told = |place: &Path| -> Vec<String> {
         let taken = taken(place, &home).into_iter().filter(|path| path.contains("x."));

@@ -72,8 +72,8 @@ fn what_docker_leaves_out_of_a_build_stays_here_and_nothing_else() {
             }
         }
         let lines: Vec<String> = (0..=random.below(5)).map(|_| random.pick(&LINES).to_string()).collect();
-        let named = |c: char| if c == 'N' { random.pick(&names).to_string() } else { c.to_string() };
-        let text: String = if case == 0 { allow.to_owned() } else { lines.join("\n").chars().map(named).collect() };
+        let spelled = |c: char| if c == 'N' { random.pick(&names).to_string() } else { c.to_string() };
+        let text: String = if case == 0 { allow.to_owned() } else { lines.join("\n").chars().map(spelled).collect() };
         fs::write(temp.path().join(".dockerignore"), &text).expect("written");
         assert_eq!(taken(temp.path()), of_docker(temp.path()), "case {case}, seed {seed}: {text:?}");
     }

@@ -158,3 +158,27 @@ async fn an_environment_says_what_it_is_and_who_pushed_it() {
         assert!(again.contains(&format!("pushed by new-{number} just now")), "{again}");
     }
 }
+
+/// What a program that cannot be reached, or a `COPY` without a source, needs is said with the line that mends it.
+#[test]
+fn a_closed_folder_and_a_missing_source_are_told_with_what_to_do() {
+    let workstation = Workstation::new();
+    let base = environment("NAUTA_TEST_IMAGE_BUSYBOX");
+    workstation.write(
+        "Dockerfile",
+        &format!(
+            "FROM {base}\nRUN mkdir -p /root/tools && printf '#!/bin/sh\\n' >/root/tools/tool && chmod 755 /root/tools/tool \
+             && chmod 700 /root\nENV PATH=/root/tools:$PATH\n"
+        ),
+    );
+    let done = workstation.nauta(&["run", "--local", "--", "tool"]);
+    assert_eq!(done.code, 127, "{}", done.stderr);
+    for words in
+        ["user 1000 cannot look into `/root/tools` of PATH", "(`RUN chmod a+rx /root` in the Dockerfile opens it)"]
+    {
+        assert!(done.stderr.contains(words), "{words}: {}", done.stderr);
+    }
+    workstation.write("Dockerfile", &format!("FROM {base}\nRUN python3 -m pip install six\n"));
+    let done = workstation.nauta(&["run", "--local", "--", "true"]);
+    assert!(done.code == 125 && done.stderr.contains("the base image has no Python"), "{}", done.stderr);
+}

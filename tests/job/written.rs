@@ -20,11 +20,11 @@ fn logs_in_the_project_do_not_stop_a_run() {
         let stop = Arc::clone(&stop);
         move || {
             let mut file = std::fs::File::options().append(true).open(other).expect("there");
-            let mut step = 0;
+            let mut line = 0;
             while !stop.load(Ordering::SeqCst) {
-                step += 1;
+                line += 1;
                 // Whole lines at once, more often than the file is read.
-                file.write_all(format!("step {step}\n").as_bytes()).expect("written");
+                file.write_all(format!("step {line}\n").as_bytes()).expect("written");
                 std::thread::sleep(Duration::from_micros(50));
             }
         }
