@@ -14,7 +14,7 @@ use crate::snapshot::{self, Content};
 pub(super) fn run(context: &Context, output: &Output) -> Result<u8> {
     let project = context.project()?;
     let state = context.state_folder();
-    let snapshot = snapshot::take(&project.root, Some(&state))?;
+    let snapshot = snapshot::take(project.origin(), Some(&state))?;
     let section = &project.file.environment;
     let options =
         BuildOptions { args: section.args.clone(), target: section.target.clone(), ..BuildOptions::default() };

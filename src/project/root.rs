@@ -73,7 +73,7 @@ impl Project {
 
     /// Where its files are, and what decides which of them are sent.
     pub fn origin(&self) -> Origin {
-        let dockerfile = self.file.environment.dockerfile.clone();
+        let dockerfile = self.file.environment.dockerfile.clone().or_else(|| self.found.dockerfile.clone());
         Origin { root: self.root.clone(), dockerfile, git: self.git.clone(), build_folder: None }
     }
 

@@ -4,6 +4,7 @@ mod build;
 mod cluster;
 mod command;
 mod error;
+mod files;
 mod local;
 mod look;
 mod paths;

@@ -9,11 +9,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::build::{self, Build};
 use super::error::RunError;
-use super::{RunArgs, command, script, secrets};
+use super::{RunArgs, command, files, script, secrets};
 use crate::bounded_file::{self, HAND_WRITTEN};
 use crate::certificates::only_certificates;
 use crate::commands::budget::rank_limits;
-use crate::commands::files::{left_out, without_effect};
 use crate::commands::record::Record;
 use crate::context::{Context, Destination};
 use crate::delivery::{Surroundings, environment, plan_environment};
@@ -25,14 +24,11 @@ use crate::job::{
     Cpu, Deadlines, Launch, Memory, Nodes, OutputRules, ProgramSecret, Resources, RestartOn, Restarts, RunSpec,
     Variables, duration,
 };
-use crate::output::{Output, bytes, counted};
+use crate::output::{Output, counted};
 use crate::project::{Project, run_name};
 use crate::secret::{Secret, names_a_secret};
 use crate::settings::{ProjectFile, RunSection, Setting, Source, UserFile};
 use crate::snapshot::{self, Snapshot};
-
-/// A project of more bytes than this has something in it that was not meant to travel.
-const LARGE: u64 = 100_000_000;
 
 /// Nothing of a run lasts longer.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
@@ -185,31 +181,12 @@ pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> R
     let Decided { project, mut spec, destination, secrets, build, records_env } = decided;
     events.send(Event::Started { phase: Phase::Snapshot, detail: project.root.display().to_string() });
     let snapshot = snapshot::take(project.origin(), Some(&context.state_folder()))?;
-    for (path, pattern) in snapshot.withheld() {
-        events.warn(format!(
-            "`{path}` stays here: it may hold a secret (`{pattern}`); `!{path}` in .nautaignore sends it"
-        ));
-    }
-    tell_of_versions(&snapshot, events)?;
-    for path in snapshot.unsendable() {
-        events.warn(format!("`{path}` stays here: it is no file, folder or link, or its name begins with `.wh.`"));
-    }
-    for left in snapshot.left_data()? {
-        events.note(format!("this looks like data and stays here: {}", left_out(&left)));
-    }
+    files::tell(&snapshot, events)?;
     if project.found.dockerfile.is_none() && project.file.environment.dockerfile.is_none() {
         // An image of one's own may have any file.
         script::check(&spec.command, &snapshot)?;
     }
     let (files, size) = (snapshot.files(), snapshot.size());
-    if size > LARGE {
-        let named: Vec<String> = snapshot.largest(3).iter().map(|entry| format!("`{}`", entry.display())).collect();
-        events.warn(format!(
-            "the project has {}, most of it in {}; `nauta files` shows more, a line in .nautaignore leaves something out",
-            bytes(size),
-            named.join(", ")
-        ));
-    }
     events.send(Event::Finished { phase: Phase::Snapshot, detail: format!("{files} files, {size} bytes") });
     let plan = plan_environment(&project, context.user_file(), build.options)?;
     let environment = environment(&project, plan, &snapshot, &context.state_folder(), spec.resources.gpus)?;
@@ -225,26 +202,6 @@ pub(super) fn resolve(decided: Decided, context: &Context, events: &Events) -> R
         packages: build.packages,
     };
     Ok(Request { project, snapshot, environment, spec, destination, surroundings, secrets, records_env })
-}
-
-/// Says of files that are not, or not quite, what they look like.
-fn tell_of_versions(snapshot: &Snapshot, events: &Events) -> Result<()> {
-    for path in snapshot.own_outputs() {
-        events.note(format!("`{path}` stays here: what nauta says goes there"));
-    }
-    for path in snapshot.grown() {
-        events.note(format!("`{path}` is being written to, and is sent as it was when the run began"));
-    }
-    for idle in snapshot.idle()? {
-        events.warn(without_effect(&idle));
-    }
-    if let Some((first, more)) = snapshot.pointers().split_first() {
-        let others = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-        events.warn(format!(
-            "`{first}`{others}: a Git LFS pointer is sent in place of the file, which is not here; `git lfs pull` fetches it"
-        ));
-    }
-    Ok(())
 }
 
 /// The certificates that builds must trust.
