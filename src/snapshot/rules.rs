@@ -15,7 +15,7 @@ use super::level::{DOCKER_IGNORE, Kind, Level, Said, Sources, field};
 use super::own_rules::{default_pattern, secret_pattern};
 use super::repository::GitUser;
 use super::tree::join;
-use crate::bounded_file::{Enclosure, HAND_WRITTEN};
+use crate::bounded_file::{Enclosure, HAND_WRITTEN, Unfit};
 use crate::digest::Hasher;
 
 /// Where a project's files are, and what decides on them besides the files there.
@@ -312,7 +312,10 @@ fn docker_ignore(origin: &Origin) -> Result<Option<DockerIgnore>, SnapshotError>
     for name in [format!("{dockerfile}{DOCKER_IGNORE}"), DOCKER_IGNORE.to_owned()] {
         let text = match project.read(&name, HAND_WRITTEN) {
             Ok(text) => text,
-            Err(error) if is_nothing(&error) => continue,
+            // A Dockerfile outside the project is refused by those who read it.
+            Err(error) if is_nothing(&error) || Unfit::of(&error) == Some(Unfit::Outside) && name != DOCKER_IGNORE => {
+                continue;
+            }
             Err(source) => return Err(SnapshotError::rules(name.as_bytes(), source)),
         };
         let broken = |(line, reason)| BrokenRule { path: name.clone(), line, reason };

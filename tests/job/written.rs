@@ -38,7 +38,7 @@ fn logs_in_the_project_do_not_stop_a_run() {
     // `grep` counts lines that are none of the writer's, and has the code 1 where there are none.
     assert_eq!(status.code(), Some(1), "{said}");
     let ranks: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("[0] ")).collect();
-    assert_eq!(ranks, ["other.log", "run.sh", "0"], "{said}");
+    assert_eq!(ranks[..3], ["other.log", "run.sh", "0"], "{said}");
     assert_eq!(said.matches("`run.log` stays here: nauta's own output goes there").count(), 1, "{said}");
     assert!(
         said.matches("`other.log` is being written to, and is sent as it was when the run began").count() == 1,
