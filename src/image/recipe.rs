@@ -165,6 +165,12 @@ fn pip(site: &Site, needs: &str, what: &[String]) -> Steps {
     Steps { install, variables: vec![path_first(&format!("{VENV}/bin"))], ..Steps::default() }
 }
 
+/// Lets everybody read what is in these folders. What everybody can read already is not touched: it would be copied into this layer
+/// from the one below, large packages with it.
+fn readable(folders: &str) -> String {
+    format!(r"find {folders} ! -type l \( ! -perm -o+r -o -type d ! -perm -o+x \) -exec chmod a+rX {{}} +")
+}
+
 /// A tool that installs into an environment which is active.
 fn tool(site: &Site, name: &str, cache: &str, install: &[String]) -> Steps {
     let mut get = python_with_pip(name);
@@ -183,7 +189,7 @@ fn tool(site: &Site, name: &str, cache: &str, install: &[String]) -> Steps {
         format!("cd {}", quote(&site.project())),
     ];
     commands.extend(install.iter().cloned());
-    commands.push(format!("chmod -R a+rX {VENV}"));
+    commands.push(readable(VENV));
     Steps {
         before: vec![Step { caches: vec![PIP_CACHE], commands: get }],
         install: vec![Step { caches: vec![PIP_CACHE, TOOL_CACHE], commands }],
@@ -245,7 +251,7 @@ fn uv(site: &Site, recipe: &Recipe) -> Steps {
             UV_SETTINGS.to_owned(),
             format!("cd {}", quote(&site.project())),
             uv_sync(recipe),
-            format!("chmod -R a+rX {VENV} {PYTHONS}"),
+            readable(&format!("{VENV} {PYTHONS}")),
         ],
     };
     let variables = vec![
