@@ -23,6 +23,16 @@ pub(super) fn place(root: &Path, run: &str, directory: &Path) -> PathBuf {
     }
 }
 
+/// Says of a run that somebody leaves how to come back to it; `outputs`: what `nauta pull` does.
+pub(super) fn come_back(run: &str, engine: &str, outputs: &str, events: &Events) {
+    let ways = [("logs -f", "follow it"), ("pull", outputs), ("cancel", "end it")];
+    let width = run.len() + ways[0].0.len() + 1;
+    events.note(format!("{run} goes on {engine}"));
+    for (verb, what) in ways {
+        events.note(format!("  nauta {:width$}  {what}", format!("{verb} {run}")));
+    }
+}
+
 /// `3 files, 41.00 MiB in runs/x`, or that there are none.
 fn outputs(brought: Brought, place: &Path) -> String {
     if brought.files == 0 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::budget::budget;
-use super::end::report;
+use super::end::{come_back, report};
 use super::interrupt::interrupted;
 use super::record::{Record, folder, live_local, make_runs};
 use super::run::tell_states;
@@ -19,13 +19,11 @@ use crate::job::state::State;
 use crate::output::Output;
 
 /// What is said when somebody leaves such a run.
-pub(super) fn come_back(record: &Record, events: &Events) {
-    let (run, keep) = (&record.spec.name, record.spec.deadlines.drain.as_secs());
+pub(super) fn left_in_docker(record: &Record, events: &Events) {
+    let keep = record.spec.deadlines.drain.as_secs();
     let keep = if keep.is_multiple_of(3600) { format!("{} h", keep / 3600) } else { format!("{keep} s") };
-    events.note(format!(
-        "{run} goes on in Docker; `nauta logs -f {run}` follows it, `nauta pull {run}` waits for its outputs, \
-         `nauta cancel {run}` ends it; its outputs wait in its containers for {keep} after its end"
-    ));
+    let outputs = format!("get its outputs, which wait in its containers for {keep} after its end");
+    come_back(&record.spec.name, "in Docker", &outputs, events);
 }
 
 /// The run in Docker, if nobody has seen its end and no nauta answers for it.
@@ -85,7 +83,7 @@ pub(super) async fn follow_detached(
         outcome = follow(Arc::clone(&engine), record.spec.strength(), collector, None, states, events) => outcome?,
         () = tell_states(Arc::clone(&engine), states_tx) => return Ok(Kind::Interrupted.exit_code()),
         () = interrupted() => {
-            come_back(&record, events);
+            left_in_docker(&record, events);
             return Ok(Kind::Interrupted.exit_code());
         }
     };

@@ -13,7 +13,7 @@ use super::budget::budget;
 use super::cluster_access::{open_mailbox, take_credentials_back};
 use super::cluster_follow::{Followed, follow_on_cluster};
 use super::complete::{runs, targets};
-use super::end::{place, tell};
+use super::end::{come_back, place, tell};
 use super::interrupt::interrupted;
 use super::local_follow::{detached, follow_detached};
 use super::log_selection::Selection;
@@ -263,7 +263,10 @@ impl OnCluster<'_> {
                 Ok(0)
             }
             Followed::CannotStart(error) => Err(error.into()),
-            Followed::Left => Ok(Kind::Interrupted.exit_code()),
+            Followed::Left => {
+                come_back(name, "on the cluster", "get its outputs", self.events);
+                Ok(Kind::Interrupted.exit_code())
+            }
         }
     }
 }

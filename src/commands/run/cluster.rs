@@ -12,7 +12,7 @@ use crate::cluster::{Cause, Cluster};
 use crate::commands::budget::budget;
 use crate::commands::cluster_access::take_credentials_back;
 use crate::commands::cluster_follow::{Followed, follow_on_cluster};
-use crate::commands::end::report;
+use crate::commands::end::{come_back, report};
 use crate::commands::rebase;
 use crate::commands::record::{Record, folder};
 use crate::context::Context;
@@ -68,7 +68,7 @@ pub(super) async fn run_on_cluster(
     let detail = format!("job {run} in namespace {} (context {})", at.namespace, at.context);
     events.send(Event::Finished { phase: Phase::Submit, detail });
     if args.detach {
-        come_back(&run, events);
+        come_back(&run, &format!("on {target_name}"), "get its outputs", events);
         output.result(
             &format!("{run}\n"),
             &json!({ "schema": 1, "run": run, "target": target_name, "timings": output.timings() }),
@@ -158,7 +158,7 @@ async fn attend(
             return Err(error.into());
         }
         Followed::Left => {
-            come_back(run, events);
+            come_back(run, "on the cluster", "get its outputs", events);
             return Ok(Kind::Interrupted.exit_code());
         }
     };
@@ -166,8 +166,4 @@ async fn attend(
         take_credentials_back(&cluster, run, events).await;
     }
     report(&outcome, record, &request.project, context, output)
-}
-
-fn come_back(run: &str, events: &Events) {
-    events.note(format!("{run} goes on; `nauta logs -f {run}` follows it, `nauta pull {run}` brings its outputs, `nauta cancel {run}` ends it"));
 }

@@ -13,7 +13,7 @@ use crate::architecture::Architecture;
 use crate::commands::budget::budget;
 use crate::commands::end::report;
 use crate::commands::interrupt::interrupted;
-use crate::commands::local_follow::come_back;
+use crate::commands::local_follow::left_in_docker;
 use crate::commands::record::{Record, folder};
 use crate::context::Context;
 use crate::delivery::{DeliveryError, LocalEnvironment, local_environment, password_in_build, supervisor, write_code};
@@ -76,7 +76,7 @@ pub(super) async fn run_locally(request: Request, detach: bool, context: &Contex
 /// Leaves a run to itself.
 async fn leave(run: LocalRun, record: &Record, output: &Output) -> Result<u8> {
     run.detach().await?;
-    come_back(record, &output.events());
+    left_in_docker(record, &output.events());
     let name = &record.spec.name;
     let document = json!({ "schema": 1, "run": name, "target": "local", "timings": output.timings() });
     output.result(&format!("{name}\n"), &document);
