@@ -161,17 +161,14 @@ impl<W: Write> Writer<W> {
         version: &Written,
         look: impl FnOnce(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (mut file, _) = open_file(source)?;
-        let changed = || ArchiveError::Changed { path: source.to_owned() };
+        let (mut file, before) = open_file(source)?;
         if version.size > TEXT {
-            let found = self.add(name.as_ref(), &mut file, version.size, source, attributes)?;
-            return if found == version.digest { Ok(()) } else { Err(changed().into()) };
+            let digest = self.add(name.as_ref(), &mut file, version.size, source, attributes)?;
+            return Ok(is_version(&file, &before, version, &digest, source)?);
         }
         let mut text = std::mem::take(&mut self.text);
         whole(&mut file, version.size, &mut text, source)?;
-        if Digest::of(&text) != version.digest {
-            return Err(changed().into());
-        }
+        is_version(&file, &before, version, &Digest::of(&text), source)?;
         look(&text)?;
         self.bytes(name, &text, attributes)?;
         self.text = text;
@@ -309,6 +306,19 @@ fn unchanged(file: &mut File, before: &Metadata, digest: &Digest, source: &Path)
         return Ok(());
     }
     Err(ArchiveError::Changed { path: source.to_owned() })
+}
+
+/// Fails when what was read of a file is another version of it, or something was written to it meanwhile but at its end.
+fn is_version(
+    file: &File,
+    before: &Metadata,
+    version: &Written,
+    digest: &Digest,
+    source: &Path,
+) -> Result<(), ArchiveError> {
+    let after = file.metadata().map_err(|e| ArchiveError::Read { path: source.to_owned(), source: e })?;
+    let is_whole = stamp(before) == stamp(&after) || after.len() > version.size;
+    if is_whole && *digest == version.digest { Ok(()) } else { Err(ArchiveError::Changed { path: source.to_owned() }) }
 }
 
 /// The first `size` bytes of a file, all at once, in place of what `text` holds.

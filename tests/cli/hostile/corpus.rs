@@ -211,16 +211,16 @@ pub(super) const PROJECTS: &[Hostile] = &[
         link(root, "Dockerfile", "../outside/secret");
     }),
     harmless("an endless Dockerfile", |root, _| link(root, "Dockerfile", "/dev/zero")),
-    refused("a Dockerfile outside, by name", "not among the project's files", |root, _| {
+    refused("a Dockerfile outside, by name", "it is outside the project", |root, _| {
         write(root, "nauta.toml", "[environment]\ndockerfile = '../outside/secret'\n");
     }),
     refused("a large Dockerfile", "cannot read `Dockerfile`", |root, _| {
         write(root, "Dockerfile", "# x\n".repeat(600_000));
     }),
-    refused("requirements outside, by name", "not among the project's files", |root, _| {
+    refused("requirements outside, by name", "is neither in the project nor in a Git repository", |root, _| {
         write(root, "nauta.toml", "[environment]\nrequirements = '../outside/secret'\n");
     }),
-    refused("requirements outside, by a link", "not among the project's files", |root, _| {
+    refused("requirements outside, by a link", "which is not sent", |root, _| {
         link(root, "deps.txt", "../outside/secret");
         write(root, "nauta.toml", "[environment]\nrequirements = 'deps.txt'\n");
     }),
