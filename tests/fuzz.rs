@@ -120,7 +120,7 @@ fn in_a_process_of_its_own() {
                 assert!(needed < LONGEST, "{needed:?} for {}", what());
             }
         }
-        let grown = peak() - before;
+        let grown = peak().saturating_sub(before);
         figure(&format!("{name}: {:.1?}, {grown} KiB", spent().saturating_sub(began)));
         assert!(grown < MOST_KIB, "{name} took {grown} KiB");
     }

@@ -8,11 +8,13 @@
 //! times are the caller's to choose.
 
 mod growing;
+mod hashing;
 mod pack;
 mod source;
 mod writer;
 
 pub use growing::{GrowingFile, GrowingWriter, growing};
+pub use hashing::{Hashing, Written};
 pub use pack::{Packer, gzip, gzip_bytes};
 pub use source::open_source;
-pub use writer::{ArchiveError, Attributes, BLOCK, Hashing, Writer, Written};
+pub use writer::{ArchiveError, Attributes, BLOCK, Writer};

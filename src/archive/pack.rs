@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use libdeflater::{CompressionLvl, Compressor};
 
-use super::writer::{Hashing, Written};
+use super::hashing::{Hashing, Written};
 
 /// So many bytes become one member of the gzip stream (RFC 1952, section 2.2): a stream of members is read as if it were
 /// one, and where they are cut depends on nothing but the bytes, so that the same bytes give the same stream on every machine.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags};
 
+use super::hashing::{Hashing, Written};
 use super::source::open_source;
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::digest::{Digest, Hasher};
@@ -84,15 +85,6 @@ pub struct Attributes {
     pub gid: u32,
     /// Seconds since 1970.
     pub mtime: u64,
-}
-
-/// The name and length of bytes that were written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// Digest of the bytes.
-    pub digest: Digest,
-    /// How many bytes.
-    pub size: u64,
 }
 
 /// Writes an archive, entry by entry, and computes its digest on the way.
@@ -372,37 +364,6 @@ fn checked(name: &[u8]) -> Result<&[u8], ArchiveError> {
 /// What changes when a file is written to.
 fn stamp(metadata: &Metadata) -> (u64, i64, i64, i64, i64) {
     (metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec())
-}
-
-/// A [`Write`] that computes the digest of what goes through it.
-pub struct Hashing<W> {
-    inner: W,
-    hasher: Hasher,
-}
-
-impl<W> Hashing<W> {
-    /// Passes everything on to `inner`.
-    pub fn new(inner: W) -> Self {
-        Self { inner, hasher: Hasher::default() }
-    }
-
-    /// The inner writer, and the name of what it was given.
-    pub fn finish(self) -> (W, Written) {
-        let size = self.hasher.len();
-        (self.inner, Written { digest: self.hasher.finish(), size })
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 #[cfg(test)]
