@@ -1,7 +1,7 @@
 //! What a build reads: computed from what the project says, and the same set for the build's context and the environment's key.
 //!
 //! Owns: [`Inputs`], and how each kind of file leads to others (`-r`, `COPY`, workspaces). Does not own: what is done with them
-//! (`dockerfile`, `delivery`). Start reading at [`gather`].
+//! (`dockerfile`, `delivery`). Start reading at [`gather()`].
 
 mod conda;
 mod copies;
