@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use toml::Table;
+
 use super::declared::{self, at};
 use super::python_version::python_of;
 use crate::bounded_file::{self, HAND_WRITTEN};
@@ -79,12 +81,13 @@ impl Found {
     pub fn in_directory(directory: &Path) -> io::Result<Self> {
         let any_file = std::fs::read_dir(directory)?.next().is_some();
         let has = |name: &str| directory.join(name).is_file();
-        let mut all = dependencies(directory).into_iter();
+        let description = declared::table(directory, "pyproject.toml");
+        let mut all = dependencies(directory, description.as_ref()).into_iter();
         let dependencies = all.next();
         let unread = all.map(|other| other.file().to_owned()).collect();
         let program = KNOWN.into_iter().find(|name| has(name)).map(str::to_owned);
         let dockerfile = DOCKERFILES.into_iter().find(|name| has(name)).map(str::to_owned);
-        let python = python_of(directory);
+        let python = python_of(directory, description.as_ref());
         Ok(Self { dockerfile, dependencies, unread, python, program, any_file })
     }
 
@@ -105,21 +108,20 @@ impl Found {
     }
 }
 
-/// All that names dependencies, the most exact first.
-fn dependencies(directory: &Path) -> Vec<Dependencies> {
+/// All that names dependencies, the most exact first; `own`: the directory's `pyproject.toml`.
+fn dependencies(directory: &Path, own: Option<&Table>) -> Vec<Dependencies> {
     let has = |name: &str| directory.join(name).is_file();
     let first = |names: &[&str]| names.iter().find(|name| has(name)).map(|name| (*name).to_owned());
-    let own = declared::table(directory, "pyproject.toml");
-    let is_poetrys = own.as_ref().is_some_and(|table| at(table, &["tool", "poetry", "dependencies"]).is_some());
-    let declares = own.as_ref().is_some_and(declared::declares);
+    let is_poetrys = own.is_some_and(|table| at(table, &["tool", "poetry", "dependencies"]).is_some());
+    let is_uvs = own.is_some() && is_in_uv_workspace(directory);
+    let declares = own.is_some_and(declared::declares);
     let with_own = |is_there: bool, dependencies| (own.is_some() && is_there).then_some(dependencies);
     let setup = ["setup.py", "setup.cfg"].into_iter().find(|name| declared::setup_declares(directory, name));
     let project = if declares { Some("pyproject.toml") } else { setup }.map(str::to_owned);
-    let is_managed =
-        own.is_some() && (has("poetry.lock") || is_poetrys || has("pdm.lock") || is_in_uv_workspace(directory));
+    let is_managed = own.is_some() && (has("poetry.lock") || is_poetrys || has("pdm.lock") || is_uvs);
     let foreign = first(&["pixi.lock", "pixi.toml", "conda-lock.yml"]);
     let all = [
-        with_own(is_in_uv_workspace(directory), Dependencies::Uv),
+        with_own(is_uvs, Dependencies::Uv),
         with_own(has("poetry.lock") || is_poetrys, Dependencies::Poetry),
         with_own(has("pdm.lock"), Dependencies::Pdm),
         first(&["Pipfile.lock", "Pipfile"]).map(|_| Dependencies::Pipenv),

@@ -17,15 +17,14 @@ pub fn wanted_python(directory: &Path) -> String {
     own.or_else(spec).unwrap_or_default()
 }
 
-/// The minor version of Python 3 that a project is for; 12 where it says nothing.
-pub(super) fn python_of(directory: &Path) -> u32 {
-    let description = table(directory, "pyproject.toml").unwrap_or_default();
-    let pipfile = table(directory, "Pipfile").unwrap_or_default();
-    let text = |keys: &[&str], table: &toml::Table| at(table, keys).and_then(toml::Value::as_str).map(str::to_owned);
-    let spec = text(&["project", "requires-python"], &description)
-        .or_else(|| text(&["tool", "poetry", "dependencies", "python"], &description))
-        .or_else(|| text(&["requires", "python_version"], &pipfile))
-        .or_else(|| text(&["requires", "python_full_version"], &pipfile))
+/// The minor version of Python 3 that a project is for; 12 where it says nothing. `description`: its `pyproject.toml`.
+pub(super) fn python_of(directory: &Path, description: Option<&toml::Table>) -> u32 {
+    let pipfile = table(directory, "Pipfile");
+    let text = |keys: &[&str], table: Option<&toml::Table>| at(table?, keys)?.as_str().map(str::to_owned);
+    let spec = text(&["project", "requires-python"], description)
+        .or_else(|| text(&["tool", "poetry", "dependencies", "python"], description))
+        .or_else(|| text(&["requires", "python_version"], pipfile.as_ref()))
+        .or_else(|| text(&["requires", "python_full_version"], pipfile.as_ref()))
         .unwrap_or_default();
     let own = read_text(&directory.join(".python-version"), HAND_WRITTEN).ok();
     let own =
@@ -103,7 +102,7 @@ mod tests {
             let text = format!("[project]\nrequires-python = '{spec}'\n");
             std::fs::write(temp.path().join("pyproject.toml"), text).expect("written");
             std::fs::write(temp.path().join(".python-version"), own).expect("written");
-            assert_eq!(python_of(temp.path()), expected, "{spec} {own}");
+            assert_eq!(python_of(temp.path(), table(temp.path(), "pyproject.toml").as_ref()), expected, "{spec} {own}");
         }
         std::fs::remove_file(temp.path().join(".python-version")).expect("removed");
         for (spec, expected) in
@@ -111,7 +110,7 @@ mod tests {
         {
             let text = format!("[tool.poetry.dependencies]\npython = '{spec}'\n");
             std::fs::write(temp.path().join("pyproject.toml"), text).expect("written");
-            assert_eq!(python_of(temp.path()), expected, "{spec}");
+            assert_eq!(python_of(temp.path(), table(temp.path(), "pyproject.toml").as_ref()), expected, "{spec}");
         }
     }
 }

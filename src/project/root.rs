@@ -82,7 +82,7 @@ impl Project {
     ///
     /// `home` is refused, as the file system's root is: nobody means to send all of it.
     pub fn open(directory: &Path, home: Option<&Path>) -> Result<Self, ProjectError> {
-        let root = find_root(directory);
+        let (root, found) = find_root(directory);
         if root.parent().is_none() || Some(root.as_path()) == home {
             return Err(ProjectError::TooMuch { path: root });
         }
@@ -92,20 +92,23 @@ impl Project {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (ProjectFile::default(), false),
             Err(source) => return Err(SettingsError::Unreadable { path, source }.into()),
         };
-        let found =
-            Found::in_directory(&root).map_err(|source| ProjectError::Unreadable { path: root.clone(), source })?;
+        let found = found.map_or_else(|| Found::in_directory(&root), Ok);
+        let found = found.map_err(|source| ProjectError::Unreadable { path: root.clone(), source })?;
         Ok(Self { root, file, has_file, found, git: GitUser::default() })
     }
 }
 
-fn find_root(directory: &Path) -> PathBuf {
+/// The project's directory, and what is in it where that had to be looked at.
+fn find_root(directory: &Path) -> (PathBuf, Option<Found>) {
     if let Some(root) = directory.ancestors().find(|path| path.join(PROJECT_FILE).is_file()) {
-        return root.to_owned();
+        return (root.to_owned(), None);
     }
-    if Found::in_directory(directory).is_ok_and(|found| found.says_anything()) {
-        return directory.to_owned();
+    let found = Found::in_directory(directory).ok();
+    if found.as_ref().is_some_and(Found::says_anything) {
+        return (directory.to_owned(), found);
     }
-    directory.ancestors().find(|path| path.join(".git").exists()).unwrap_or(directory).to_owned()
+    let root = directory.ancestors().find(|path| path.join(".git").exists()).unwrap_or(directory);
+    (root.to_owned(), found.filter(|_| root == directory))
 }
 
 #[cfg(test)]
@@ -118,11 +121,11 @@ mod tests {
         let deep = temp.path().join("repo/sub/deep");
         std::fs::create_dir_all(&deep).expect("created");
         std::fs::create_dir(temp.path().join("repo/.git")).expect("created");
-        assert_eq!(find_root(&deep), temp.path().join("repo"));
+        assert_eq!(find_root(&deep).0, temp.path().join("repo"));
         std::fs::write(deep.join("train.py"), "").expect("written");
-        assert_eq!(find_root(&deep), deep);
+        assert_eq!(find_root(&deep).0, deep);
         std::fs::write(temp.path().join("repo/sub/nauta.toml"), "").expect("written");
-        assert_eq!(find_root(&deep), temp.path().join("repo/sub"));
+        assert_eq!(find_root(&deep).0, temp.path().join("repo/sub"));
     }
 
     #[test]
