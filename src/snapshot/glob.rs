@@ -1,7 +1,8 @@
 //! One pattern of an ignore file, and the paths that it means.
 //!
 //! Git and Docker write patterns alike and mean other things by them: both are read into the same pieces here, each by its own
-//! reader. No crate reads both: that of Git's rules (`globset`) knows braces, which neither of them does.
+//! reader, and so are names as tools expand them. No crate reads both: that of Git's rules (`globset`) knows braces, which neither
+//! of them does.
 
 use std::collections::HashSet;
 
@@ -10,11 +11,13 @@ const MOST_WILD: usize = 64;
 
 /// Whose patterns they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(crate) enum Dialect {
     /// `**` means folders only as a whole part of a path, and a character is a byte.
     Git,
     /// `**` means folders wherever it stands, and a character is one of UTF-8.
     Docker,
+    /// One part of a path, as Go's `filepath.Match` and Python's `glob` have it: `**` is `*`, and a character is one of UTF-8.
+    Name,
 }
 
 /// A piece of a pattern.
@@ -36,7 +39,7 @@ enum Piece {
 
 /// A pattern without what its file says around it (`!`, `/` at its ends).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Glob {
+pub(crate) struct Glob {
     pieces: Vec<Piece>,
     dialect: Dialect,
     plain: Plain,
@@ -54,7 +57,7 @@ enum Plain {
 
 impl Glob {
     /// Understands a pattern; the error says why it is none.
-    pub(super) fn new(pattern: &[u8], dialect: Dialect) -> Result<Self, &'static str> {
+    pub(crate) fn new(pattern: &[u8], dialect: Dialect) -> Result<Self, &'static str> {
         let mut pieces = Vec::new();
         let mut rest = pattern;
         while let Some((first, behind)) = rest.split_first() {
@@ -92,7 +95,7 @@ impl Glob {
     }
 
     /// Whether a path is meant.
-    pub(super) fn matches(&self, path: &[u8]) -> bool {
+    pub(crate) fn matches(&self, path: &[u8]) -> bool {
         match &self.plain {
             Plain::Text(text) => text == path,
             Plain::End(end) => path.ends_with(end) && !path[..path.len() - end.len()].contains(&b'/'),
@@ -154,6 +157,7 @@ fn stars(rest: &[u8], starts: bool, dialect: Dialect) -> (Piece, &[u8]) {
             [b'*', b'/', behind @ ..] | [b'*', behind @ ..] => (Piece::Folders, behind),
             _ => (Piece::Some, rest),
         },
+        Dialect::Name => (Piece::Some, rest),
     }
 }
 
@@ -161,13 +165,13 @@ fn stars(rest: &[u8], starts: bool, dialect: Dialect) -> (Piece, &[u8]) {
 fn set(text: &[u8], dialect: Dialect) -> Option<(Piece, &[u8])> {
     let without = match text.first() {
         Some(b'^') => true,
-        Some(b'!') => dialect == Dialect::Git,
+        Some(b'!') => dialect != Dialect::Docker,
         _ => false,
     };
     let mut rest = if without { &text[1..] } else { text };
     let (mut ranges, mut is_first) = (Vec::new(), true);
     loop {
-        if rest.first() == Some(&b']') && !(is_first && dialect == Dialect::Git) {
+        if rest.first() == Some(&b']') && !(is_first && dialect != Dialect::Docker) {
             return Some((Piece::Set { without, ranges }, &rest[1..]));
         }
         is_first = false;

@@ -30,6 +30,7 @@ mod walk;
 
 pub use difference::{Difference, differences, since_last_run};
 pub use error::SnapshotError;
+pub(crate) use glob::{Dialect, Glob};
 pub use idle::Idle;
 pub use left::{Left, LeftPath};
 pub use read::{explain, is_allowed, take, take_for_build};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use regex::Regex;
+use crate::snapshot::{Dialect, Glob};
 
 /// So many names of a folder are looked at.
 const MOST: usize = 100_000;
@@ -24,8 +24,8 @@ pub(super) fn expand(root: &Path, pattern: &str, hidden: bool) -> Vec<PathBuf> {
             found = found.into_iter().map(|path| path.join(part)).filter(|path| exists(path)).collect();
             continue;
         }
-        let Some(regex) = translate(part) else { return Vec::new() };
-        let fits = |name: &str| regex.is_match(name) && (hidden || !name.starts_with('.'));
+        let Ok(glob) = Glob::new(part.as_bytes(), Dialect::Name) else { return Vec::new() };
+        let fits = |name: &str| glob.matches(name.as_bytes()) && (hidden || !name.starts_with('.'));
         found = found
             .into_iter()
             .flat_map(|folder| names(&folder))
@@ -63,43 +63,6 @@ fn below(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// One part of a path as a regular expression; nothing where it is no pattern.
-fn translate(part: &str) -> Option<Regex> {
-    let mut text = String::from("(?s)^");
-    let mut rest = part.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '*' => text.push_str(".*"),
-            '?' => text.push('.'),
-            '[' => class(&mut rest, &mut text)?,
-            '\\' => text.push_str(&regex::escape(&rest.next()?.to_string())),
-            c => text.push_str(&regex::escape(&c.to_string())),
-        }
-    }
-    text.push('$');
-    Regex::new(&text).ok()
-}
-
-fn class(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, text: &mut String) -> Option<()> {
-    text.push('[');
-    if rest.next_if(|c| matches!(c, '^' | '!')).is_some() {
-        text.push('^');
-    }
-    let mut is_first = true;
-    loop {
-        match rest.next()? {
-            ']' if !is_first => break,
-            '-' => text.push('-'),
-            '\\' => text.push_str(&regex::escape(&rest.next()?.to_string())),
-            c if c.is_alphanumeric() => text.push(c),
-            c => text.extend(['\\', c]),
-        }
-        is_first = false;
-    }
-    text.push(']');
-    Some(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,14 +74,17 @@ mod tests {
             ("a?c", &["abc", "a-c"], &["ac", "abbc"]),
             ("[a-c]x", &["ax", "cx"], &["dx", "-x"]),
             ("[^a]x", &["bx"], &["ax"]),
+            ("[!a]x", &["bx", "\u{e9}x"], &["ax"]),
+            ("[]a]?", &["]\u{e9}", "ab"], &["bb", "a"]),
+            ("a**b", &["ab", "axb"], &["abc"]),
             ("a\\*", &["a*"], &["ab"]),
             ("dist-[0-9]*.whl", &["dist-1.0.whl"], &["dist-x.whl"]),
         ] {
-            let regex = translate(pattern).expect("a pattern");
-            assert!(fitting.iter().all(|name| regex.is_match(name)), "{pattern}");
-            assert!(!others.iter().any(|name| regex.is_match(name)), "{pattern}");
+            let glob = Glob::new(pattern.as_bytes(), Dialect::Name).expect("a pattern");
+            assert!(fitting.iter().all(|name| glob.matches(name.as_bytes())), "{pattern}");
+            assert!(!others.iter().any(|name| glob.matches(name.as_bytes())), "{pattern}");
         }
-        assert!(translate("[a").is_none() && translate("a\\").is_none());
+        assert!(["[a", "a\\"].iter().all(|bad| Glob::new(bad.as_bytes(), Dialect::Name).is_err()));
     }
 
     #[test]
