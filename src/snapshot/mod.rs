@@ -33,6 +33,7 @@ pub use error::SnapshotError;
 pub(crate) use glob::{Dialect, Glob};
 pub use idle::Idle;
 pub use left::{Left, LeftPath};
+pub use own_rules::{CACHE_FOLDERS, ENVIRONMENT_MARKS};
 pub use read::{explain, is_allowed, take, take_for_build};
 pub use repository::GitUser;
 pub use rules::Origin;

@@ -4,26 +4,24 @@ use std::sync::LazyLock;
 
 use super::git_patterns::GitPatterns;
 
-/// Left out by default, at any depth: what can be made again, and nauta's own output. A `!pattern` in `.nautaignore`
-/// takes one back in.
-const DEFAULT_IGNORES: &[&str] = &[
-    ".git",
-    ".hg/",
-    ".svn/",
-    ".tox/",
-    ".nox/",
-    "__pycache__/",
-    "*.pyc",
-    ".mypy_cache/",
-    ".pytest_cache/",
-    ".ruff_cache/",
-    ".ipynb_checkpoints/",
-    "node_modules/",
-    ".nauta/",
-    "/runs/",
-    "/nauta.lock",
-    ".DS_Store",
+/// Folders that tools make again by themselves, at any depth: no part of a project, and no output of a run.
+pub const CACHE_FOLDERS: [&str; 11] = [
+    ".hg",
+    ".svn",
+    ".tox",
+    ".nox",
+    "__pycache__",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".ipynb_checkpoints",
+    "node_modules",
+    ".nauta",
 ];
+
+/// Left out by default as well: what can be made again, and nauta's own output. A `!pattern` in `.nautaignore` takes one of
+/// these, or of [`CACHE_FOLDERS`], back in.
+const DEFAULT_IGNORES: &[&str] = &[".git", "*.pyc", "/runs/", "/nauta.lock", ".DS_Store"];
 
 /// Withheld by default, at any depth: names that hold secrets more often than anything else. A `!pattern` in
 /// `.nautaignore` lets one through.
@@ -75,17 +73,20 @@ const SECRETS: &[&str] = &[
 ];
 
 /// What only a virtual environment of Python's or of conda's has: it can be made again, and its programs name this workstation.
-pub(super) const ENVIRONMENT_MARKS: &[&str] = &["pyvenv.cfg", "conda-meta"];
+pub const ENVIRONMENT_MARKS: &[&str] = &["pyvenv.cfg", "conda-meta"];
 
-static UNDERSTOOD: LazyLock<[GitPatterns; 2]> =
-    LazyLock::new(|| [DEFAULT_IGNORES, SECRETS].map(|list| GitPatterns::new(list.join("\n").as_bytes())));
+static UNDERSTOOD: LazyLock<[GitPatterns; 2]> = LazyLock::new(|| {
+    let caches = CACHE_FOLDERS.map(|name| format!("{name}/")).join("\n");
+    [format!("{caches}\n{}", DEFAULT_IGNORES.join("\n")), SECRETS.join("\n")]
+        .map(|list| GitPatterns::new(list.as_bytes()))
+});
 
 /// All patterns, for what depends on them.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    DEFAULT_IGNORES.iter().chain(SECRETS).chain(ENVIRONMENT_MARKS).copied()
+    CACHE_FOLDERS.iter().chain(DEFAULT_IGNORES).chain(SECRETS).chain(ENVIRONMENT_MARKS).copied()
 }
 
-/// The pattern of [`DEFAULT_IGNORES`] that leaves a path out.
+/// The default pattern that leaves a path out.
 pub(super) fn default_pattern(path: &[u8], is_folder: bool) -> Option<&'static str> {
     pattern(&UNDERSTOOD[0], path, is_folder)
 }

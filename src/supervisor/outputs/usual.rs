@@ -1,5 +1,7 @@
 //! Names that tell what a program has made beside its results: caches, and data sets that it has downloaded.
 
+use crate::snapshot::{CACHE_FOLDERS, ENVIRONMENT_MARKS};
+
 /// What a folder's name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -13,24 +15,13 @@ pub(super) enum Kind {
     Download,
 }
 
-/// Caches of languages, tools and frameworks, version control, and nauta's own.
+/// Caches of languages, tools and frameworks, besides those that no project sends: in one, such a folder may be meant.
 const CACHES: &[&str] = &[
-    "__pycache__",
-    ".ipynb_checkpoints",
     ".git",
-    ".hg",
-    ".svn",
-    ".nauta",
     ".cache",
     ".venv",
-    ".tox",
-    ".nox",
     ".eggs",
-    ".mypy_cache",
-    ".pytest_cache",
-    ".ruff_cache",
     ".hypothesis",
-    "node_modules",
     ".triton",
     ".nv",
     ".keras",
@@ -44,8 +35,8 @@ const CACHES: &[&str] = &[
     ".inductor_cache",
     "torchinductor_nauta",
 ];
-/// Files that mark the folder that they are in: the Cache Directory Tagging Specification, virtual environments, conda's.
-const MARKERS: &[&str] = &["CACHEDIR.TAG", "pyvenv.cfg", "conda-meta"];
+/// The file that marks a folder as a cache (Cache Directory Tagging Specification).
+const MARKER: &str = "CACHEDIR.TAG";
 const DATA: &[&str] = &["data", "dataset", "datasets", "downloads"];
 /// Folders that torchvision, TensorFlow Datasets, NLTK, torchtext and Hugging Face make.
 const DOWNLOADS: &[&str] = &[
@@ -84,7 +75,7 @@ const ARCHIVES: &[&str] =
 
 /// What a folder's name says.
 pub(super) fn folder(name: &str) -> Kind {
-    if CACHES.contains(&name) || name.ends_with(".egg-info") {
+    if CACHE_FOLDERS.contains(&name) || CACHES.contains(&name) || name.ends_with(".egg-info") {
         Kind::Cache
     } else if DOWNLOADS.contains(&name) || HUB.iter().any(|start| name.starts_with(start)) {
         Kind::Download
@@ -97,7 +88,7 @@ pub(super) fn folder(name: &str) -> Kind {
 
 /// Whether the folder that has this name in it is a cache.
 pub(super) fn marks_cache(name: &str) -> bool {
-    MARKERS.contains(&name)
+    name == MARKER || ENVIRONMENT_MARKS.contains(&name)
 }
 
 /// Whether a file of this name is of no use elsewhere.
